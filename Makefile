@@ -1,0 +1,40 @@
+# Every habit of the house behind one door. `make` alone lists them.
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test smoke check format clean
+
+help:  ## list these targets
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+demo: .venv/.ready  ## the degradation problem on small digits: about two minutes on two cores, no download
+	$(BIN)/degrade sweep study=quickstart
+	$(BIN)/degrade plot results
+
+test: .venv/.ready  ## all tests
+	$(BIN)/pytest
+
+smoke: .venv/.ready  ## every kind of net for a few steps, and its figure
+	$(BIN)/degrade sweep study=smoke results=results/smoke
+	$(BIN)/degrade plot results/smoke
+
+check: .venv/.ready  ## what CI runs: format, lint, types, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/pytest
+
+format: .venv/.ready  ## put the code in form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove environments and caches; results stay
+	rm -rf .venv .uv .pytest_cache .ruff_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# uv where it is on the PATH, else one inside this folder; the lock file decides every version.
+.venv/.ready: pyproject.toml uv.lock
+	@test -x "$(UV)" || { python3 -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv; }
+	$(UV) sync --frozen --python python3
+	@touch $@

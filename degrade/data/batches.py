@@ -1,0 +1,105 @@
+"""Batches on the device: full ones across epoch borders, normalised, padded, cropped, flipped, all by tensor operations.
+
+Every draw is a function of (seed, iteration, place) through a counter-based hash: nothing to save, nothing to
+restore, the same on every device.
+"""
+
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from degrade.data.images import Images
+
+MASK = 0xFFFFFFFF
+Word = TypeVar("Word", int, Tensor)
+
+
+def mix(x: Word) -> Word:
+    """A bijection of 32-bit words, on integers and int64 tensors alike (`lowbias32` of C. Wellons' hash prospector)."""
+    x = x & MASK
+    x = ((x ^ (x >> 16)) * 0x7FEB352D) & MASK
+    x = ((x ^ (x >> 15)) * 0x846CA68B) & MASK
+    return x ^ (x >> 16)
+
+
+def key(seed: int, purpose: int, count: Word) -> Word:
+    """A 32-bit word for each (seed, purpose, count); `count` may be a tensor on the device."""
+    base = mix(mix(seed & MASK) + mix((seed >> 32) ^ purpose))
+    return mix(mix(count) + base)
+
+
+ORDER, SHIFT = 0x9E3779B9, 0x85EBCA6B  # purposes: unrelated draws from one seed
+
+
+def epoch_order(seed: int, epoch: int, n: int, device: torch.device) -> Tensor:
+    """The order in which pass `epoch` sees the images: (n,) int64. No ties, since `mix` is a bijection."""
+    word = key(seed, ORDER, epoch)
+    return mix(mix(torch.arange(n, device=device) ^ word) + word).argsort()
+
+
+class Resident:
+    """One split on the device as bytes; `mean` (C, H, W) is subtracted, as Sec. 4.2 has it, and nothing divided."""
+
+    def __init__(self, images: Images, mean: Tensor, device: torch.device) -> None:
+        self.pixels = torch.from_numpy(images.pixels).to(device)
+        self.labels = torch.from_numpy(images.labels).to(device)
+        self.mean = mean.to(device)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def clean(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """x (N, C, H, W) float32 in units of full scale, y (N,)."""
+        return self.pixels[index].float().div_(255).sub_(self.mean), self.labels[index]
+
+
+def pixel_mean(images: Images) -> Tensor:
+    """The mean image of a training set, (C, H, W) float32 in units of full scale."""
+    total = np.zeros(images.pixels.shape[1:], np.int64)
+    for start in range(0, len(images), 4096):
+        total += images.pixels[start : start + 4096].sum(0, dtype=np.int64)
+    return torch.from_numpy((total / (255 * len(images))).astype(np.float32))
+
+
+class Batches:
+    """Endless batches of a split; `at(i)` is what step i trains on, whatever was asked before."""
+
+    def __init__(self, images: Resident, *, batch: int, seed: int, augment: str) -> None:
+        self.images, self.batch, self.seed = images, batch, seed
+        self.pad = images.pixels.shape[-1] // 8 if augment != "none" else 0
+        self.flip = augment == "crop_flip"
+        self._orders: dict[int, Tensor] = {}
+
+    def at(self, iteration: int) -> tuple[Tensor, Tensor]:
+        """x (batch, C, H, W) float32, y (batch,) of step `iteration` (from 0)."""
+        x, y = self.images.clean(self.index(iteration))
+        return (self.augmented(x, iteration) if self.pad or self.flip else x), y
+
+    def index(self, iteration: int) -> Tensor:
+        """Which images: the next `batch` of an endless row of shuffled epochs, (batch,)."""
+        n, start = len(self.images), iteration * self.batch
+        first, last = start // n, (start + self.batch - 1) // n
+        self._orders = {e: self._orders[e] if e in self._orders else self._order(e) for e in range(first, last + 1)}
+        row = torch.cat([self._orders[e] for e in range(first, last + 1)])
+        return row[start - first * n :][: self.batch]
+
+    def _order(self, epoch: int) -> Tensor:
+        return epoch_order(self.seed, epoch, len(self.images), self.images.labels.device)
+
+    def augmented(self, x: Tensor, iteration: int) -> Tensor:
+        """A random crop of x padded with zeros after the mean is subtracted, or its flip. (N, C, H, W) -> the same."""
+        (n, c, h, w), pad = x.shape, self.pad
+        draws = mix(torch.arange(n, device=x.device) ^ key(self.seed, SHIFT, iteration))
+        down, right = ((draws & 0xFFFF) * (2 * pad + 1)) >> 16, (((draws >> 16) & 0x7FFF) * (2 * pad + 1)) >> 15
+        rows = down[:, None] + torch.arange(h, device=x.device)
+        columns = torch.arange(w, device=x.device).expand(n, w)
+        if self.flip:
+            columns = torch.where((draws >> 31).bool()[:, None], columns.flip(1), columns)
+        columns = columns + right[:, None]
+        wide = w + 2 * pad
+        place = (rows[:, None, :, None] * wide + columns[:, None, None, :]).expand(n, c, h, w)
+        padded = F.pad(x, (pad, pad, pad, pad)).flatten(2)
+        return padded.gather(2, place.flatten(2)).view(n, c, h, w)

@@ -1,0 +1,138 @@
+"""Runs specs to their end in their folders: claim, go on from the checkpoint, advance, save."""
+
+import io
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import degrade
+from degrade import data
+from degrade.errors import DegradeError, RunError
+from degrade.point import Point
+from degrade.spec import RunSpec
+from degrade.store import FINISHED, RunDir, write
+from degrade.train.fit import Fit
+
+BEAT = 1.0  # seconds between two signs of life in state.json
+
+
+def run(
+    specs: Iterable[RunSpec],
+    root: Path,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    command: str = "",
+) -> dict[str, str]:
+    """Trains each spec under `root`, unless it is finished or another process holds it.
+
+    Returns run -> state: finished, diverged, interrupted (`stop` said so; the checkpoint is written) or elsewhere.
+    What goes wrong in a run is written to its state as `failed`, with the reason, and raised.
+    """
+    states: dict[str, str] = {}
+    for spec in specs:
+        folder = RunDir(root, spec.run)
+        with folder.claimed() as mine:
+            if not mine or folder.over:
+                states[spec.run] = folder.read_state()["state"] if mine else "elsewhere"
+                continue
+            try:
+                states[spec.run] = _train(spec, folder, stop, command)
+            except Exception as error:
+                folder.write_state("failed", reason=one_line(error))
+                raise
+    return states
+
+
+def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str) -> str:
+    """One run in its own folder, which this process has claimed."""
+    train, test = data.load(spec.data)
+    fit = Fit(spec, train, test, stop=stop)
+    folder.begin(spec, environment(fit.device, command))
+    if folder.checkpoint.exists():
+        fit.restore(unpack(folder.checkpoint))
+        folder.write_curve(spec, fit.points)
+    folder.write_state("running", outcome="", reason="", **progress(fit))
+    pace = 1.0  # steps that fit in one beat
+    while not fit.done and not stop():
+        begin, before = time.perf_counter(), fit.iteration
+        points = fit.advance(max(1, int(pace)))
+        if points:
+            save(fit, folder)
+        folder.write_state("running", outcome=fit.outcome, **progress(fit))
+        pace = (fit.iteration - before) * BEAT / (time.perf_counter() - begin)
+    if not fit.done:
+        save(fit, folder)
+    state = "interrupted" if not fit.done else "diverged" if fit.diverged else FINISHED
+    folder.write_state(state, outcome=fit.outcome, **progress(fit))
+    return state
+
+
+def save(fit: Fit, folder: RunDir) -> None:
+    """Curve first, checkpoint last: what a later process goes on from is never ahead of the curve."""
+    if fit.points:
+        folder.write_curve(fit.spec, fit.points)
+    buffer = io.BytesIO()
+    torch.save(fit.state(), buffer)
+    write(folder.checkpoint, buffer.getbuffer())
+
+
+def one_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    known = isinstance(error, DegradeError) and text
+    return text[0] if known else f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def unpack(path: Path) -> dict[str, Any]:
+    """A checkpoint of ours, as tensors and plain values; nothing in it is run. Raises RunError if it cannot be read."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise RunError(f"{path}: cannot be read ({one_line(error)}); remove it to train the run anew") from None
+
+
+def progress(fit: Fit) -> dict[str, Any]:
+    """What the live table shows of a run."""
+    recipe, last = fit.spec.recipe, fit.points[-1] if fit.points else None
+    errors = {f"{p.split}_error": p.error for p in latest(fit.points)}
+    return {
+        "iteration": fit.iteration,
+        "iterations": recipe.iterations,
+        "epoch": fit.iteration * recipe.batch / len(fit.train),
+        "lr": fit.lr,
+        "seconds": fit.seconds,
+        "images_per_second": last.images_per_second if last else 0.0,
+        **errors,
+    }
+
+
+def latest(points: list[Point]) -> list[Point]:
+    """The points of the last measured iteration."""
+    return [p for p in points if p.iteration == points[-1].iteration]
+
+
+def take_gpu(slot: int) -> None:
+    """Spreads the worker processes of one machine over its GPUs; nothing where there is none."""
+    if torch.cuda.is_available():
+        torch.cuda.set_device(slot % torch.cuda.device_count())
+
+
+def environment(device: torch.device, command: str) -> dict[str, Any]:
+    """On what and by which command, stored beside every result."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "degrade": degrade.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "device": f"{device}: {name}",
+        "cpus": os.cpu_count(),
+        "command": command or " ".join(sys.argv),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,53 @@
+"""Nets from their spec: the 6n+2 nets of Sec. 4.2, plain or residual, with shortcut options A, B, C."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from degrade.errors import pick
+from degrade.nets.blocks import Plain, Residual
+from degrade.nets.shortcuts import OPTIONS
+from degrade.nets.stacks import Block, CifarNet, initialise
+from degrade.spec import NetSpec
+
+NETS: dict[str, Block] = {"plain": Plain, "residual": Residual}
+FAMILIES: dict[str, Callable[..., nn.Module]] = {"cifar": CifarNet}
+
+
+class Cost(NamedTuple):
+    """Size of a net and work of one forward pass of one image."""
+
+    parameters: int
+    multiply_adds: int  # of convolutions and the last layer, as the paper counts FLOPs (Sec. 3.3, Table 1)
+
+
+def build(spec: NetSpec, *, channels: int, classes: int, seed: int = 0) -> nn.Module:
+    """The net of `spec` with its initial weights, on the CPU. (N, channels, H, W) -> (N, classes) logits."""
+    net = assemble(spec, channels, classes)
+    initialise(net, seed)
+    return net
+
+
+def assemble(spec: NetSpec, channels: int, classes: int) -> nn.Module:
+    family, block = pick(FAMILIES, spec.family, "family"), pick(NETS, spec.net, "net")
+    shape: dict[str, Any] = {"width": spec.width, "pad": spec.pad, "channels": channels, "classes": classes}
+    return family(spec.depth, block, pick(OPTIONS, spec.shortcut, "shortcut"), **shape)
+
+
+def cost(spec: NetSpec, *, channels: int = 3, classes: int = 10, size: int = 32) -> Cost:
+    """Counted while one picture (channels, size, size) goes through."""
+    net, work = assemble(spec, channels, classes), 0
+
+    def count(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        nonlocal work
+        weight = layer.get_parameter("weight")
+        work += output.shape[1:].numel() * weight.shape[1:].numel()  # every output sums over cin*k*k or cin inputs
+
+    for layer in net.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            layer.register_forward_hook(count)
+    with torch.inference_mode():
+        net.eval()(torch.zeros(1, channels, size, size))
+    return Cost(sum(p.numel() for p in net.parameters()), work)

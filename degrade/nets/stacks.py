@@ -1,0 +1,62 @@
+"""The CIFAR family of Sec. 4.2 and the initialisation of its weights."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from degrade.nets.blocks import conv3x3
+from degrade.nets.shortcuts import Shortcut
+
+Block = Callable[[int, int, int, nn.Module], nn.Module]
+
+
+class CifarNet(nn.Module):
+    """Stem, three stages of n blocks, mean pool, linear: 6n+2 weighted layers. (N, channels, H, W) -> (N, classes).
+
+    Widths w, 2w, 4w on maps of H, H/2, H/4; the first block of stages 2 and 3 has the stride (Sec. 4.2).
+    """
+
+    def __init__(
+        self, depth: int, block: Block, shortcut: Shortcut, *, width: int, pad: str, channels: int, classes: int
+    ) -> None:
+        super().__init__()
+        n = (depth - 2) // 6
+        self.stem = conv3x3(channels, width)
+        self.stages = nn.ModuleList()
+        cin = width
+        for stage in range(3):
+            cout = width << stage
+            blocks = nn.Sequential()
+            for place in range(n):
+                stride = 2 if stage > 0 and place == 0 else 1
+                blocks.append(block(cin, cout, stride, shortcut(cin, cout, stride, pad)))
+                cin = cout
+            self.stages.append(blocks)
+        self.head = nn.Linear(cin, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.stem(x))
+        for stage in self.stages:
+            x = stage(x)
+        return self.head(x.mean((2, 3)))
+
+
+def initialise(net: nn.Module, seed: int) -> None:
+    """Draws every weight from N(0, 2/fan), He et al. 2015a ([12] of the paper); BN starts as the identity.
+
+    The fan of a convolution is k*k*cout, as in FAIR's version (the paper does not say which); of the last layer its
+    inputs, with bias 0. The main path is drawn before any projection: from one seed, plain nets and residual nets of
+    every shortcut option start from the same weights.
+    """
+    draws = torch.Generator().manual_seed(seed)
+    layers = [(name, m) for name, m in net.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear, nn.BatchNorm2d))]
+    for _, layer in sorted(layers, key=lambda named: "shortcut" in named[0]):  # stable: the rest stays in order
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.reset_parameters()
+            continue
+        fan = layer.out_channels * layer.kernel_size[0] ** 2 if isinstance(layer, nn.Conv2d) else layer.in_features
+        with torch.no_grad():
+            layer.weight.normal_(0.0, (2.0 / fan) ** 0.5, generator=draws)
+            if layer.bias is not None:
+                layer.bias.zero_()

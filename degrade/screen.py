@@ -1,0 +1,237 @@
+"""What a sweep shows: the list before, a live table while it trains (plain lines where there is no terminal), the
+errors after. Everything is read from the run folders, so any launcher's runs can be watched.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from degrade.spec import RunSpec
+from degrade.store import OVER, RunDir
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLOURS = {"finished": "green", "diverged": "magenta", "failed": "red", "running": "cyan", "interrupted": "yellow"}
+SETTLED = (*OVER, "failed", "interrupted", "elsewhere")
+REDRAW, LINE = 0.5, 10.0  # seconds between two redraws; between two lines about one run
+
+console = Console()
+
+
+def announce(asked: int, specs: Sequence[RunSpec], root: Path) -> None:
+    """The expanded list and its count, before anything starts."""
+    states = {spec.run: RunDir(root, spec.run).read_state() for spec in specs}
+    counts = Counter(state["state"] for state in states.values())
+    done = sum(counts[state] for state in OVER)
+    table = grid("run", "data", ">iterations", "state")
+    shown = specs if len(specs) <= 40 else specs[:30]
+    for spec in shown:
+        table.add_row(spec.run, spec.data.name, f"{spec.recipe.iterations:,}", coloured(states[spec.run]["state"]))
+    console.print(table)
+    if len(shown) < len(specs):
+        console.print(f"  ... and {len(specs) - len(shown)} more")
+    console.print(
+        f"{asked} combinations, {len(specs)} distinct runs, {done} finished, {len(specs) - done} to do in {root}"
+    )
+
+
+class Progress:
+    """The live table. `update` may be called often; it reads and draws twice a second."""
+
+    def __init__(self, specs: Sequence[RunSpec], root: Path, workers: int) -> None:
+        self.specs, self.root, self.workers = {s.run: s for s in specs}, root, workers
+        self.states: dict[str, dict[str, Any]] = {s.run: {"state": "waiting"} for s in specs}
+        self.active: list[str] = []
+        self.began, self.drawn = time.monotonic(), 0.0
+        self.said: dict[str, float] = {}
+        self.live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+
+    def __enter__(self) -> "Progress":
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._read(list(self.specs))
+        if self.live:
+            self.live.update(self.table(), refresh=True)
+            self.live.stop()
+        else:
+            self._say()
+
+    def update(self, active: list[str]) -> None:
+        """Reads how the active runs stand, and those that were active before."""
+        if time.monotonic() - self.drawn < REDRAW:
+            return
+        self._read({*active, *self.active})
+        self.active, self.drawn = active, time.monotonic()
+        if self.live:
+            self.live.update(self.table(), refresh=True)
+        else:
+            self._say()
+
+    def _read(self, runs: Sequence[str] | set[str]) -> None:
+        for run in runs:
+            state = RunDir(self.root, run).read_state()
+            self.states[run] = state if state["state"] != "new" else self.states[run]
+
+    def _say(self) -> None:
+        """A line for each run that settled, and at times one for those under way."""
+        for run, state in self.states.items():
+            settled = state["state"] in SETTLED
+            if run in self.active or settled:
+                last = self.said.get(run, 0.0)
+                if last != float("inf") and (settled or time.monotonic() - last > LINE) and state["state"] != "waiting":
+                    self.said[run] = float("inf") if settled else time.monotonic()
+                    console.print(f"{self.count()} {line(self.specs[run], state)}", highlight=False, soft_wrap=True)
+
+    def count(self) -> str:
+        over = sum(state["state"] in SETTLED for state in self.states.values())
+        return f"[{over}/{len(self.states)}]"
+
+    def table(self) -> Group:
+        """Runs under way, and as many of the others as fit on the screen."""
+        wide = console.width >= 100
+        table = grid("run", "state", ">epoch", ">lr", ">train %", *([">clean %"] if wide else []), ">test %",
+                     ">images/s", ">left")  # fmt: skip
+        room = max(4, console.height - 6)
+        for run in self._visible(room):
+            state = self.states[run]
+            table.add_row(*self._cells(run, state, wide))
+        hidden = len(self.states) - min(room, len(self.states))
+        more = Text(f"  ... and {hidden} more", style="dim") if hidden else Text("")
+        return Group(table, more, Text(f"  {self.count()} {duration(time.monotonic() - self.began)}{self.outlook()}"))
+
+    def _visible(self, room: int) -> list[str]:
+        if len(self.states) <= room:
+            return list(self.states)
+        order = {"running": 0, "failed": 1, "waiting": 3}
+        ranked = sorted(self.states, key=lambda run: order.get(self.states[run]["state"], 2))
+        chosen = set(ranked[:room])
+        return [run for run in self.states if run in chosen]
+
+    def _cells(self, run: str, state: Mapping[str, Any], wide: bool) -> list[str | Text]:
+        spec = self.specs[run]
+        name: list[str | Text] = [f"{spec.name}-s{spec.seed}", coloured(state.get("outcome") or state["state"])]
+        if "iteration" not in state:
+            return name
+        epochs = state["epoch"] * state["iterations"] / max(1, state["iteration"])
+        running = state["state"] == "running"
+        splits = ["train", *(["train_clean"] if wide else []), "test"]
+        return [
+            *name,
+            f"{state['epoch']:.4g}/{epochs:.4g}" if state["iteration"] else "0",
+            f"{state['lr']:.2g}",
+            *(percent(state.get(f"{split}_error")) for split in splits),
+            f"{state['images_per_second']:,.0f}",
+            duration(left(state)) if running and state["iteration"] else "",
+        ]
+
+    def outlook(self) -> str:
+        """How long the rest will take, by the work done so far: layers x channels^2 x images."""
+        spent = sum(state.get("seconds", 0.0) for state in self.states.values())
+        done = sum(self.specs[run].cost * share(state) for run, state in self.states.items())
+        rest = sum(self.specs[r].cost * (1 - share(s)) for r, s in self.states.items() if s["state"] not in SETTLED)
+        return f", about {duration(rest * spent / done / self.workers)} left" if done and rest else ""
+
+
+def share(state: Mapping[str, Any]) -> float:
+    return state["iteration"] / state["iterations"] if "iteration" in state else 0.0
+
+
+def left(state: Mapping[str, Any]) -> float:
+    return state["seconds"] * (state["iterations"] - state["iteration"]) / max(1, state["iteration"])
+
+
+def line(spec: RunSpec, state: Mapping[str, Any]) -> str:
+    """One run, in words."""
+    text = f"{spec.name}-s{spec.seed} {state.get('outcome') or state['state']}"
+    if "iteration" in state:
+        text += f" iteration {state['iteration']}/{state['iterations']}"
+    for split in ("train", "train_clean", "test"):
+        if f"{split}_error" in state:
+            text += f", {split} {percent(state[f'{split}_error'])} %"
+    return text + (f": {state['reason']}" if state["state"] == "failed" else "")
+
+
+def duration(seconds: float) -> str:
+    """1:05 or 2:03:04."""
+    whole = int(seconds)
+    text = f"{whole // 60 % 60:02d}:{whole % 60:02d}" if whole >= 3600 else f"{whole // 60}:{whole % 60:02d}"
+    return f"{whole // 3600}:{text}" if whole >= 3600 else text
+
+
+def percent(error: float | None) -> str:
+    return "" if error is None else f"{error:.2f}"
+
+
+def coloured(state: str) -> Text:
+    return Text(state, style=COLOURS.get(state, "dim" if state in ("new", "waiting") else "magenta"))
+
+
+def grid(*columns: str) -> Table:
+    """A table in the one style of ours; `>` aligns a column to the right."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for column in columns:
+        right = column.startswith(">")
+        table.add_column(column.lstrip(">"), justify="right" if right else "left", no_wrap=True)
+    return table
+
+
+def summary(specs: Sequence[RunSpec], root: Path) -> int:
+    """The final errors of the given runs, and the list of those that failed; returns how many."""
+    from degrade import curves, store  # loads pandas
+
+    states = {spec.run: RunDir(root, spec.run).read_state() for spec in specs}
+    tables = store.load(root, runs=states) if root.is_dir() else None
+    if tables is not None and len(tables.curves):
+        outcomes = tables.runs.groupby("group").outcome.agg(lambda said: ", ".join(sorted({*said} - {""})))
+        errors(curves.final_errors(tables.curves).assign(outcome=lambda finals: finals.group.map(outcomes)))
+    counts = Counter(state["state"] for state in states.values())
+    console.print(", ".join(f"{n} {state}" for state, n in sorted(counts.items())) + f"; in {root}")
+    failed = {run: state for run, state in states.items() if state["state"] == "failed"}
+    for run, state in failed.items():
+        console.print(f"failed: {run}: {state['reason']} (see {RunDir(root, run).log})", style="red", soft_wrap=True)
+    return len(failed)
+
+
+def errors(finals: "pd.DataFrame") -> None:
+    """Errors at the last point of each group, in %: mean over seeds, ± standard deviation where there are several."""
+    for protocol, rows in finals.groupby("protocol", sort=False):
+        seeds = int(rows.seeds.max())
+        title = f"error at the last iteration, % ({protocol}{f', mean ± std of {seeds} seeds' if seeds > 1 else ''})"
+        table = grid("net", "shortcut", ">depth", ">train", ">train, clean", ">test", "")
+        table.title, table.title_justify, table.title_style = title, "left", "bold"
+        for row in rows.itertuples():
+            cells = [spread(getattr(row, s), getattr(row, f"{s}_std")) for s in ("train", "train_clean", "test")]
+            table.add_row(row.net, row.shortcut, str(row.depth), *cells, coloured(row.outcome))
+        console.print(table)
+
+
+def spread(mean: float, std: float) -> str:
+    return percent(mean) if std != std else f"{mean:.2f} ± {std:.2f}"
+
+
+def costs(specs: Sequence[RunSpec]) -> None:
+    """Size and work of each distinct net, on pictures of the dataset it is asked for."""
+    from degrade import data, nets  # loads torch
+
+    table = grid("net", ">parameters", ">multiply-adds", "of one picture")
+    distinct = {spec.net: spec for spec in specs}
+    for net in sorted(distinct, key=lambda net: (net.net, net.shortcut, net.depth, net.width)):
+        train, _ = data.load(distinct[net].data)
+        _, channels, size, _ = train.pixels.shape
+        cost = nets.cost(net, channels=channels, classes=len(train.classes), size=size)
+        picture = f"{channels}x{size}x{size}, {len(train.classes)} classes"
+        table.add_row(distinct[net].name, f"{cost.parameters:,}", f"{cost.multiply_adds / 1e6:,.2f} M", picture)
+    console.print(table)

@@ -1,0 +1,285 @@
+"""What a run is: frozen dataclasses whose rules live in `__post_init__`, and the names that follow from them.
+
+Defaults are the paper's CIFAR-10 protocol (He et al. 2015, Sec. 4.2). Values equal to a default stay out of the
+hashes, so a new field orphans no stored run: a released default never changes.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cached_property
+from types import NoneType, UnionType
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+
+from degrade.errors import SpecError, nearest
+
+# The shortcut options (Sec. 3.3) that each net can take. The blocks themselves: degrade.nets.NETS.
+SHORTCUTS: dict[str, tuple[str, ...]] = {"plain": ("none",), "residual": ("A", "B", "C")}
+PADS = ("after", "split")
+AUGMENTS = ("none", "crop", "crop_flip")
+PRECISIONS = ("fp32",)
+DEVICES = ("auto", "cpu", "cuda")
+BACKENDS = ("eager",)
+SEED_LIMIT = 2**63
+
+ASIDE = {"identity": False}  # marks a field that cannot change the result
+
+
+def depths_near(depth: int) -> str:
+    """The two depths of the form 6n+2 around a wrong one."""
+    below = max(8, depth - (depth - 2) % 6)
+    return f"{below} or {below + 6}"
+
+
+class Checked:
+    """Brings every field to its declared type; `demand` states the rules."""
+
+    prefix: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self)).items():
+            if get_origin(kind) is not ClassVar:
+                object.__setattr__(self, name, typed(self.prefix + name, getattr(self, name), kind))
+        self.check()
+
+    def check(self) -> None:
+        """Raises SpecError where a value breaks a rule."""
+
+    def demand(self, ok: bool, name: str, rule: str) -> None:
+        if not ok:
+            raise SpecError(f"{self.prefix}{name}={show(getattr(self, name))}: {rule}")
+
+    def one_of(self, name: str, known: tuple[str, ...]) -> None:
+        value = getattr(self, name)
+        self.demand(value in known, name, f"unknown; {nearest(value, known)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetSpec(Checked):
+    """A net of the CIFAR family, Sec. 4.2: 6n+2 weighted layers in three stages."""
+
+    family: str = "cifar"
+    net: str = "residual"  # a key of SHORTCUTS
+    shortcut: str = "A"  # Sec. 3.3; "none" for plain nets
+    depth: int = 20  # weighted layers
+    width: int = 16  # channels of the first stage; doubled at each of the two others
+    pad: str = "after"  # where option A puts its zero channels; the paper does not say
+
+    def check(self) -> None:
+        self.one_of("family", ("cifar",))
+        self.one_of("net", tuple(SHORTCUTS))
+        self.demand(
+            self.depth >= 8 and self.depth % 6 == 2,
+            "depth",
+            f"not 6n+2 (n >= 1), the depths of Sec. 4.2; use {depths_near(self.depth)}",
+        )
+        self.demand(1 <= self.width <= 4096, "width", "must be from 1 to 4096")
+        self.one_of("pad", PADS)
+        if SHORTCUTS[self.net] == ("none",):  # one plain net, whatever the sweep crossed it with
+            self.one_of("shortcut", ("none", *SHORTCUTS["residual"]))
+            object.__setattr__(self, "shortcut", "none")
+        self.one_of("shortcut", SHORTCUTS[self.net])
+        if self.shortcut != "A":  # only option A pads
+            object.__setattr__(self, "pad", "after")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec(Checked):
+    """Which pictures. They enter the names by `content`, a fingerprint of what they are, not where they lie."""
+
+    prefix: ClassVar[str] = "data."
+
+    name: str = "cifar10"
+    content: str = ""  # filled in by degrade.data.prepare
+    train_limit: int | None = None  # images, as even over the classes as can be; null: all
+    test_limit: int | None = None
+
+    def check(self) -> None:
+        for name in ("train_limit", "test_limit"):
+            value = getattr(self, name)
+            self.demand(value is None or value >= 1, name, "must be at least 1, or null for all")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeSpec(Checked):
+    """How a net is trained, Sec. 4.2. Everything is counted in iterations (SGD steps)."""
+
+    prefix: ClassVar[str] = "recipe."
+
+    name: str = field(default="paper", metadata=ASIDE)  # a label; the values below are what counts
+    iterations: int = 64_000
+    batch: int = 128
+    lr: float = 0.1
+    milestones: tuple[float, ...] = (0.5, 0.75)  # of all iterations: lr / 10 at 32k and 48k of 64k
+    momentum: float = 0.9
+    weight_decay: float = 1e-4  # on all parameters, as replications have it
+    augment: str = "crop_flip"  # crop: of the picture padded by an eighth of its side (4 for the paper's 32)
+    eval_every: int = 1_000  # iterations between two points of the curves
+    clean_images: int = 5_000  # training images of the clean error before the last point, which takes all
+
+    def check(self) -> None:
+        for name in ("iterations", "batch", "eval_every", "clean_images"):
+            self.demand(getattr(self, name) >= 1, name, "must be at least 1")
+        for name in ("lr", "weight_decay"):
+            value = getattr(self, name)
+            self.demand(value >= 0 and math.isfinite(value), name, "must be a number from 0 up")
+        self.demand(0 <= self.momentum < 1, "momentum", "must be from 0 to below 1")
+        self.demand(
+            all(0 < m < 1 for m in self.milestones) and list(self.milestones) == sorted(set(self.milestones)),
+            "milestones",
+            "must be rising fractions of all iterations between 0 and 1, as in [0.5,0.75]",
+        )
+        self.one_of("augment", AUGMENTS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSpec(Checked):
+    """How the machine does it. Only `precision` can change the result."""
+
+    prefix: ClassVar[str] = "engine."
+
+    precision: str = "fp32"
+    device: str = field(default="auto", metadata=ASIDE)  # auto: cuda where there is one
+    backend: str = field(default="eager", metadata=ASIDE)
+    threads: int = field(default=1, metadata=ASIDE)  # CPU threads of one run; sweeps use one run a core
+
+    def check(self) -> None:
+        self.one_of("precision", PRECISIONS)
+        self.one_of("device", DEVICES)
+        self.one_of("backend", BACKENDS)
+        self.demand(1 <= self.threads <= 1024, "threads", "must be from 1 to 1024")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec(Checked):
+    """One training of one configuration with one seed."""
+
+    net: NetSpec = field(default_factory=NetSpec)
+    data: DataSpec = field(default_factory=DataSpec)
+    recipe: RecipeSpec = field(default_factory=RecipeSpec)
+    engine: EngineSpec = field(default_factory=EngineSpec)
+    seed: int = 0
+
+    def check(self) -> None:
+        self.demand(0 <= self.seed < SEED_LIMIT, "seed", "must be from 0 to 2**63 - 1")
+
+    @cached_property
+    def identity(self) -> dict[str, dict[str, Any]]:
+        """What defines the result, by part, less what equals a released default."""
+        return {part: identity_of(getattr(self, part)) for part in ("net", "data", "recipe", "engine")}
+
+    @cached_property
+    def name(self) -> str:
+        """Readable: residual-A-56, plain-20, residual-B-20-w32."""
+        parts = (self.net.net, self.net.shortcut.replace("none", ""), str(self.net.depth))
+        return "-".join(p for p in parts if p) + (f"-w{self.net.width}" if self.net.width != 16 else "")
+
+    @cached_property
+    def run(self) -> str:
+        return f"{self.name}-s{self.seed}-{digest([self.identity, self.seed])}"
+
+    @cached_property
+    def group(self) -> str:
+        return f"{self.name}-{digest(self.identity)}"
+
+    @cached_property
+    def protocol(self) -> str:
+        """Everything but net, shortcut, depth, width; `pad` belongs to the shortcut."""
+        kept = {**self.identity, "net": {"family": self.net.family}}
+        return f"{self.data.name}-{digest(kept)}"
+
+    def labels(self) -> dict[str, str | int]:
+        """The columns of a curve that say which run it is (degrade.point.LABELS)."""
+        return {
+            "run": self.run,
+            "group": self.group,
+            "protocol": self.protocol,
+            "net": self.net.net,
+            "family": self.net.family,
+            "shortcut": self.net.shortcut,
+            "depth": self.net.depth,
+            "width": self.net.width,
+            "seed": self.seed,
+            "data": self.data.name,
+            "recipe": self.recipe.name,
+            "precision": self.engine.precision,
+        }
+
+    @property
+    def cost(self) -> float:
+        """Work in arbitrary units, for placing the longest run first: layers x channels^2 x images."""
+        return self.net.depth * self.net.width**2 * self.recipe.iterations * self.recipe.batch
+
+    def tree(self) -> dict[str, Any]:
+        """All values as plain types, such that parse(spec.tree()) == spec."""
+        parts = {part: plain(getattr(self, part)) for part in ("data", "recipe", "engine")}
+        return {**plain(self.net), "seed": self.seed, **parts}
+
+
+def parse(tree: Mapping[str, Any]) -> RunSpec:
+    """A RunSpec from plain nested values: net keys and seed at the top, `data`, `recipe`, `engine` below.
+
+    Raises SpecError for an unknown key, a wrong type or a value that breaks a rule.
+    """
+    rest = dict(tree)
+    parts = {key: build(kind, rest.pop(key, {})) for key, kind in PARTS.items()}
+    seed = rest.pop("seed", 0)
+    return RunSpec(net=build(NetSpec, rest, extra=("seed", *PARTS)), seed=seed, **parts)
+
+
+PARTS: dict[str, type[Any]] = {"data": DataSpec, "recipe": RecipeSpec, "engine": EngineSpec}
+
+
+def build(kind: type[Any], values: Any, extra: tuple[str, ...] = ()) -> Any:
+    if not isinstance(values, Mapping):
+        raise SpecError(f"{kind.prefix.rstrip('.')}={show(values)}: must be a group of keys")
+    known = [f.name for f in fields(kind)]
+    for key in values:
+        if key not in known:
+            raise SpecError(f"{kind.prefix}{key}: no such key; {nearest(str(key), [*known, *extra])}")
+    return kind(**values)
+
+
+def typed(key: str, value: Any, kind: Any) -> Any:
+    """value as `kind`: an integer passes as a float and a list as a tuple; nothing else is bent."""
+    if isinstance(kind, UnionType):
+        options = get_args(kind)
+        if value is None and NoneType in options:
+            return None
+        return typed(key, value, next(k for k in options if k is not NoneType))
+    if get_origin(kind) is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise SpecError(f"{key}={show(value)}: must be a list, as in [0.5,0.75]")
+        return tuple(typed(key, v, get_args(kind)[0]) for v in value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise SpecError(f"{key}={show(value)}: must be {WORDS.get(kind, kind.__name__)}")
+    return value
+
+
+WORDS: dict[type, str] = {int: "an integer", float: "a number", str: "a word", bool: "true or false"}
+
+
+def show(value: Any) -> str:
+    return "null" if value is None else json.dumps(value) if isinstance(value, (bool, list, tuple, dict)) else str(value)
+
+
+def plain(spec: Any) -> dict[str, Any]:
+    values = {f.name: getattr(spec, f.name) for f in fields(spec)}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+def identity_of(spec: Any) -> dict[str, Any]:
+    kept = [f for f in fields(spec) if f.metadata.get("identity", True)]
+    assert all(f.default is not MISSING for f in kept)
+    values = plain(spec)
+    return {f.name: values[f.name] for f in kept if getattr(spec, f.name) != f.default}
+
+
+def digest(identity: Any) -> str:
+    """8 hexadecimal digits of the SHA-256 of the canonical JSON."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -1,0 +1,171 @@
+"""Where runs lie on disk. Moves bytes and rows; never loads torch.
+
+    <root>/runs/<run>/spec.json         what it is
+                      environment.json  on what, by which command
+                      curve.parquet     degrade.point.MEANING, rewritten at each point
+                      checkpoint.pt     weights, momentum, BN, tallies and the points so far: written last
+                      state.json        where it stands; also the heartbeat
+                      log.txt           what the training printed
+                      .lock             held while a process trains it
+"""
+
+import json
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from degrade.errors import RunError
+from degrade.point import MEANING, Point
+from degrade.spec import RunSpec, parse
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 1  # of the folder; a newer one is refused
+FINISHED = "finished"
+OVER = (FINISHED, "diverged")  # results: never trained again
+SCHEMA = pa.schema(
+    [pa.field(name, kind, nullable=False, metadata={"meaning": meaning}) for name, (kind, meaning) in MEANING.items()]
+)
+
+
+class RunDir:
+    """The folder of one run: the names of its files, what is in them, and who may write."""
+
+    def __init__(self, root: Path, run: str) -> None:
+        self.run, self.path = run, root / "runs" / run
+        self.spec = self.path / "spec.json"
+        self.environment = self.path / "environment.json"
+        self.curve = self.path / "curve.parquet"
+        self.checkpoint = self.path / "checkpoint.pt"
+        self.state = self.path / "state.json"
+        self.log = self.path / "log.txt"
+        self.lock = self.path / ".lock"
+
+    @contextmanager
+    def claimed(self) -> Iterator[bool]:
+        """True while this process alone may write here; False where another holds it. Freed by the owner's death."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.lock)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            for left in self.path.glob(".*.tmp"):  # of a process that died while writing
+                left.unlink(missing_ok=True)
+            yield True
+        finally:
+            lock.release()
+
+    def begin(self, spec: RunSpec, environment: Mapping[str, Any]) -> None:
+        """Writes what the run is, or checks that the folder is this run's. Raises RunError if it is another's."""
+        if self.spec.exists():
+            if parse(self.read(self.spec)["spec"]).run != spec.run:
+                raise RunError(f"{self.spec}: describes another run than {spec.run}; move the folder away")
+            return
+        write_json(self.environment, environment)
+        write_json(self.spec, {"format": FORMAT, "spec": spec.tree()})
+
+    def read(self, file: Path) -> dict[str, Any]:
+        """A JSON file of this run; {} where there is none. Raises RunError if it cannot be read."""
+        try:
+            values: dict[str, Any] = json.loads(file.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise RunError(f"{file}: cannot be read ({error}); move the run's folder away to train it anew") from None
+        if values.get("format", FORMAT) > FORMAT:
+            raise RunError(f"{file}: written by a newer degrade; update degrade to use it")
+        return values
+
+    def read_state(self) -> dict[str, Any]:
+        """state.json, or {"state": "new"}."""
+        return self.read(self.state) or {"state": "new"}
+
+    def write_state(self, state: str, **values: Any) -> None:
+        """Keeps what was said before of keys that are not given."""
+        sign = {"host": socket.gethostname(), "pid": os.getpid(), "heartbeat": time.time()}
+        write_json(self.state, {**self.read(self.state), "format": FORMAT, "state": state, **sign, **values}, sync=False)
+
+    def write_curve(self, spec: RunSpec, points: Sequence[Point]) -> None:
+        """All points so far, with the labels of the run, in one atomic step."""
+        labels = spec.labels()
+        table = pa.Table.from_pylist([{**labels, **asdict(point)} for point in points], schema=SCHEMA)
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        write(self.curve, sink.getvalue())
+
+    @property
+    def over(self) -> bool:
+        return self.read_state()["state"] in OVER
+
+
+class Tables(NamedTuple):
+    """Everything under one or more results folders."""
+
+    runs: "pd.DataFrame"  # a row a run: its labels and state.json
+    curves: "pd.DataFrame"  # degrade.point.MEANING
+
+
+def run_dirs(root: Path) -> list[RunDir]:
+    """The runs under a results folder, by name. Raises RunError if there is no such folder."""
+    if not root.is_dir():
+        raise RunError(f"{root}: no such results folder; run `degrade sweep results={root}` first, or name another")
+    return [RunDir(root, path.parent.name) for path in sorted((root / "runs").glob("*/spec.json"))]
+
+
+def load(*roots: Path, runs: Collection[str] | None = None) -> Tables:
+    """The tables of all runs under `roots`, or of those named; of a run found twice, the one that is further.
+
+    Raises RunError for a folder that is not there or a file that cannot be read.
+    """
+    found: dict[str, tuple[RunDir, dict[str, Any]]] = {}
+    for run in (run for root in roots for run in run_dirs(root)):
+        if runs is not None and run.run not in runs:
+            continue
+        state = run.read_state()
+        if run.run not in found or state.get("iteration", 0) > found[run.run][1].get("iteration", 0):
+            found[run.run] = (run, state)
+    rows = [{**parse(run.read(run.spec)["spec"]).labels(), **state} for run, state in found.values()]
+    curves = [read_curve(run.curve) for run, _ in found.values() if run.curve.exists()]
+    import pandas as pd  # here, since the processes that only write need no frames
+
+    return Tables(pd.DataFrame(rows), pa.concat_tables([SCHEMA.empty_table(), *curves]).to_pandas())
+
+
+def read_curve(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path, schema=SCHEMA)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise RunError(f"{path}: cannot be read ({error}); move the run's folder away") from None
+
+
+def write_json(path: Path, values: Mapping[str, Any], *, sync: bool = True) -> None:
+    write(path, json.dumps(values, indent=1).encode(), sync=sync)
+
+
+def write(path: Path, content: Any, *, sync: bool = True) -> None:
+    """All of it or nothing: a file beside it, flushed to disk, then renamed over it."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-{os.getpid()}-", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

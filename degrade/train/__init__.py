@@ -1,0 +1,1 @@
+"""One training, in steps: schedule, backends, Fit."""

@@ -1,0 +1,82 @@
+"""The reference: plain PyTorch, one operator after the other, fp32, on any device."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from degrade.spec import RecipeSpec
+
+
+class Eager:
+    """SGD with momentum as in torch: v = m v + g + wd p, p = p - lr v, on flat vectors of all parameters."""
+
+    def __init__(self, net: nn.Module, recipe: RecipeSpec, device: torch.device) -> None:
+        self.net, self.recipe = net.to(device).train(), recipe
+        self.lr = torch.zeros((), device=device)
+        self.tally = torch.zeros(2, dtype=torch.float64, device=device)
+        self._flatten()
+
+    def _flatten(self) -> None:
+        """Parameters and gradients become views of two vectors, so that the update is four operators, not 4 a layer.
+
+        Kernels lie channels last, which torch's CPU convolutions and batch norm are 15 % faster on.
+        """
+        parameters = list(self.net.parameters())
+        self.flat = torch.cat([channels_last(p.detach()).flatten() for p in parameters])
+        self.grad, self.momentum = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
+        for p, value, grad in zip(parameters, self._views(self.flat), self._views(self.grad), strict=True):
+            p.data, p.grad = value, grad
+
+    def _views(self, flat: Tensor) -> list[Tensor]:
+        """Pieces of `flat` in the shapes of the parameters."""
+        parameters = list(self.net.parameters())
+        pieces = flat.split([p.numel() for p in parameters])
+        return [shaped(piece, p) for piece, p in zip(pieces, parameters, strict=True)]
+
+    def step(self, x: Tensor, y: Tensor) -> None:
+        self.grad.zero_()
+        logits = self.net(x.contiguous(memory_format=torch.channels_last))
+        loss = F.cross_entropy(logits, y)
+        loss.backward()
+        with torch.no_grad():
+            self.momentum.mul_(self.recipe.momentum).add_(self.grad).add_(self.flat, alpha=self.recipe.weight_decay)
+            self.flat.addcmul_(self.momentum, self.lr, value=-1)
+            self.tally += torch.stack((loss * len(y), (logits.argmax(1) != y).sum()))
+
+    def grad_norm(self) -> Tensor:
+        return torch.linalg.vector_norm(self.grad)
+
+    def evaluate(self, x: Tensor, y: Tensor) -> Tensor:
+        self.net.eval()
+        with torch.inference_mode():
+            logits = self.net(x.contiguous(memory_format=torch.channels_last))
+            loss = F.cross_entropy(logits, y, reduction="sum")
+            sums = torch.stack((loss.double(), (logits.argmax(1) != y).sum()))
+        self.net.train()
+        return sums
+
+    def state(self) -> dict[str, Any]:
+        names = [name for name, _ in self.net.named_parameters()]
+        return {
+            "net": {k: v.detach().clone(memory_format=torch.contiguous_format) for k, v in self.net.state_dict().items()},
+            "momentum": {k: v.clone(memory_format=torch.contiguous_format) for k, v in zip(names, self._views(self.momentum), strict=True)},
+            "tally": self.tally.clone(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.net.load_state_dict(state["net"])  # copies in place: the views stay
+        self.momentum.copy_(torch.cat([channels_last(v).flatten() for v in state["momentum"].values()]))
+        self.tally.copy_(state["tally"])
+
+
+def channels_last(p: Tensor) -> Tensor:
+    """(cout, cin, h, w) -> (cout, h, w, cin); other parameters as they are."""
+    return p.permute(0, 2, 3, 1) if p.ndim == 4 else p
+
+
+def shaped(piece: Tensor, p: Tensor) -> Tensor:
+    """A view of `piece` with the shape of p, its values in the order of `channels_last`."""
+    return piece.view(channels_last(p).shape).permute(0, 3, 1, 2) if p.ndim == 4 else piece.view(p.shape)

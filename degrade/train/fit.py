@@ -1,0 +1,192 @@
+"""Fit: one training that goes forward by a stated number of steps and can be put down and taken up anywhere."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import astuple
+from typing import Any
+
+import torch
+
+from degrade.data.batches import Batches, Resident, pixel_mean
+from degrade.data.images import Images
+from degrade.errors import RunError, SpecError, pick
+from degrade.nets import build
+from degrade.point import Point
+from degrade.spec import RunSpec
+from degrade.train.backends import BACKENDS
+from degrade.train.schedule import due, lr_at
+
+FORMAT = 1  # of state(); a newer one is refused
+EVALUATION_BATCH = 250  # images; `stop` is polled between two batches
+
+
+class Fit:
+    """The training of one RunSpec. `advance` returns points; saving, printing and stopping are the caller's.
+
+    `stop` is polled before every step and evaluation batch: once it says True, `advance` returns early, and an
+    abandoned evaluation is done again by the next `advance`. From equal states, equal bits follow (on a CPU with the
+    same number of threads).
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        train: Images,
+        test: Images,
+        *,
+        device: torch.device | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.spec, self.stop = spec, stop
+        self.device = device or pick_device(spec.engine.device)
+        self.threads, self.backend_name = spec.engine.threads, spec.engine.backend
+        mean = pixel_mean(train)
+        self.train, self.test = Resident(train, mean, self.device), Resident(test, mean, self.device)
+        self.clean = Resident(train.limited(spec.recipe.clean_images), mean, self.device)
+        self.batches = Batches(self.train, batch=spec.recipe.batch, seed=spec.seed, augment=spec.recipe.augment)
+        self.classes = len(train.classes)
+        net = build(spec.net, channels=train.pixels.shape[1], classes=self.classes, seed=spec.seed)
+        self.backend = pick(BACKENDS, self.backend_name, "engine.backend")(net, spec.recipe, self.device)
+        self.points: list[Point] = []
+        self.iteration, self.diverged = 0, False
+        self.seconds, self._training = 0.0, 0.0  # of the whole run; of the steps since the last point
+        self._grad_norm = 0.0  # of the last step before a point: gradients themselves are not part of the state
+
+    @property
+    def done(self) -> bool:
+        """Nothing left to do: all steps and the last evaluation, or diverged."""
+        return self.diverged or (self.iteration == self.spec.recipe.iterations and not self._due)
+
+    @property
+    def outcome(self) -> str:
+        """`diverged`, `not started` or nothing to say: flags on a result, never reasons to drop it.
+
+        Not started: from a tenth of the schedule on, the running training error has never been 5 % below chance.
+        """
+        if self.diverged:
+            return "diverged"
+        late = [p for p in self.points if p.split == "train" and p.iteration * 10 >= self.spec.recipe.iterations]
+        chance = 100 * (1 - 1 / self.classes)
+        return "not started" if late and all(p.error > 0.95 * chance for p in late) else ""
+
+    def advance(self, steps: int) -> list[Point]:
+        """Does up to `steps` steps and the evaluations that fall due; returns the new points."""
+        if self.device.type == "cpu" and torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
+        known = len(self.points)
+        begin = self._measure(time.perf_counter())
+        while steps > 0 and not self.done and not self._due and not self.stop():
+            self.backend.lr.fill_(lr_at(self.spec.recipe, self.iteration))
+            self.backend.step(*self.batches.at(self.iteration))
+            self.iteration += 1
+            steps -= 1
+            if self._due:
+                self._grad_norm = self.backend.grad_norm().item()
+                begin = self._measure(begin)
+        self._spend(begin, training=True)
+        return self.points[known:]
+
+    @property
+    def lr(self) -> float:
+        """The rate of the last step, or of the first where none is done."""
+        return lr_at(self.spec.recipe, max(0, self.iteration - 1))
+
+    @property
+    def _due(self) -> bool:
+        measured = self.points[-1].iteration if self.points else 0
+        return due(self.spec.recipe, self.iteration) and measured != self.iteration
+
+    def _spend(self, begin: float, *, training: bool) -> float:
+        """Books the time since `begin`; returns now."""
+        now = time.perf_counter()
+        self.seconds += now - begin
+        self._training += (now - begin) * training
+        return now
+
+    def _measure(self, begin: float) -> float:
+        """The points of this iteration, if they are due and `stop` lets the evaluation finish; returns now."""
+        if not self._due:
+            return begin
+        loss, wrong = self.backend.tally.tolist()  # waits for the device
+        begin = self._spend(begin, training=True)
+        last = self.points[-1].iteration if self.points else 0
+        steps, n = self.iteration - last, (self.iteration - last) * self.spec.recipe.batch
+        self.diverged = not math.isfinite(loss)
+        whole = self.diverged or self.iteration == self.spec.recipe.iterations
+        clean = self._evaluate(self.train if whole else self.clean)
+        test = self._evaluate(self.test)
+        now = self._spend(begin, training=False)
+        if clean is None or test is None:
+            self.diverged = False  # found again when the evaluation is done again
+            return now
+        measured = {"train": (loss / n, 100 * wrong / n, n), "train_clean": clean, "test": test}
+        for split, (mean_loss, error, images) in measured.items():
+            self.points.append(
+                Point(
+                    iteration=self.iteration,
+                    epoch=self.iteration * self.spec.recipe.batch / len(self.train),
+                    split=split,
+                    loss=mean_loss,
+                    error=error,
+                    n=images,
+                    lr=self.lr,
+                    grad_norm=self._grad_norm,
+                    images_per_second=steps * self.spec.recipe.batch / self._training if self._training else 0.0,
+                    seconds=self.seconds,
+                )
+            )
+        self.backend.tally.zero_()
+        self._training = 0.0
+        return now
+
+    def _evaluate(self, images: Resident) -> tuple[float, float, int] | None:
+        """(mean loss in nats, error in %, images), or None if told to stop half-way."""
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        for start in range(0, len(images), EVALUATION_BATCH):
+            if self.stop():
+                return None
+            sums += self.backend.evaluate(*images.clean(slice(start, start + EVALUATION_BATCH)))
+        loss, wrong = sums.tolist()
+        return loss / len(images), 100 * wrong / len(images), len(images)
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values: all that the rest of the training depends on, and the points so far."""
+        return {
+            "format": FORMAT,
+            "run": self.spec.run,
+            "iteration": self.iteration,
+            "diverged": self.diverged,
+            "seconds": self.seconds,
+            "training": self._training,
+            "grad_norm": self._grad_norm,
+            "points": [list(astuple(p)) for p in self.points],
+            "backend": self.backend_name,
+            "threads": self.threads,
+            **self.backend.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes back to `state`, and keeps the number of threads it began with. Raises RunError if it is not this run's."""
+        if state["format"] > FORMAT:
+            raise RunError(f"{self.spec.run}: its checkpoint is of a newer degrade; update degrade to go on with it")
+        if state["run"] != self.spec.run:
+            raise RunError(f"checkpoint of {state['run']} offered to {self.spec.run}; they are different runs")
+        self.backend.restore(state)
+        self.threads = state["threads"]
+        self.iteration, self.diverged = state["iteration"], state["diverged"]
+        self.seconds, self._training = state["seconds"], state["training"]
+        self._grad_norm = state["grad_norm"]
+        self.points = [Point(*values) for values in state["points"]]
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of `engine.device`; `auto` is CUDA where there is one. Raises SpecError where CUDA is asked in vain."""
+    found = torch.cuda.is_available()
+    if name == "cuda" and not found:
+        raise SpecError("engine.device=cuda: no CUDA device is visible; use engine.device=cpu")
+    if name == "cpu" or not found:
+        return torch.device("cpu")
+    torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
+    torch.backends.cudnn.deterministic = True
+    return torch.device("cuda", torch.cuda.current_device())

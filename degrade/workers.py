@@ -1,0 +1,182 @@
+"""Runs of a sweep on this machine: spawned processes, one run at a time each, so that one crash harms one run.
+
+A worker goes on to the next run when it is done with one (loading torch takes longer than a short run); one that dies
+is replaced. SIGINT, SIGTERM or SIGHUP to the parent becomes SIGTERM for the workers, which write a checkpoint and
+leave; a second one kills them. Workers whose parent died do the same.
+"""
+
+import contextlib
+import os
+import shlex
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Iterator, Sequence
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from types import FrameType
+
+from degrade.errors import Stopped
+from degrade.screen import Progress
+from degrade.spec import RunSpec
+from degrade.store import RunDir
+
+TICK = 0.25  # seconds between two looks at the workers
+SPAWN = get_context("spawn")  # a forked copy of a process with threads can hang
+
+
+def train(specs: Sequence[RunSpec], root: Path, *, jobs: int | None = None) -> None:
+    """Trains all specs, longest first, on `jobs` workers; how each ended stands in its folder.
+
+    Raises Stopped after a signal, once the workers have left.
+    """
+    queue = deque(sorted(specs, key=lambda spec: -spec.cost))
+    on_cpu = all(spec.engine.device == "cpu" for spec in specs)
+    workers = [Worker(root, slot) for slot in range(min(jobs or default_jobs(on_cpu), len(queue)))]
+    with signals() as received, Progress(specs, root, len(workers)) as progress:
+        try:
+            while (queue and not received) or any(w.spec for w in workers):
+                for worker in workers:
+                    if not worker.spec and queue and not received:
+                        worker.give(queue.popleft())
+                wait([w.pipe for w in workers if w.spec], timeout=TICK)
+                for worker in workers:
+                    worker.look()
+                    if received:
+                        worker.stop(kill=len(received) > 1)
+                progress.update([w.spec.run for w in workers if w.spec])
+        finally:
+            for worker in workers:
+                worker.dismiss()
+    if received:
+        raise Stopped(received[0])
+
+
+def default_jobs(on_cpu: bool) -> int:
+    """One worker a GPU that this process may use, or one a core where there is none."""
+    gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*"))) if not on_cpu else 0
+    if gpus and "CUDA_VISIBLE_DEVICES" in os.environ:
+        gpus = min(gpus, len([g for g in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if g.strip()]))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return gpus or cores or 1
+
+
+@contextlib.contextmanager
+def signals() -> Iterator[list[int]]:
+    """The signals received so far, instead of their usual effect."""
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+
+    kinds = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    before = {kind: signal.signal(kind, note) for kind in kinds}
+    try:
+        yield received
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+class Worker:
+    """A place for one run at a time, and the process that does it; a new process where the last one died."""
+
+    def __init__(self, root: Path, slot: int) -> None:
+        self.root, self.slot, self.spec = root, slot, None
+        self._start()
+
+    spec: RunSpec | None
+
+    def _start(self) -> None:
+        self.pipe, theirs = SPAWN.Pipe()
+        command = shlex.join(["degrade", *sys.argv[1:]])
+        self.process = SPAWN.Process(target=serve, args=(theirs, self.root, self.slot, command), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def give(self, spec: RunSpec) -> None:
+        if not self.process.is_alive():
+            self._start()
+        self.spec = spec
+        with contextlib.suppress(BrokenPipeError):  # died meanwhile: seen by the next look
+            self.pipe.send(spec)
+
+    def look(self) -> None:
+        """Takes note of a run that is over, or of a death."""
+        if self.spec is None:
+            return
+        try:
+            if self.pipe.poll():
+                self.pipe.recv()
+                self.spec = None
+        except (EOFError, OSError):
+            self.process.join()
+            reason = f"worker died ({cause(self.process.exitcode)})"
+            RunDir(self.root, self.spec.run).write_state("failed", reason=reason)
+            self.spec = None
+
+    def stop(self, *, kill: bool) -> None:
+        if kill:
+            self.process.kill()
+        else:
+            self.process.terminate()
+
+    def dismiss(self) -> None:
+        with contextlib.suppress(OSError):
+            self.pipe.send(None)
+        self.pipe.close()
+        self.process.join(timeout=10)
+        self.process.kill()
+
+
+def cause(exitcode: int | None) -> str:
+    """`SIGSEGV` or `exit code 3`."""
+    if exitcode is not None and exitcode < 0:
+        return signal.Signals(-exitcode).name
+    return f"exit code {exitcode}"
+
+
+def serve(pipe: Connection, root: Path, slot: int, command: str) -> None:
+    """The life of a worker process: run after run, until None comes or it is told to stop."""
+    halt = threading.Event()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
+    signal.signal(signal.SIGTERM, lambda *_: halt.set())
+    threading.Thread(target=outlive, args=(halt,), daemon=True).start()
+    from degrade import experiment  # loads torch
+
+    experiment.take_gpu(slot)
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while (spec := pipe.recv()) is not None:
+            folder = RunDir(root, spec.run)
+            with output_to(folder.log):
+                try:
+                    experiment.run([spec], root, stop=halt.is_set, command=command)
+                except Exception:  # the folder says `failed` and why
+                    traceback.print_exc()
+            pipe.send("over")
+
+
+def outlive(halt: threading.Event) -> None:
+    """Sets `halt` when the parent is gone."""
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    halt.set()
+
+
+@contextlib.contextmanager
+def output_to(path: Path) -> Iterator[None]:
+    """Sends what this process and its libraries print to the end of a file, so that the live table stays whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    os.close(file)
+    print(time.strftime("%Y-%m-%d %H:%M:%S"), "process", os.getpid(), flush=True)
+    yield
+    sys.stdout.flush()
+    sys.stderr.flush()

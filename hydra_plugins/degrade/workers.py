@@ -1,0 +1,35 @@
+"""`hydra/launcher=workers`: the runs of a sweep on this machine. Thin: the work is degrade.workers'.
+
+Hydra executes every plugin module at each start, so nothing heavy is imported here.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class WorkersLauncher(Launcher):
+    """Spawned processes, each training one run after another."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.config = config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from degrade import sweep, workers
+
+        specs = [sweep.spec_of(overrides) for overrides in job_overrides]
+        workers.train(specs, Path(self.config.results).expanduser(), jobs=self.config.jobs)
+        return []  # how a run ended stands in its folder
+
+
+ConfigStore.instance().store(
+    group="hydra/launcher",
+    name="workers",
+    node={"_target_": "hydra_plugins.degrade.workers.WorkersLauncher"},
+    provider="degrade",
+)

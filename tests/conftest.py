@@ -1,0 +1,44 @@
+"""What tests share: specs of a training that takes a moment."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from degrade import data
+from degrade.spec import RunSpec, parse
+
+TINY: dict[str, Any] = {
+    "depth": 8,
+    "width": 4,
+    "data": {"name": "digits", "train_limit": 100, "test_limit": 50},
+    "recipe": {"name": "tiny", "iterations": 12, "batch": 16, "lr": 0.05, "eval_every": 5, "augment": "crop"},
+}
+
+
+def tiny(**changes: Any) -> RunSpec:
+    """The tiny run with some keys changed; nested ones as recipe={"lr": 1}."""
+    tree = dict(TINY)
+    for key, value in changes.items():
+        tree[key] = {**tree.get(key, {}), **value} if isinstance(value, dict) else value
+    spec = parse(tree)
+    return parse({**spec.tree(), "data": {**spec.tree()["data"], "content": data.prepare(spec.data).content}})
+
+
+Degrade = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def degrade(tmp_path: Path) -> Degrade:
+    """The command line in a process of its own, in an empty folder, 100 columns wide."""
+
+    def call(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "degrade", *arguments]
+        environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, **options)
+
+    return call

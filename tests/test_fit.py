@@ -1,0 +1,159 @@
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import tiny
+
+from degrade import data
+from degrade.errors import RunError, SpecError
+from degrade.point import TIMINGS
+from degrade.spec import SHORTCUTS, RunSpec
+from degrade.train.backends import BACKENDS
+from degrade.train.fit import Fit, pick_device
+
+GOLDEN = Path(__file__).parent / "golden" / "losses.json"
+
+
+def start(spec: RunSpec, **options) -> Fit:
+    return Fit(spec, *data.load(spec.data), device=torch.device("cpu"), **options)
+
+
+def finish(fit: Fit, steps: int = 1000) -> Fit:
+    while not fit.done:
+        fit.advance(steps)
+    return fit
+
+
+def bits(fit: Fit):
+    """All that must be equal: weights, momentum, BN and every column but the timings."""
+    rows = [{k: v for k, v in asdict(p).items() if k not in TIMINGS} for p in fit.points]
+    tensors = {**fit.state()["net"], **{f"m.{k}": v for k, v in fit.state()["momentum"].items()}}
+    return rows, {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize("net", SHORTCUTS)
+def test_trained_in_parts_equals_trained_at_once(net):
+    shortcut = SHORTCUTS[net][-1]
+    assert bits(finish(start(tiny(net=net, shortcut=shortcut)), 1)) == bits(finish(start(tiny(net=net, shortcut=shortcut))))
+
+
+@pytest.mark.parametrize("kill", range(13))
+def test_taken_up_from_any_iteration_equals_never_put_down(kill):
+    whole = bits(finish(start(tiny())))
+    first = start(tiny())
+    first.advance(kill)
+    buffer = io.BytesIO()
+    torch.save(first.state(), buffer)
+    buffer.seek(0)
+    second = start(tiny())
+    second.restore(torch.load(buffer, weights_only=True))
+    assert bits(finish(second)) == whole
+
+
+def test_an_evaluation_cut_short_is_done_again():
+    calls = iter([False] * 5 + [True] * 3)  # five steps, then in the middle of the first evaluation
+    cut = start(tiny(), stop=lambda: next(calls, False))
+    assert cut.advance(100) == []
+    assert cut.iteration == 5
+    again = start(tiny())
+    again.restore(cut.state())
+    assert bits(finish(again)) == bits(finish(start(tiny())))
+
+
+def test_stop_is_polled_at_every_step():
+    left = iter([False] * 3)
+    fit = start(tiny(), stop=lambda: next(left, True))
+    fit.advance(100)
+    assert fit.iteration == 3
+
+
+def test_points_have_all_splits_at_each_due_iteration():
+    fit = finish(start(tiny()))
+    assert [(p.iteration, p.split) for p in fit.points] == [
+        (i, split) for i in (5, 10, 12) for split in ("train", "train_clean", "test")
+    ]
+    assert [p.n for p in fit.points if p.split == "train"] == [80, 80, 32]  # images since the last point
+    assert {p.n for p in fit.points if p.split == "train_clean"} == {100}
+    assert {p.n for p in fit.points if p.split == "test"} == {50}
+    assert [p.lr for p in fit.points if p.split == "test"] == [0.05, 0.05 / 100, 0.05 / 100]  # milestones at 6 and 9 of 12
+    assert fit.points[0].epoch == 5 * 16 / 100
+
+
+def test_clean_errors_are_on_few_fixed_images_until_the_end_takes_all():
+    fit = finish(start(tiny(recipe={"clean_images": 30})))
+    assert [p.n for p in fit.points if p.split == "train_clean"] == [30, 30, 100]
+
+
+def test_measured_errors_are_those_of_the_net():
+    fit = finish(start(tiny()))
+    net, (train, _) = fit.backend.net.eval(), data.load(fit.spec.data)
+    with torch.no_grad():
+        logits = net(fit.train.clean(slice(None))[0])
+    wrong = (logits.argmax(1) != torch.from_numpy(train.labels)).sum().item()
+    assert next(p.error for p in fit.points[::-1] if p.split == "train_clean") == wrong
+
+
+def test_a_step_is_that_of_torch_sgd():
+    fit, reference = start(tiny()), start(tiny()).backend.net
+    optimiser = torch.optim.SGD(reference.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
+    for i in range(4):
+        x, y = fit.batches.at(i)
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(reference(x), y).backward()
+        optimiser.step()
+    fit.advance(4)
+    for (name, ours), theirs in zip(fit.backend.net.named_parameters(), reference.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5), name
+
+
+def test_an_enormous_rate_ends_as_diverged_with_its_points_kept():
+    fit = finish(start(tiny(net="plain", recipe={"lr": 1e9, "iterations": 100})))
+    assert fit.outcome == "diverged"
+    assert fit.iteration < 100
+    assert {p.split for p in fit.points} == {"train", "train_clean", "test"}
+    assert fit.advance(10) == []
+
+
+def test_a_net_at_chance_after_a_tenth_of_the_schedule_is_flagged():
+    assert finish(start(tiny(recipe={"lr": 0.0}))).outcome == "not started"
+    assert finish(start(tiny(recipe={"iterations": 60}))).outcome == ""
+
+
+def test_from_one_seed_the_same_losses_as_when_this_was_written():
+    """Guards the numerics; across processors and torch versions a few steps agree to a percent."""
+    fit = finish(start(tiny(depth=14, recipe={"iterations": 20})))
+    losses = [p.loss for p in fit.points]
+    assert losses == pytest.approx(json.loads(GOLDEN.read_text()), rel=0.02)
+
+
+def test_a_checkpoint_of_another_run_or_a_newer_format_is_refused():
+    state = start(tiny()).state()
+    with pytest.raises(RunError, match="different runs"):
+        start(tiny(seed=1)).restore(state)
+    with pytest.raises(RunError, match="newer degrade"):
+        start(tiny()).restore({**state, "format": 99})
+
+
+def test_threads_are_chosen_once():
+    first = start(tiny(engine={"threads": 2}))
+    second = start(tiny(engine={"threads": 1}))
+    second.restore(first.state())
+    assert second.threads == 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_asked_in_vain_is_one_line():
+    with pytest.raises(SpecError, match="engine.device=cuda: no CUDA device"):
+        pick_device("cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_gpu_starts_on_the_same_curve(name):
+    spec = tiny(engine={"backend": name})
+    there = finish(Fit(spec, *data.load(spec.data), device=torch.device("cuda")))
+    here = finish(start(tiny()))
+    assert [p.loss for p in there.points[:3]] == pytest.approx([p.loss for p in here.points[:3]], rel=0.02)

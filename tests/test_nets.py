@@ -1,0 +1,86 @@
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+from degrade import nets, spec
+from degrade.spec import NetSpec
+
+ROWS = list(csv.DictReader((Path(__file__).parent / "golden" / "sizes.csv").read_text().splitlines()))
+KINDS = [(net, shortcut) for net, shortcuts in spec.SHORTCUTS.items() for shortcut in shortcuts]
+
+
+def build(net="residual", shortcut="A", depth=8, **shape):
+    keys = {"width", "pad"} & shape.keys()
+    made = NetSpec(net=net, shortcut=shortcut, depth=depth, **{key: shape.pop(key) for key in keys})
+    return nets.build(made, **{"channels": 3, "classes": 10, **shape})
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['net']}-{row['shortcut']}-{row['depth']}")
+def test_parameters_and_multiply_adds_are_those_of_the_paper(row):
+    cost = nets.cost(NetSpec(net=row["net"], shortcut=row["shortcut"], depth=int(row["depth"])))
+    assert cost.parameters == int(row["parameters"])
+    assert round(cost.multiply_adds / 1e6, 2) == float(row["multiply_adds_M"])
+
+
+def test_every_net_and_option_has_a_row_of_known_sizes():
+    assert {(row["net"], row["shortcut"]) for row in ROWS} == set(KINDS)
+    assert set(nets.NETS) == set(spec.SHORTCUTS)
+
+
+@pytest.mark.parametrize(("net", "shortcut"), KINDS)
+def test_nets_of_one_seed_start_from_the_same_weights(net, shortcut):
+    plain, other = build("plain", "none", seed=5).state_dict(), build(net, shortcut, seed=5).state_dict()
+    assert all(torch.equal(value, other[name]) for name, value in plain.items())
+    assert not torch.equal(plain["stem.0.weight"], build(net, shortcut, seed=6).state_dict()["stem.0.weight"])
+
+
+def test_initial_weights_have_the_variance_of_he():
+    net = build(depth=20, width=64, seed=1)
+    weight = net.get_parameter("stages.2.1.first.0.weight")  # 256 channels
+    assert weight.std().item() == pytest.approx((2 / (9 * 256)) ** 0.5, rel=0.01)
+    assert net.head.bias.abs().sum() == 0
+
+
+@pytest.mark.parametrize(("net", "shortcut"), KINDS)
+@pytest.mark.parametrize("size", [1, 7, 8, 32])
+def test_any_size_channels_and_classes(net, shortcut, size):
+    made = build(net, shortcut, channels=2, classes=5, width=3).eval()
+    assert made(torch.randn(4, 2, size, size)).shape == (4, 5)
+
+
+def test_option_a_adds_no_parameters():
+    plain, residual = build("plain", "none", depth=14), build("residual", "A", depth=14)
+    assert sum(p.numel() for p in plain.parameters()) == sum(p.numel() for p in residual.parameters())
+
+
+@pytest.mark.parametrize(("pad", "kept"), [("after", slice(0, 4)), ("split", slice(2, 6))])
+def test_option_a_takes_every_second_pixel_and_pads_with_zeros(pad, kept):
+    from degrade.nets.shortcuts import ZeroPad
+
+    x = torch.arange(4 * 36.0).view(1, 4, 6, 6) + 1
+    out = ZeroPad(4, 8, 2, pad)(x)
+    assert out.shape == (1, 8, 3, 3)
+    assert torch.equal(out[:, kept], x[:, :, ::2, ::2])
+    assert out.sum() == x[:, :, ::2, ::2].sum()
+
+
+def test_a_block_computes_its_formula():
+    torch.manual_seed(0)
+    x = torch.randn(2, 4, 5, 5)
+    block = nets.Residual(4, 4, 1, torch.nn.Identity()).eval()
+    f = block.second(torch.relu(block.first(x)))
+    assert torch.equal(block(x), torch.relu(f + x))
+    plain = nets.Plain(4, 4, 1, torch.nn.Identity()).eval()
+    plain.load_state_dict(block.state_dict())
+    assert torch.equal(plain(x), torch.relu(f))
+
+
+def test_projections_stand_where_the_option_wants_them():
+    count = {s: sum(isinstance(m, nets.shortcuts.Projection) for m in build("residual", s, 20).modules()) for s in "ABC"}
+    assert count == {"A": 0, "B": 2, "C": 9}
+
+
+def test_the_deepest_net_of_the_paper_builds():
+    assert sum(isinstance(m, torch.nn.Conv2d) for m in build(depth=1202).modules()) == 1201

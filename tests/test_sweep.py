@@ -1,0 +1,109 @@
+import pytest
+
+from degrade import sweep
+from degrade.errors import SpecError
+
+
+def expand(*overrides: str) -> sweep.Plan:
+    with sweep.hydra():
+        return sweep.expand(overrides)
+
+
+def kinds(plan: sweep.Plan) -> set[tuple[str, str, int]]:
+    return {(spec.net.net, spec.net.shortcut, spec.net.depth) for spec in plan.specs}
+
+
+def test_the_default_axes_are_the_papers_grid_and_plain_nets_collapse():
+    plan = expand("depth=20,56")
+    assert plan.asked == 12
+    assert len(plan.jobs) == 8
+    assert kinds(plan) == {(n, s, d) for n, s in [("plain", "none"), *(("residual", o) for o in "ABC")] for d in (20, 56)}
+
+
+def test_the_command_line_replaces_an_axis():
+    assert kinds(expand("net=plain")) == {("plain", "none", 20)}
+    assert kinds(expand("shortcut=B", "net=residual,plain")) == {("plain", "none", 20), ("residual", "B", 20)}
+
+
+def test_a_study_sets_axes_data_and_recipe_and_the_command_line_wins():
+    plan = expand("study=quickstart")
+    assert kinds(plan) == {(n, s, d) for n, s in (("plain", "none"), ("residual", "A")) for d in (8, 20, 32, 56)}
+    assert {(spec.data.name, spec.recipe.name, spec.recipe.iterations) for spec in plan.specs} == {
+        ("digits", "quickstart", 1800)
+    }
+    assert {spec.net.depth for spec in expand("study=quickstart", "depth=14").specs} == {14}
+    assert {spec.recipe.name for spec in expand("study=quickstart", "recipe=smoke").specs} == {"smoke"}
+    assert {spec.recipe.lr for spec in expand("recipe.lr=1e-3", "study=quickstart").specs} == {0.001}
+
+
+def test_the_longest_run_comes_first():
+    costs = [spec.cost for spec in expand("depth=8,56,20").specs]
+    assert costs == sorted(costs, reverse=True)
+
+
+def test_any_key_can_be_an_axis_a_group_too():
+    plan = expand("net=plain", "recipe=quickstart,smoke", "seed=0,1", "recipe.lr=0.1,0.2")
+    assert len(plan.jobs) == 8
+    assert {spec.recipe.name for spec in plan.specs} == {"quickstart", "smoke"}
+
+
+def test_setting_keys_on_a_copy_equals_composing_them():
+    with sweep.hydra():
+        for job in sweep.expand(["depth=8,20", "recipe.milestones=[0.25,0.5]", "study=smoke"]).jobs:
+            assert sweep.spec_from(sweep.composed(job.overrides)) == job.spec
+
+
+def test_a_run_means_the_same_in_every_sweep():
+    alone = expand("net=plain", "depth=20").jobs[0].spec
+    assert alone in expand("depth=20,56", "seed=0,1").specs
+
+
+def test_data_enters_by_its_content():
+    assert {spec.data.content for spec in expand().specs} == {"71326816865eb8cd"}
+
+
+def test_workers_and_folder():
+    plan = expand("jobs=3", "results=some/where")
+    assert (plan.workers, str(plan.root)) == (3, "some/where")
+    assert expand().workers is None
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("depht=20", "depht=20: no such key; did you mean 'depth'?"),
+        ("depth=twenty,20", "depth=twenty: must be an integer"),
+        ("net=plian", "net=plian: unknown; did you mean 'plain'?"),
+        ("depth=21", "depth=21: not 6n+2"),
+        ("foo", "foo: cannot be parsed; write key=value"),
+        ("depth=20,", "depth=20,: cannot be parsed"),
+        ("hydra/launcher=nope", "hydra/launcher=nope: unknown; known: "),
+        ("+foo=1", "+foo=1: no such key"),
+        ("+depth=20", "+depth=20: no such key; did you mean 'depth'?"),
+        ("~depth", "~depth=null: no such key; did you mean 'depth'?"),
+        ("data=digit", "data=digit: unknown; did you mean 'digits'?"),
+        ("+data=digits", "+data=digits: write data=... without a sign"),
+        ("data=null", "data=null: unknown"),
+        ("study=quikstart", "study=quikstart: unknown; did you mean 'quickstart'?"),
+        ("recipe.lrr=1", "recipe.lrr=1: no such key; did you mean 'recipe.lr'?"),
+        ("recipe.lr=-1", "recipe.lr=-1.0: must be a number from 0 up"),
+        ("jobs=0", "jobs=0: must be at least 1"),
+        ("jobs=many", "jobs=many: must be an integer"),
+        ("data.name=mnist", "data=mnist: unknown"),
+        ("hydra.nope=1", "hydra.nope=1: "),
+    ],
+)
+def test_what_is_wrong_is_one_line_before_anything_starts(override, words):
+    with pytest.raises(SpecError) as caught:
+        expand(override)
+    assert "\n" not in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_the_launcher_of_others_gets_the_runs(tmp_path, capsys):
+    """hydra's own basic launcher trains in this process: what any launcher plugin relies on is there."""
+    tiny = ["study=smoke", "depth=8", "net=plain", "recipe.iterations=3", "data.train_limit=40", f"results={tmp_path}"]
+    assert sweep.launch([*tiny, "hydra/launcher=basic"]) == 0
+    assert "1 finished" in capsys.readouterr().out
+    assert sweep.launch(tiny) == 0
+    assert "0 to do" in capsys.readouterr().out
