@@ -9,7 +9,7 @@ KEYS = ["protocol", "group", "net", "shortcut", "depth", "width"]
 
 
 def last_points(curves: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the last measured iteration of each run. Table 6 of the paper reports the last iterate, not the best."""
+    """The rows of the last measured iteration of each run. Table 6 of the paper reports the last iterate too."""
     return curves[curves.iteration == curves.groupby("run").iteration.transform("max")]
 
 

@@ -61,7 +61,9 @@ class Progress:
             self.live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._read(list(self.specs))
         if self.live:
             self.live.update(self.table(), refresh=True)
@@ -212,9 +214,9 @@ def errors(finals: "pd.DataFrame") -> None:
         title = f"error at the last iteration, % ({protocol}{f', mean ± std of {seeds} seeds' if seeds > 1 else ''})"
         table = grid("net", "shortcut", ">depth", ">train", ">train, clean", ">test", "")
         table.title, table.title_justify, table.title_style = title, "left", "bold"
-        for row in rows.itertuples():
-            cells = [spread(getattr(row, s), getattr(row, f"{s}_std")) for s in ("train", "train_clean", "test")]
-            table.add_row(row.net, row.shortcut, str(row.depth), *cells, coloured(row.outcome))
+        for row in rows.to_dict("records"):
+            cells = [spread(row[split], row[f"{split}_std"]) for split in ("train", "train_clean", "test")]
+            table.add_row(row["net"], row["shortcut"], str(row["depth"]), *cells, coloured(row["outcome"]))
         console.print(table)
 
 

@@ -264,7 +264,9 @@ WORDS: dict[type, str] = {int: "an integer", float: "a number", str: "a word", b
 
 
 def show(value: Any) -> str:
-    return "null" if value is None else json.dumps(value) if isinstance(value, (bool, list, tuple, dict)) else str(value)
+    return (
+        "null" if value is None else json.dumps(value) if isinstance(value, (bool, list, tuple, dict)) else str(value)
+    )
 
 
 def plain(spec: Any) -> dict[str, Any]:

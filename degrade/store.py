@@ -1,12 +1,12 @@
 """Where runs lie on disk. Moves bytes and rows; never loads torch.
 
-    <root>/runs/<run>/spec.json         what it is
-                      environment.json  on what, by which command
-                      curve.parquet     degrade.point.MEANING, rewritten at each point
-                      checkpoint.pt     weights, momentum, BN, tallies and the points so far: written last
-                      state.json        where it stands; also the heartbeat
-                      log.txt           what the training printed
-                      .lock             held while a process trains it
+<root>/runs/<run>/spec.json         what it is
+                  environment.json  on what, by which command
+                  curve.parquet     degrade.point.MEANING, rewritten at each point
+                  checkpoint.pt     weights, momentum, BN, tallies and the points so far: written last
+                  state.json        where it stands; also the heartbeat
+                  log.txt           what the training printed
+                  .lock             held while a process trains it
 """
 
 import json
@@ -14,7 +14,7 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -53,7 +53,7 @@ class RunDir:
         self.lock = self.path / ".lock"
 
     @contextmanager
-    def claimed(self) -> Iterator[bool]:
+    def claimed(self) -> Generator[bool]:
         """True while this process alone may write here; False where another holds it. Freed by the owner's death."""
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.lock)
@@ -97,7 +97,9 @@ class RunDir:
     def write_state(self, state: str, **values: Any) -> None:
         """Keeps what was said before of keys that are not given."""
         sign = {"host": socket.gethostname(), "pid": os.getpid(), "heartbeat": time.time()}
-        write_json(self.state, {**self.read(self.state), "format": FORMAT, "state": state, **sign, **values}, sync=False)
+        write_json(
+            self.state, {**self.read(self.state), "format": FORMAT, "state": state, **sign, **values}, sync=False
+        )
 
     def write_curve(self, spec: RunSpec, points: Sequence[Point]) -> None:
         """All points so far, with the labels of the run, in one atomic step."""
@@ -138,14 +140,14 @@ def load(*roots: Path, runs: Collection[str] | None = None) -> Tables:
         state = run.read_state()
         if run.run not in found or state.get("iteration", 0) > found[run.run][1].get("iteration", 0):
             found[run.run] = (run, state)
-    rows = [{**parse(run.read(run.spec)["spec"]).labels(), **state} for run, state in found.values()]
+    rows = [{"outcome": "", **parse(run.read(run.spec)["spec"]).labels(), **state} for run, state in found.values()]
     curves = [read_curve(run.curve) for run, _ in found.values() if run.curve.exists()]
     import pandas as pd  # here, since the processes that only write need no frames
 
     return Tables(pd.DataFrame(rows), pa.concat_tables([SCHEMA.empty_table(), *curves]).to_pandas())
 
 
-def read_curve(path: Path) -> pa.Table:
+def read_curve(path: Path) -> Any:
     try:
         return pq.read_table(path, schema=SCHEMA)
     except (OSError, pa.ArrowInvalid) as error:

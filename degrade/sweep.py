@@ -4,7 +4,7 @@ what is missing.
 The only module of the package that knows Hydra, by its Compose API: `hydra.main` does not start on Python 3.14.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -58,7 +58,7 @@ class Plan:
 
 
 @contextmanager
-def hydra() -> Iterator[None]:
+def hydra() -> Generator[None]:
     """Hydra, initialised on conf/; its complaints become SpecErrors of one line."""
     GlobalHydra.instance().clear()
     try:

@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -66,7 +66,7 @@ def default_jobs(on_cpu: bool) -> int:
 
 
 @contextlib.contextmanager
-def signals() -> Iterator[list[int]]:
+def signals() -> Generator[list[int]]:
     """The signals received so far, instead of their usual effect."""
     received: list[int] = []
 
@@ -86,10 +86,9 @@ class Worker:
     """A place for one run at a time, and the process that does it; a new process where the last one died."""
 
     def __init__(self, root: Path, slot: int) -> None:
-        self.root, self.slot, self.spec = root, slot, None
+        self.root, self.slot = root, slot
+        self.spec: RunSpec | None = None
         self._start()
-
-    spec: RunSpec | None
 
     def _start(self) -> None:
         self.pipe, theirs = SPAWN.Pipe()
@@ -107,7 +106,8 @@ class Worker:
 
     def look(self) -> None:
         """Takes note of a run that is over, or of a death."""
-        if self.spec is None:
+        spec = self.spec
+        if spec is None:
             return
         try:
             if self.pipe.poll():
@@ -116,7 +116,7 @@ class Worker:
         except (EOFError, OSError):
             self.process.join()
             reason = f"worker died ({cause(self.process.exitcode)})"
-            RunDir(self.root, self.spec.run).write_state("failed", reason=reason)
+            RunDir(self.root, spec.run).write_state("failed", reason=reason)
             self.spec = None
 
     def stop(self, *, kill: bool) -> None:
@@ -144,7 +144,7 @@ def serve(pipe: Connection, root: Path, slot: int, command: str) -> None:
     """The life of a worker process: run after run, until None comes or it is told to stop."""
     halt = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
-    signal.signal(signal.SIGTERM, lambda *_: halt.set())
+    signal.signal(signal.SIGTERM, lambda number, frame: halt.set())
     threading.Thread(target=outlive, args=(halt,), daemon=True).start()
     from degrade import experiment  # loads torch
 
@@ -169,7 +169,7 @@ def outlive(halt: threading.Event) -> None:
 
 
 @contextlib.contextmanager
-def output_to(path: Path) -> Iterator[None]:
+def output_to(path: Path) -> Generator[None]:
     """Sends what this process and its libraries print to the end of a file, so that the live table stays whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)

@@ -96,8 +96,6 @@ def test_the_mean_image_is_subtracted():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_draws_the_same():
     images = pictures()
-    there = Batches(
-        Resident(images, pixel_mean(images), torch.device("cuda")), batch=16, seed=0, augment="crop_flip"
-    )
+    there = Batches(Resident(images, pixel_mean(images), torch.device("cuda")), batch=16, seed=0, augment="crop_flip")
     for i in range(5):
         assert torch.equal(there.at(i)[0].cpu(), batches().at(i)[0])

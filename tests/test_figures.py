@@ -16,10 +16,14 @@ def curves(*, net=("plain", "residual"), shortcuts=("A",), depths=(8, 20), seeds
             for depth in depths:
                 for seed in seeds:
                     option = "A" if shortcut == "none" else shortcut
-                    labels = tiny(**{"width": 16, **changes}, net=kind, shortcut=option, depth=depth, seed=seed).labels()
+                    labels = tiny(
+                        **{"width": 16, **changes}, net=kind, shortcut=option, depth=depth, seed=seed
+                    ).labels()
                     for i, error in ((5, 50.0), (10, worst * depth / 20 + seed)):
                         for split, extra in (("train", 0.0), ("train_clean", -0.5), ("test", 1.0)):
-                            rows.append({**labels, "iteration": i, "epoch": i / 4, "split": split, "error": error + extra})
+                            rows.append(
+                                {**labels, "iteration": i, "epoch": i / 4, "split": split, "error": error + extra}
+                            )
     return pd.DataFrame(rows)
 
 

@@ -37,7 +37,9 @@ def bits(fit: Fit):
 @pytest.mark.parametrize("net", SHORTCUTS)
 def test_trained_in_parts_equals_trained_at_once(net):
     shortcut = SHORTCUTS[net][-1]
-    assert bits(finish(start(tiny(net=net, shortcut=shortcut)), 1)) == bits(finish(start(tiny(net=net, shortcut=shortcut))))
+    assert bits(finish(start(tiny(net=net, shortcut=shortcut)), 1)) == bits(
+        finish(start(tiny(net=net, shortcut=shortcut)))
+    )
 
 
 @pytest.mark.parametrize("kill", range(13))
@@ -78,7 +80,11 @@ def test_points_have_all_splits_at_each_due_iteration():
     assert [p.n for p in fit.points if p.split == "train"] == [80, 80, 32]  # images since the last point
     assert {p.n for p in fit.points if p.split == "train_clean"} == {100}
     assert {p.n for p in fit.points if p.split == "test"} == {50}
-    assert [p.lr for p in fit.points if p.split == "test"] == [0.05, 0.05 / 100, 0.05 / 100]  # milestones at 6 and 9 of 12
+    assert [p.lr for p in fit.points if p.split == "test"] == [
+        0.05,
+        0.05 / 100,
+        0.05 / 100,
+    ]  # milestones at 6 and 9 of 12
     assert fit.points[0].epoch == 5 * 16 / 100
 
 
@@ -146,7 +152,7 @@ def test_threads_are_chosen_once():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_asked_in_vain_is_one_line():
-    with pytest.raises(SpecError, match="engine.device=cuda: no CUDA device"):
+    with pytest.raises(SpecError, match=r"engine\.device=cuda: no CUDA device"):
         pick_device("cuda")
 
 

@@ -78,7 +78,9 @@ def test_a_block_computes_its_formula():
 
 
 def test_projections_stand_where_the_option_wants_them():
-    count = {s: sum(isinstance(m, nets.shortcuts.Projection) for m in build("residual", s, 20).modules()) for s in "ABC"}
+    count = {
+        s: sum(isinstance(m, nets.shortcuts.Projection) for m in build("residual", s, 20).modules()) for s in "ABC"
+    }
     assert count == {"A": 0, "B": 2, "C": 9}
 
 

@@ -79,7 +79,9 @@ def test_group_ignores_the_seed_and_protocol_the_net():
 
 def test_names_of_released_runs_never_change():
     """These names are in people's results folders: a change here orphans them."""
-    spec = RunSpec(data=DataSpec(name="digits", content="71326816865eb8cd"), recipe=RecipeSpec(iterations=1800, batch=32))
+    spec = RunSpec(
+        data=DataSpec(name="digits", content="71326816865eb8cd"), recipe=RecipeSpec(iterations=1800, batch=32)
+    )
     assert (spec.run, spec.group, spec.protocol) == (
         "residual-A-20-s0-81bb1135",
         "residual-A-20-965d2e37",

@@ -16,7 +16,9 @@ def points(*iterations: int) -> list[Point]:
     values = {"loss": 1.0, "error": 50.0, "n": 10, "lr": 0.1, "grad_norm": 1.0}
     timing = {"images_per_second": 9.0, "seconds": 2.0}
     return [
-        Point(iteration=i, epoch=i / 10, split=split, **values, **timing) for i in iterations for split in ("train", "test")
+        Point(iteration=i, epoch=i / 10, split=split, **values, **timing)
+        for i in iterations
+        for split in ("train", "test")
     ]
 
 
@@ -106,7 +108,7 @@ def test_writing_is_all_or_nothing(tmp_path):
     with pytest.raises(TypeError):
         write(target, "not bytes")
     assert target.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["file"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_state_keeps_what_was_said_before(tmp_path):

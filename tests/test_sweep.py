@@ -17,7 +17,9 @@ def test_the_default_axes_are_the_papers_grid_and_plain_nets_collapse():
     plan = expand("depth=20,56")
     assert plan.asked == 12
     assert len(plan.jobs) == 8
-    assert kinds(plan) == {(n, s, d) for n, s in [("plain", "none"), *(("residual", o) for o in "ABC")] for d in (20, 56)}
+    assert kinds(plan) == {
+        (n, s, d) for n, s in [("plain", "none"), *(("residual", o) for o in "ABC")] for d in (20, 56)
+    }
 
 
 def test_the_command_line_replaces_an_axis():
@@ -90,7 +92,7 @@ def test_workers_and_folder():
         ("jobs=0", "jobs=0: must be at least 1"),
         ("jobs=many", "jobs=many: must be an integer"),
         ("data.name=mnist", "data=mnist: unknown"),
-        ("hydra.nope=1", "hydra.nope=1: "),
+        ("hydra.nope=1", "Could not override 'hydra.nope'"),
     ],
 )
 def test_what_is_wrong_is_one_line_before_anything_starts(override, words):

@@ -1,4 +1,4 @@
-"""Batches on the device: full ones across epoch borders, normalised, padded, cropped, flipped, all by tensor operations.
+"""Batches on the device: full across epoch borders; normalised, padded, cropped and flipped by tensor operations.
 
 Every draw is a function of (seed, iteration, place) through a counter-based hash: nothing to save, nothing to
 restore, the same on every device.

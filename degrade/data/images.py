@@ -44,6 +44,6 @@ def fingerprint(*splits: Images) -> str:
     total = hashlib.sha256()
     for split in splits:
         total.update(repr((split.pixels.shape, split.classes)).encode())
-        total.update(np.ascontiguousarray(split.pixels))
-        total.update(np.ascontiguousarray(split.labels, dtype="<i8"))
+        total.update(np.ascontiguousarray(split.pixels).data)
+        total.update(np.ascontiguousarray(split.labels, dtype="<i8").data)
     return total.hexdigest()[:16]

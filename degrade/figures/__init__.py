@@ -43,8 +43,9 @@ def title_of(curves: pd.DataFrame) -> str:
 def metadata(kind: str, name: str, curves: pd.DataFrame) -> dict[str, str | None]:
     """Which runs it shows, in the words of each format; no date, so that the same figure is the same file."""
     about = f"degrade plot --figure {name}; runs: {', '.join(sorted(curves.run.unique()))}"
-    return {
+    words: dict[str, dict[str, str | None]] = {
         "png": {"Title": name, "Description": about},
         "svg": {"Title": name, "Description": about, "Date": None},
         "pdf": {"Title": name, "Subject": about, "CreationDate": None},
-    }[kind]
+    }
+    return words[kind]

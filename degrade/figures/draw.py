@@ -37,7 +37,7 @@ def draw_panel(axes: Axes, panel: Panel, colour: dict[int, str]) -> None:
 
 
 def draw_line(axes: Axes, line: Line, colour: str) -> None:
-    kind = {"linestyle": (0, (3, 1.5)) if line.dashed else "-", "linewidth": 2.0 if line.bold else 1.1}
-    axes.plot(line.x, line.y, color=colour, label=line.label or "_", **kind)
+    dash, thickness = (0, (3, 1.5)) if line.dashed else "-", 2.0 if line.bold else 1.1
+    axes.plot(line.x, line.y, color=colour, label=line.label or "_", linestyle=dash, linewidth=thickness)
     if (line.high > line.low).any():
         axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.15, linewidth=0)

@@ -57,8 +57,17 @@ def fig6(curves: pd.DataFrame) -> list[Panel]:
         rows = frame[(frame.net == net) & (frame.shortcut == shortcut)]
         lines = [line(part) for _, part in rows.groupby(["depth", "width", "group", "split"], sort=True)]
         lines.sort(key=lambda each: (each.depth, not each.dashed))
-        shape = {"xlabel": "iterations", "ylabel": "error (%)", "top": top, "grid": gridlines(top)}
-        panels.append(Panel(title=kind_label(net, shortcut), lines=tuple(lines), key="dashed: training, bold: test", **shape))
+        panels.append(
+            Panel(
+                title=kind_label(net, shortcut),
+                xlabel="iterations",
+                ylabel="error (%)",
+                lines=tuple(lines),
+                top=top,
+                grid=gridlines(top),
+                key="dashed: training, bold: test",
+            )
+        )
     return panels
 
 

@@ -1,10 +1,12 @@
 """How figures look, in one place: colour says depth, dash says split, as in the paper's Fig. 6."""
 
+from typing import Any
+
 # The paper's: mustard 20, cyan 32, green 44, red 56, black 110.
 DEPTHS = {20: "#c8a415", 32: "#17a2c4", 44: "#2e9e3f", 56: "#d62728", 110: "#111111"}
 OTHERS = ("#7b4fa3", "#1f5fbf", "#e377a2", "#8c564b", "#ff7f0e", "#5f6b6d")  # depths the paper does not have
 
-RC = {
+RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.spines.top": False,

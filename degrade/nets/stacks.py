@@ -50,8 +50,9 @@ def initialise(net: nn.Module, seed: int) -> None:
     every shortcut option start from the same weights.
     """
     draws = torch.Generator().manual_seed(seed)
-    layers = [(name, m) for name, m in net.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear, nn.BatchNorm2d))]
-    for _, layer in sorted(layers, key=lambda named: "shortcut" in named[0]):  # stable: the rest stays in order
+    layers = {n: m for n, m in net.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear, nn.BatchNorm2d))}
+    projections = [layer for name, layer in layers.items() if "shortcut" in name]
+    for layer in [layer for name, layer in layers.items() if "shortcut" not in name] + projections:
         if isinstance(layer, nn.BatchNorm2d):
             layer.reset_parameters()
             continue

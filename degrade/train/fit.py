@@ -167,7 +167,7 @@ class Fit:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes back to `state`, and keeps the number of threads it began with. Raises RunError if it is not this run's."""
+        """Goes back to `state`, with the threads it began with. Raises RunError if it is not this run's."""
         if state["format"] > FORMAT:
             raise RunError(f"{self.spec.run}: its checkpoint is of a newer degrade; update degrade to go on with it")
         if state["run"] != self.spec.run:
@@ -181,7 +181,7 @@ class Fit:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of `engine.device`; `auto` is CUDA where there is one. Raises SpecError where CUDA is asked in vain."""
+    """The device of `engine.device`; `auto`: CUDA where there is one. Raises SpecError where it is asked in vain."""
     found = torch.cuda.is_available()
     if name == "cuda" and not found:
         raise SpecError("engine.device=cuda: no CUDA device is visible; use engine.device=cpu")

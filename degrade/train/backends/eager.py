@@ -61,8 +61,13 @@ class Eager:
     def state(self) -> dict[str, Any]:
         names = [name for name, _ in self.net.named_parameters()]
         return {
-            "net": {k: v.detach().clone(memory_format=torch.contiguous_format) for k, v in self.net.state_dict().items()},
-            "momentum": {k: v.clone(memory_format=torch.contiguous_format) for k, v in zip(names, self._views(self.momentum), strict=True)},
+            "net": {
+                k: v.detach().clone(memory_format=torch.contiguous_format) for k, v in self.net.state_dict().items()
+            },
+            "momentum": {
+                k: v.clone(memory_format=torch.contiguous_format)
+                for k, v in zip(names, self._views(self.momentum), strict=True)
+            },
             "tally": self.tally.clone(),
         }
 

@@ -1,0 +1,64 @@
+import time
+
+import pytest
+
+import degrade as package
+
+
+def test_a_sweep_then_its_figure_then_nothing_to_do(degrade, tmp_path):
+    keys = ["sweep", "study=smoke", "depth=8", "shortcut=A"]
+    first = degrade(*keys)
+    assert first.returncode == 0, first.stderr
+    assert "2 distinct runs, 0 finished, 2 to do" in first.stdout
+    assert "error at the last iteration" in first.stdout
+    drawn = degrade("plot")
+    assert drawn.returncode == 0, drawn.stderr
+    files = [tmp_path / line for line in drawn.stdout.split()]
+    assert [file.name for file in files] == ["fig6.png", "fig6.svg", "fig6.pdf"]
+    before = [file.read_bytes() for file in files]
+    second = degrade(*keys)
+    assert "2 finished, 0 to do" in second.stdout
+    assert degrade("plot").returncode == 0
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_nets_prints_the_table(degrade):
+    table = degrade("nets", "depth=20,56", "net=residual", "shortcut=A")
+    assert table.returncode == 0
+    assert "269,434" in table.stdout  # one channel, 8x8
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sweep", "depht=20"],
+        ["sweep", "depth=21"],
+        ["sweep", "foo"],
+        ["nets", "net=plian"],
+        ["plot", "nowhere"],
+        ["plot", ".", "--figure", "fig9"],
+        ["plot", "."],
+    ],
+)
+def test_a_mistake_is_one_line_exit_2_and_leaves_nothing(degrade, tmp_path, arguments):
+    done = degrade(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("degrade: ")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_command_or_option_is_exit_2_without_traceback(degrade):
+    for arguments in (["swep"], ["plot", "--figur", "fig6"]):
+        done = degrade(*arguments)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+
+
+def test_help_and_version_load_nothing_heavy(degrade):
+    assert degrade("--version").stdout == f"degrade {package.__version__}\n"
+    assert "sweep" in degrade("--help").stdout
+    begun = time.monotonic()
+    degrade("--help")
+    assert time.monotonic() - begun < 5  # a guard against loading torch, not a measurement

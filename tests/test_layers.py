@@ -1,0 +1,97 @@
+"""The house as it stands: imports go one way, heavy libraries stay where they belong."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import degrade
+
+ROOT = Path(__file__).parent.parent
+LAYERS = [
+    ["spec", "point", "errors"],
+    ["nets", "data", "curves"],
+    ["train", "store", "figures"],
+    ["experiment", "screen"],
+    ["sweep", "workers"],
+    ["cli", "hydra_plugins", "__main__"],
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+MAY = {("spec", "errors"), ("__main__", "cli")}  # within a layer
+ONLY = {  # third-party library -> the only rooms that may import it
+    "hydra": {"sweep", "hydra_plugins"},
+    "omegaconf": {"sweep", "hydra_plugins"},
+    "typer": {"cli"},
+    "rich": {"screen"},
+    "matplotlib": {"figures"},
+    "pyarrow": {"store"},
+    "torch": {"nets", "data", "train", "experiment"},
+    "pandas": {"curves", "figures", "store", "screen"},
+    "filelock": {"store"},
+}
+FILES = sorted([*ROOT.glob("degrade/**/*.py"), *ROOT.glob("hydra_plugins/**/*.py")])
+
+
+def room(path: Path) -> str:
+    """The module or folder a file belongs to: nets/blocks.py -> nets."""
+    inner = path.relative_to(ROOT).parts
+    return inner[0] if inner[0] == "hydra_plugins" else inner[1].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            module = node.module or ""
+            found |= {f"{module}.{alias.name}" for alias in node.names} if module == "degrade" else {module}
+    return found
+
+
+@pytest.mark.parametrize("path", [f for f in FILES if f != ROOT / "degrade" / "__init__.py"], ids=lambda p: p.stem)
+def test_imports_go_down(path):
+    here = room(path)
+    assert here in LEVEL, f"{here} has no place in the layers"
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] in ("degrade", "hydra_plugins") and len(parts) > 1 and parts[1] in LEVEL:
+            there = parts[1] if parts[0] == "degrade" else "hydra_plugins"
+            assert there == here or (here, there) in MAY or LEVEL[there] < LEVEL[here], f"{here} imports {there}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_libraries_stay_in_their_rooms(path):
+    for name in imports(path):
+        allowed = ONLY.get(name.split(".")[0])
+        assert allowed is None or room(path) in allowed, f"{room(path)} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_files_stay_short(path):
+    assert len(path.read_text().splitlines()) <= 300
+
+
+def test_what_only_draws_and_lists_loads_neither_torch_nor_hydra():
+    code = (
+        "import sys, degrade.cli, degrade.figures, degrade.store, degrade.screen, degrade.workers;"
+        "print([m for m in ('torch', 'hydra', 'pyarrow.dataset') if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
+
+
+def test_help_loads_almost_nothing():
+    code = "import sys, degrade.cli; print([m for m in ('torch', 'hydra', 'pandas', 'numpy') if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
+
+
+def test_public_names_are_what_we_meant():
+    assert sorted(degrade.__all__) == degrade.__all__ == sorted(degrade._HOME)
+    for name in degrade.__all__:
+        assert getattr(degrade, name).__name__ == name
+    with pytest.raises(AttributeError, match="nope"):
+        degrade.nope  # noqa: B018

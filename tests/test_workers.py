@@ -1,0 +1,139 @@
+"""Sweeps in processes of their own: crashes, signals, resuming. The runs are tiny; what is tested is what survives."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from degrade.experiment import unpack
+from degrade.point import TIMINGS
+from degrade.workers import cause, default_jobs
+
+KEYS = ["data=digits", "recipe=smoke", "data.train_limit=100", "width=4", "net=plain,residual", "shortcut=A"]
+LONG = [*KEYS, "depth=8", "recipe.iterations=600", "recipe.eval_every=50", "jobs=2"]
+PATIENCE = 60.0  # seconds until something that takes a few is called missing
+
+
+def begin(root: Path, *keys: str) -> subprocess.Popen[bytes]:
+    """A sweep in a session of its own; what it prints goes to root/output."""
+    command = [sys.executable, "-m", "degrade", "sweep", *keys, f"results={root}"]
+    with (root / "output").open("ab") as output:
+        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def states(root: Path) -> dict[str, dict[str, object]]:
+    return {path.parent.name: json.loads(path.read_text()) for path in (root / "runs").glob("*/state.json")}
+
+
+def until(ready, sweep: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not ready():
+        assert time.monotonic() < end, "nothing happened"
+        assert sweep.poll() is None, "the sweep ended early"
+        time.sleep(0.02)
+
+
+def both_under_way(root: Path):
+    return lambda: sum(state.get("iteration", 0) > 60 for state in states(root).values()) == 2  # type: ignore[operator]
+
+
+def results(root: Path) -> dict[str, tuple[bytes, dict[str, bytes]]]:
+    found = {}
+    for folder in (root / "runs").iterdir():
+        rows = pd.read_parquet(folder / "curve.parquet").drop(columns=list(TIMINGS)).to_json().encode()
+        net = unpack(folder / "checkpoint.pt")["net"]
+        found[folder.name] = rows, {name: value.numpy().tobytes() for name, value in net.items()}
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> dict[str, tuple[bytes, dict[str, bytes]]]:
+    root = tmp_path_factory.mktemp("undisturbed")
+    finish(root)
+    return results(root)
+
+
+def finish(root: Path) -> None:
+    assert begin(root, *LONG).wait(PATIENCE) == 0, (root / "output").read_text()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_checkpoints_in_seconds_and_the_sweep_goes_on_from_them(tmp_path, undisturbed, number, code):
+    sweep = begin(tmp_path, *LONG)
+    until(both_under_way(tmp_path), sweep)
+    begun = time.monotonic()
+    os.killpg(sweep.pid, number) if number == signal.SIGINT else sweep.send_signal(number)  # Ctrl-C reaches the group
+    assert sweep.wait(PATIENCE) == code
+    assert time.monotonic() - begun < 10
+    left = states(tmp_path)
+    assert {state["state"] for state in left.values()} == {"interrupted"}
+    assert all(
+        unpack(tmp_path / "runs" / run / "checkpoint.pt")["iteration"] == s["iteration"] for run, s in left.items()
+    )
+    finish(tmp_path)
+    assert results(tmp_path) == undisturbed
+
+
+def test_a_killed_worker_harms_one_run_and_the_next_sweep_takes_it_up(tmp_path, undisturbed):
+    sweep = begin(tmp_path, *LONG)
+    until(both_under_way(tmp_path), sweep)
+    victim, state = next(iter(states(tmp_path).items()))
+    os.kill(state["pid"], signal.SIGKILL)  # type: ignore[arg-type]
+    assert sweep.wait(PATIENCE) == 1
+    assert f"failed: {victim}: worker died (SIGKILL)" in (tmp_path / "output").read_text()
+    assert sorted(state["state"] for state in states(tmp_path).values()) == ["failed", "finished"]
+    finish(tmp_path)
+    assert results(tmp_path) == undisturbed
+
+
+def test_workers_of_a_killed_parent_leave_checkpoints_behind(tmp_path, undisturbed):
+    sweep = begin(tmp_path, *LONG)
+    until(both_under_way(tmp_path), sweep)
+    sweep.kill()
+    sweep.wait()
+    end = time.monotonic() + PATIENCE
+    while any(state["state"] == "running" for state in states(tmp_path).values()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    finish(tmp_path)
+    assert results(tmp_path) == undisturbed
+
+
+def test_a_run_that_fails_does_not_stop_the_others(tmp_path):
+    keys = [*KEYS, "depth=8", "jobs=1"]
+    assert begin(tmp_path, *keys).wait(PATIENCE) == 0
+    spoilt, kept = sorted((tmp_path / "runs").iterdir())
+    for folder in (spoilt, kept):
+        (folder / "state.json").unlink()
+    (spoilt / "checkpoint.pt").write_bytes(b"nonsense")
+    assert begin(tmp_path, *keys).wait(PATIENCE) == 1
+    output = (tmp_path / "output").read_text()
+    assert f"failed: {spoilt.name}: " in output
+    assert "Traceback" not in output
+    assert "Traceback" in (spoilt / "log.txt").read_text()
+    assert states(tmp_path)[kept.name]["state"] == "finished"
+
+
+def test_more_runs_than_workers_are_all_trained(tmp_path):
+    assert begin(tmp_path, *KEYS, "depth=8,14", "seed=0,1", "jobs=2").wait(PATIENCE) == 0
+    assert [state["state"] for state in states(tmp_path).values()] == ["finished"] * 8
+    assert len({state["pid"] for state in states(tmp_path).values()}) == 2  # workers go on to the next run
+
+
+def test_one_worker_a_core_or_a_gpu(monkeypatch):
+    assert default_jobs(on_cpu=True) == len(os.sched_getaffinity(0))
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: [Path("0000:01"), Path("0000:02"), Path("0000:03")])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert default_jobs(on_cpu=False) == 3
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,2")
+    assert default_jobs(on_cpu=False) == 2
+
+
+def test_a_death_is_named():
+    assert (cause(-11), cause(3)) == ("SIGSEGV", "exit code 3")
