@@ -102,17 +102,16 @@ class Progress:
         return f"[{over}/{len(self.states)}]"
 
     def table(self) -> Group:
-        """Runs under way, and as many of the others as fit on the screen."""
-        wide = console.width >= 100
-        table = grid("run", "state", ">epoch", ">lr", ">train %", *([">clean %"] if wide else []), ">test %",
-                     ">images/s", ">left")  # fmt: skip
+        """Runs under way, and as many of the others as fit on the screen; errors in %."""
+        wide = console.width >= 96
+        more = (">clean", ">images/s") if wide else ()
+        table = grid("run", "state", ">epoch", ">lr", ">train", ">test", ">left", *more)
         room = max(4, console.height - 6)
         for run in self._visible(room):
-            state = self.states[run]
-            table.add_row(*self._cells(run, state, wide))
+            table.add_row(*self._cells(run, self.states[run])[: len(table.columns)])
         hidden = len(self.states) - min(room, len(self.states))
-        more = Text(f"  ... and {hidden} more", style="dim") if hidden else Text("")
-        return Group(table, more, Text(f"  {self.count()} {duration(time.monotonic() - self.began)}{self.outlook()}"))
+        rest = [Text(f"  ... and {hidden} more", style="dim")] if hidden else []
+        return Group(table, *rest, Text(f"  {self.count()} {duration(time.monotonic() - self.began)}{self.outlook()}"))
 
     def _visible(self, room: int) -> list[str]:
         if len(self.states) <= room:
@@ -122,21 +121,21 @@ class Progress:
         chosen = set(ranked[:room])
         return [run for run in self.states if run in chosen]
 
-    def _cells(self, run: str, state: Mapping[str, Any], wide: bool) -> list[str | Text]:
+    def _cells(self, run: str, state: Mapping[str, Any]) -> list[str | Text]:
         spec = self.specs[run]
         name: list[str | Text] = [f"{spec.name}-s{spec.seed}", coloured(state.get("outcome") or state["state"])]
-        if "iteration" not in state:
+        if not state.get("iteration"):
             return name
-        epochs = state["epoch"] * state["iterations"] / max(1, state["iteration"])
-        running = state["state"] == "running"
-        splits = ["train", *(["train_clean"] if wide else []), "test"]
+        epochs, rate = state["epoch"] / share(state), state["images_per_second"]
         return [
             *name,
-            f"{state['epoch']:.4g}/{epochs:.4g}" if state["iteration"] else "0",
-            f"{state['lr']:.2g}",
-            *(percent(state.get(f"{split}_error")) for split in splits),
-            f"{state['images_per_second']:,.0f}",
-            duration(left(state)) if running and state["iteration"] else "",
+            f"{state['epoch']:.1f}/{epochs:.1f}",
+            f"{state['lr']:.4g}",
+            percent(state.get("train_error")),
+            percent(state.get("test_error")),
+            duration(left(state)) if state["state"] == "running" else "",
+            percent(state.get("train_clean_error")),
+            f"{rate:,.0f}" if rate else "",
         ]
 
     def outlook(self) -> str:
@@ -183,7 +182,7 @@ def coloured(state: str) -> Text:
 
 def grid(*columns: str) -> Table:
     """A table in the one style of ours; `>` aligns a column to the right."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in columns:
         right = column.startswith(">")
         table.add_column(column.lstrip(">"), justify="right" if right else "left", no_wrap=True)
