@@ -6,6 +6,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def run(
     What goes wrong in a run is written to its state as `failed`, with the reason, and raised.
     """
     states: dict[str, str] = {}
-    for spec in specs:
+    for spec in map(identified, specs):
         folder = RunDir(root, spec.run)
         with folder.claimed() as mine:
             if not mine or folder.over:
@@ -48,6 +49,11 @@ def run(
                 folder.write_state("failed", reason=one_line(error))
                 raise
     return states
+
+
+def identified(spec: RunSpec) -> RunSpec:
+    """The spec with the fingerprint of its data, which is part of its name; a sweep has put it there already."""
+    return spec if spec.data.content else replace(spec, data=data.prepare(spec.data))
 
 
 def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str) -> str:

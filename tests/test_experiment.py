@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -30,6 +31,11 @@ def test_a_run_leaves_what_it_is_how_it_went_and_on_what(tmp_path):
     state = folder.read_state()
     assert (state["state"], state["iteration"], state["iterations"]) == ("finished", 12, 12)
     assert len(curve(tmp_path, spec)) == 9
+
+
+def test_a_spec_without_fingerprint_is_the_same_run(tmp_path):
+    bare = replace(tiny(), data=replace(tiny().data, content=""))
+    assert run([bare], tmp_path) == {tiny().run: "finished"}
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path):

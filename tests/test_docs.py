@@ -1,0 +1,83 @@
+"""What the README says is what happens."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from degrade import cli
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+MAKEFILE = (ROOT / "Makefile").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands(kind: str) -> list[str]:
+    return [line for found, text in BLOCKS if found == kind for line in text.splitlines() if line]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text()):
+        assert (page.parent / target.replace("\\", "")).exists(), target
+
+
+def test_make_commands_of_the_readme_exist():
+    made = [line.split()[1] for line in commands("sh") if line.startswith("make ")]
+    assert {"demo", "test"} <= set(made)
+    for target in [*made, *re.findall(r"`make (\w+)`", README)]:
+        assert re.search(rf"^{target}:.*##", MAKEFILE, re.MULTILINE), target
+
+
+def test_the_demo_is_what_the_readme_says():
+    recipe = re.search(r"^demo:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
+    assert recipe
+    ran = [line.strip().replace("$(BIN)/", "") for line in recipe[1].splitlines()]
+    assert ran == commands("sh")[2:4]
+
+
+def test_degrade_commands_of_the_readme_work(degrade):
+    """The long one is run by `make demo`; the others here, shortened to a few steps."""
+    short = ["recipe=smoke", "recipe.iterations=2", "data.train_limit=40", "width=2"]
+    for line in (line for line in commands("sh") if line.startswith("degrade ")):
+        _, command, *arguments = line.split()
+        done = degrade(command, *arguments, *(short if command == "sweep" else []))
+        assert done.returncode == 0, f"{line}: {done.stderr}"
+
+
+def test_the_refusal_in_the_readme_is_what_is_printed(degrade):
+    (command, answer) = commands("console")
+    done = degrade(*command.removeprefix("$ degrade ").split())
+    assert done.stderr.strip() == answer
+
+
+def test_python_of_the_readme_runs(degrade, tmp_path):
+    assert degrade("sweep", "study=smoke", "depth=8", "shortcut=A").returncode == 0
+    blocks = [text for kind, text in BLOCKS if kind == "python"]
+    assert len(blocks) == 3
+    for text in blocks:
+        done = subprocess.run([sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_every_key_of_the_configuration_is_in_the_readme():
+    from degrade import sweep
+
+    with sweep.hydra():
+        keys = [key for key in sweep.keys(sweep.body(())) if "." not in key]
+        options = {group: sweep.options(group) for group in sweep.GROUPS if group != "engine"}
+    for key in set(keys) - {"family"}:
+        assert f"`{key}`" in README, key
+    for group, names in options.items():
+        for name in names:
+            assert f"`{name}`" in README, f"{group}={name}"
+
+
+def test_every_command_is_in_the_readme():
+    for command in cli.app.registered_commands:
+        assert command.callback is not None
+        assert f"degrade {command.callback.__name__}" in README
