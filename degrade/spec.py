@@ -4,56 +4,33 @@ Defaults are the paper's CIFAR-10 protocol (He et al. 2015, Sec. 4.2). Values eq
 hashes, so a new field orphans no stored run: a released default never changes.
 """
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
-from types import NoneType, UnionType
-from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar
 
-from degrade.errors import SpecError, nearest
+from degrade.checked import ASIDE, Checked, build, digest, identity_of, plain
 
 # The shortcut options (Sec. 3.3) that each net can take. The blocks themselves: degrade.nets.NETS.
 SHORTCUTS: dict[str, tuple[str, ...]] = {"plain": ("none",), "residual": ("A", "B", "C")}
 PADS = ("after", "split")
 AUGMENTS = ("none", "crop", "crop_flip")
+WARMUPS = ("auto", "on", "off")
+DECAY_SCOPES = ("all", "conv")
+MOMENTUM_FORMS = ("torch", "caffe")
+NORMS = ("batch", "none")
+INITS = ("he", "xavier", "small")
 PRECISIONS = ("fp32",)
 DEVICES = ("auto", "cpu", "cuda")
 BACKENDS = ("eager",)
 SEED_LIMIT = 2**63
-
-ASIDE = {"identity": False}  # marks a field that cannot change the result
 
 
 def depths_near(depth: int) -> str:
     """The two depths of the form 6n+2 around a wrong one."""
     below = max(8, depth - (depth - 2) % 6)
     return f"{below} or {below + 6}"
-
-
-class Checked:
-    """Brings every field to its declared type; `demand` states the rules."""
-
-    prefix: ClassVar[str] = ""
-
-    def __post_init__(self) -> None:
-        for name, kind in get_type_hints(type(self)).items():
-            if get_origin(kind) is not ClassVar:
-                object.__setattr__(self, name, typed(self.prefix + name, getattr(self, name), kind))
-        self.check()
-
-    def check(self) -> None:
-        """Raises SpecError where a value breaks a rule."""
-
-    def demand(self, ok: bool, name: str, rule: str) -> None:
-        if not ok:
-            raise SpecError(f"{self.prefix}{name}={show(getattr(self, name))}: {rule}")
-
-    def one_of(self, name: str, known: tuple[str, ...]) -> None:
-        value = getattr(self, name)
-        self.demand(value in known, name, f"unknown; {nearest(value, known)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,14 +91,31 @@ class RecipeSpec(Checked):
     lr: float = 0.1
     milestones: tuple[float, ...] = (0.5, 0.75)  # of all iterations: lr / 10 at 32k and 48k of 64k
     momentum: float = 0.9
-    weight_decay: float = 1e-4  # on all parameters, as replications have it
+    momentum_form: str = "torch"  # torch: v = m v + g, p -= lr v; caffe, the authors': v = m v + lr g, p -= v
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    decay_scope: str = "all"  # all parameters, as replications have it; conv: kernels only, as the authors most likely
+    warmup: str = "auto"  # lr / 10 until the net has started; auto: residual nets of depth >= 110 (Sec. 4.2)
+    warmup_error: float = 80.0  # %, the running training error below which it ends (Sec. 4.2)
+    warmup_window: int = 391  # iterations that error is taken over, and between two looks at it: a pass over 50,000
+    warmup_cap: int = 3_910  # iterations after which it ends in any case
+    norm: str = "batch"  # none: no batch normalisation anywhere, biases instead
+    bn_group: int | None = None  # BN over sub-batches of so many images (64: two GPUs); null: the whole batch
+    precise_bn: bool = False  # before the last evaluation, BN's statistics become true averages over the training set
+    init: str = "he"  # N(0, 2/fan); xavier: N(0, 2/(fan in + fan out)); small: N(0, 0.01^2)
     augment: str = "crop_flip"  # crop: of the picture padded by an eighth of its side (4 for the paper's 32)
     eval_every: int = 1_000  # iterations between two points of the curves
     clean_images: int = 5_000  # training images of the clean error before the last point, which takes all
 
     def check(self) -> None:
-        for name in ("iterations", "batch", "eval_every", "clean_images"):
+        for name in ("iterations", "batch", "eval_every", "clean_images", "warmup_window", "warmup_cap"):
             self.demand(getattr(self, name) >= 1, name, "must be at least 1")
+        for name, known in ONE_OF.items():
+            self.one_of(name, known)
+        self.demand(
+            self.bn_group is None or self.bn_group >= 2, "bn_group", "must be at least 2, or null for the batch"
+        )
+        self.demand(0 < self.warmup_error <= 100, "warmup_error", "must be a percentage above 0")
         for name in ("lr", "weight_decay"):
             value = getattr(self, name)
             self.demand(value >= 0 and math.isfinite(value), name, "must be a number from 0 up")
@@ -131,7 +125,22 @@ class RecipeSpec(Checked):
             "milestones",
             "must be rising fractions of all iterations between 0 and 1, as in [0.5,0.75]",
         )
-        self.one_of("augment", AUGMENTS)
+        self.demand(not self.nesterov or self.momentum > 0, "nesterov", "needs recipe.momentum above 0")
+
+    def warms_up(self, net: NetSpec) -> bool:
+        """Whether a net begins at a tenth of the rate (Sec. 4.2 has it for ResNet-110 alone)."""
+        deep = net.net != "plain" and net.depth >= 110
+        return self.warmup == "on" or (self.warmup == "auto" and deep)
+
+
+ONE_OF = {
+    "augment": AUGMENTS,
+    "momentum_form": MOMENTUM_FORMS,
+    "decay_scope": DECAY_SCOPES,
+    "warmup": WARMUPS,
+    "norm": NORMS,
+    "init": INITS,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,12 +153,19 @@ class EngineSpec(Checked):
     device: str = field(default="auto", metadata=ASIDE)  # auto: cuda where there is one
     backend: str = field(default="eager", metadata=ASIDE)
     threads: int = field(default=1, metadata=ASIDE)  # CPU threads of one run; sweeps use one run a core
+    deterministic: bool = field(default=True, metadata=ASIDE)  # on a GPU: only algorithms that repeat to the bit
+    checkpoint_every: str | int = field(default="60s", metadata=ASIDE)  # seconds (60s) or iterations (500)
+    keep_checkpoints: tuple[int, ...] = field(default=(), metadata=ASIDE)  # iterations whose checkpoint stays for good
 
     def check(self) -> None:
         self.one_of("precision", PRECISIONS)
         self.one_of("device", DEVICES)
         self.one_of("backend", BACKENDS)
         self.demand(1 <= self.threads <= 1024, "threads", "must be from 1 to 1024")
+        every = self.checkpoint_every
+        ok = every >= 1 if isinstance(every, int) else every.endswith("s") and every[:-1].isdecimal()
+        self.demand(ok, "checkpoint_every", "must be seconds, as in 60s, or a number of iterations")
+        self.demand(all(i >= 1 for i in self.keep_checkpoints), "keep_checkpoints", "must be iterations, as in [1000]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,58 +246,3 @@ def parse(tree: Mapping[str, Any]) -> RunSpec:
 
 
 PARTS: dict[str, type[Any]] = {"data": DataSpec, "recipe": RecipeSpec, "engine": EngineSpec}
-
-
-def build(kind: type[Any], values: Any, extra: tuple[str, ...] = ()) -> Any:
-    if not isinstance(values, Mapping):
-        raise SpecError(f"{kind.prefix.rstrip('.')}={show(values)}: must be a group of keys")
-    known = [f.name for f in fields(kind)]
-    for key in values:
-        if key not in known:
-            raise SpecError(f"{kind.prefix}{key}: no such key; {nearest(str(key), [*known, *extra])}")
-    return kind(**values)
-
-
-def typed(key: str, value: Any, kind: Any) -> Any:
-    """value as `kind`: an integer passes as a float and a list as a tuple; nothing else is bent."""
-    if isinstance(kind, UnionType):
-        options = get_args(kind)
-        if value is None and NoneType in options:
-            return None
-        return typed(key, value, next(k for k in options if k is not NoneType))
-    if get_origin(kind) is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise SpecError(f"{key}={show(value)}: must be a list, as in [0.5,0.75]")
-        return tuple(typed(key, v, get_args(kind)[0]) for v in value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise SpecError(f"{key}={show(value)}: must be {WORDS.get(kind, kind.__name__)}")
-    return value
-
-
-WORDS: dict[type, str] = {int: "an integer", float: "a number", str: "a word", bool: "true or false"}
-
-
-def show(value: Any) -> str:
-    return (
-        "null" if value is None else json.dumps(value) if isinstance(value, (bool, list, tuple, dict)) else str(value)
-    )
-
-
-def plain(spec: Any) -> dict[str, Any]:
-    values = {f.name: getattr(spec, f.name) for f in fields(spec)}
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
-
-
-def identity_of(spec: Any) -> dict[str, Any]:
-    kept = [f for f in fields(spec) if f.metadata.get("identity", True)]
-    assert all(f.default is not MISSING for f in kept)
-    values = plain(spec)
-    return {f.name: values[f.name] for f in kept if getattr(spec, f.name) != f.default}
-
-
-def digest(identity: Any) -> str:
-    """8 hexadecimal digits of the SHA-256 of the canonical JSON."""
-    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -26,8 +26,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from degrade import data, screen
+from degrade.checked import typed
 from degrade.errors import SpecError, Stopped, nearest
-from degrade.spec import RunSpec, parse, typed
+from degrade.spec import RunSpec, parse
 from degrade.store import RunDir
 
 GROUPS = ("data", "recipe", "engine", "study")  # folders of conf/

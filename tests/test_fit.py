@@ -42,17 +42,92 @@ def test_trained_in_parts_equals_trained_at_once(net):
     )
 
 
-@pytest.mark.parametrize("kill", range(13))
-def test_taken_up_from_any_iteration_equals_never_put_down(kill):
-    whole = bits(finish(start(tiny())))
-    first = start(tiny())
+def taken_up(spec: RunSpec, kill: int) -> Fit:
+    """Trained to iteration `kill`, then from its saved state in a new Fit to the end."""
+    first, second, buffer = start(spec), start(spec), io.BytesIO()
     first.advance(kill)
-    buffer = io.BytesIO()
     torch.save(first.state(), buffer)
     buffer.seek(0)
-    second = start(tiny())
     second.restore(torch.load(buffer, weights_only=True))
-    assert bits(finish(second)) == whole
+    return finish(second)
+
+
+@pytest.mark.parametrize("kill", range(13))
+def test_taken_up_from_any_iteration_equals_never_put_down(kill):
+    assert bits(taken_up(tiny(), kill)) == bits(finish(start(tiny())))
+
+
+OPTIONS = [
+    {"momentum_form": "caffe"},
+    {"nesterov": True},
+    {"momentum_form": "caffe", "nesterov": True},
+    {"decay_scope": "conv"},
+    {"warmup": "on", "warmup_window": 3, "warmup_cap": 8},
+    {"norm": "none"},
+    {"bn_group": 8},
+    {"precise_bn": True},
+    {"init": "xavier"},
+    {"augment": "none"},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_every_option_changes_the_curve_its_name_and_survives_being_put_down(options):
+    spec = tiny(recipe=options)
+    whole = bits(finish(start(spec)))
+    for kill in (1, 5, 7, 11, 12):
+        assert bits(taken_up(spec, kill)) == whole
+    assert whole != bits(finish(start(tiny())))
+    assert spec.run != tiny().run
+
+
+@pytest.mark.parametrize("scope", ["all", "conv"])
+def test_weight_decay_reaches_what_its_scope_says(scope):
+    """With rate and gradients of no effect but the decay's, only decayed parameters shrink."""
+    fit = start(tiny(recipe={"decay_scope": scope, "weight_decay": 0.5, "momentum": 0.0}))
+    before = {name: p.detach().clone() for name, p in fit.backend.net.named_parameters()}
+    fit.backend.grad.zero_()
+    fit.backend.lr.fill_(1.0)
+    with torch.no_grad():
+        fit.backend._update()
+    for name, p in fit.backend.net.named_parameters():
+        factor = 0.5 if scope == "all" or p.ndim == 4 else 1.0
+        assert torch.allclose(p, before[name] * factor), name
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_caffes_momentum_is_torchs_while_the_rate_stays_and_another_after_it_falls(nesterov):
+    def run(form, steps):
+        fit = start(tiny(recipe={"momentum_form": form, "nesterov": nesterov, "augment": "none", "init": "small"}))
+        fit.advance(steps)
+        return fit.backend.flat.clone()
+
+    assert torch.allclose(run("torch", 3), run("caffe", 3), atol=1e-4)
+    assert not torch.allclose(run("torch", 9), run("caffe", 9), atol=1e-4)  # the rate falls at 6
+
+
+def test_the_warm_up_ends_once_the_net_has_started_or_at_its_cap():
+    soon = finish(start(tiny(recipe={"warmup": "on", "warmup_window": 2, "warmup_error": 100.0})))
+    assert (soon.warmup.until, soon.warmup.why) == (2, "error")
+    late = finish(start(tiny(recipe={"warmup": "on", "warmup_window": 2, "warmup_error": 0.1, "warmup_cap": 7})))
+    assert (late.warmup.until, late.warmup.why) == (7, "cap")
+    assert [p.lr for p in late.points if p.split == "test"] == [0.005, 0.0005, 0.0005]
+
+
+def test_precise_statistics_are_averages_over_the_training_set():
+    fit = finish(start(tiny(recipe={"precise_bn": True, "batch": 100})))  # one batch, so its own mean and variance
+    x, _ = fit.train.clean(slice(None))
+    net = fit.backend.net
+    with torch.no_grad():
+        stem = net.stem[0](x)
+    assert torch.allclose(net.stem[1].running_mean, stem.mean((0, 2, 3)), atol=1e-5)
+    assert torch.allclose(net.stem[1].running_var, stem.var((0, 2, 3)), rtol=1e-4)
+
+
+def test_a_validation_set_is_a_split_of_its_own():
+    train, test = data.load(tiny().data)
+    fit = finish(Fit(tiny(), train, test, test.limited(20), device=torch.device("cpu")))
+    assert {p.n for p in fit.points if p.split == "val"} == {20}
 
 
 def test_an_evaluation_cut_short_is_done_again():

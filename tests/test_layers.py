@@ -11,7 +11,7 @@ import degrade
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    ["spec", "point", "errors"],
+    ["spec", "checked", "point", "errors"],
     ["nets", "data", "curves"],
     ["train", "store", "figures"],
     ["experiment", "screen"],
@@ -19,7 +19,7 @@ LAYERS = [
     ["cli", "hydra_plugins", "__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-MAY = {("spec", "errors"), ("__main__", "cli")}  # within a layer
+MAY = {("spec", "checked"), ("checked", "errors"), ("spec", "errors"), ("__main__", "cli")}  # within a layer
 ONLY = {  # third-party library -> the only rooms that may import it
     "hydra": {"sweep", "hydra_plugins"},
     "omegaconf": {"sweep", "hydra_plugins"},

@@ -50,6 +50,29 @@ def test_any_size_channels_and_classes(net, shortcut, size):
     assert made(torch.randn(4, 2, size, size)).shape == (4, 5)
 
 
+def test_other_initialisations_have_their_deviations():
+    for init, wanted in (("xavier", (2 / (9 * 512)) ** 0.5), ("small", 0.01)):
+        weight = build(depth=20, width=64, init=init).get_parameter("stages.2.1.first.0.weight")
+        assert weight.std().item() == pytest.approx(wanted, rel=0.01)
+
+
+def test_without_normalisation_convolutions_have_biases():
+    net = build("residual", "C", 14, norm="none")
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in net.modules())
+    assert all(m.bias is not None for m in net.modules() if isinstance(m, torch.nn.Conv2d))
+    assert net(torch.randn(2, 3, 8, 8)).shape == (2, 10)
+
+
+def test_batch_norm_over_sub_batches_sees_each_alone():
+    x = torch.randn(10, 3, 8, 8)
+    whole, parts = build(depth=8), build(depth=8, bn_group=4)
+    alone = torch.cat([build(depth=8)(part) for part in x.split(4)])
+    assert torch.allclose(parts(x), alone, atol=1e-5)
+    assert not torch.allclose(whole(x), alone, atol=1e-2)
+    assert torch.equal(parts.eval()(x[:5]), parts(x[:5]))
+    assert parts.state_dict().keys() == whole.state_dict().keys()
+
+
 def test_option_a_adds_no_parameters():
     plain, residual = build("plain", "none", depth=14), build("residual", "A", depth=14)
     assert sum(p.numel() for p in plain.parameters()) == sum(p.numel() for p in residual.parameters())

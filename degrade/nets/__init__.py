@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from degrade.errors import pick
 from degrade.nets.blocks import Plain, Residual
+from degrade.nets.norms import exchange
 from degrade.nets.shortcuts import OPTIONS
 from degrade.nets.stacks import Block, CifarNet, initialise
 from degrade.spec import NetSpec
@@ -23,10 +24,22 @@ class Cost(NamedTuple):
     multiply_adds: int  # of convolutions and the last layer, as the paper counts FLOPs (Sec. 3.3, Table 1)
 
 
-def build(spec: NetSpec, *, channels: int, classes: int, seed: int = 0) -> nn.Module:
-    """The net of `spec` with its initial weights, on the CPU. (N, channels, H, W) -> (N, classes) logits."""
-    net = assemble(spec, channels, classes)
-    initialise(net, seed)
+def build(
+    spec: NetSpec,
+    *,
+    channels: int,
+    classes: int,
+    seed: int = 0,
+    init: str = "he",
+    norm: str = "batch",
+    bn_group: int | None = None,
+) -> nn.Module:
+    """The net of `spec` with its initial weights, on the CPU. (N, channels, H, W) -> (N, classes) logits.
+
+    `init`, `norm` and `bn_group` as in RecipeSpec.
+    """
+    net = exchange(assemble(spec, channels, classes), norm, bn_group)
+    initialise(net, seed, init)
     return net
 
 

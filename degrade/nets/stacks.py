@@ -42,12 +42,14 @@ class CifarNet(nn.Module):
         return self.head(x.mean((2, 3)))
 
 
-def initialise(net: nn.Module, seed: int) -> None:
-    """Draws every weight from N(0, 2/fan), He et al. 2015a ([12] of the paper); BN starts as the identity.
+def initialise(net: nn.Module, seed: int, init: str = "he") -> None:
+    """Draws every weight from a normal distribution of mean 0; biases are 0, BN starts as the identity.
 
-    The fan of a convolution is k*k*cout, as in FAIR's version (the paper does not say which); of the last layer its
-    inputs, with bias 0. The main path is drawn before any projection: from one seed, plain nets and residual nets of
-    every shortcut option start from the same weights.
+    `he`: variance 2/fan (He et al. 2015a, [12] of the paper), the fan of a convolution being k*k*cout as in FAIR's
+    version (the paper does not say which), of the last layer its inputs. `xavier`: 2/(fan in + fan out) (Glorot and
+    Bengio 2010). `small`: a deviation of 0.01, as before He's and Xavier's.
+    The main path is drawn before any projection: from one seed, plain nets and residual nets of every shortcut option
+    start from the same weights.
     """
     draws = torch.Generator().manual_seed(seed)
     layers = {n: m for n, m in net.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear, nn.BatchNorm2d))}
@@ -56,8 +58,23 @@ def initialise(net: nn.Module, seed: int) -> None:
         if isinstance(layer, nn.BatchNorm2d):
             layer.reset_parameters()
             continue
-        fan = layer.out_channels * layer.kernel_size[0] ** 2 if isinstance(layer, nn.Conv2d) else layer.in_features
         with torch.no_grad():
-            layer.weight.normal_(0.0, (2.0 / fan) ** 0.5, generator=draws)
+            layer.weight.normal_(0.0, INITS[init](layer.weight), generator=draws)
             if layer.bias is not None:
                 layer.bias.zero_()
+
+
+def he(weight: Tensor) -> float:
+    taps = weight.shape[2:].numel()
+    return (2 / (weight.shape[0] * taps if weight.ndim == 4 else weight.shape[1])) ** 0.5
+
+
+def xavier(weight: Tensor) -> float:
+    return (2 / ((weight.shape[0] + weight.shape[1]) * weight.shape[2:].numel())) ** 0.5
+
+
+def small(weight: Tensor) -> float:
+    return 0.01
+
+
+INITS: dict[str, Callable[[Tensor], float]] = {"he": he, "xavier": xavier, "small": small}  # -> standard deviation

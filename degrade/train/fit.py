@@ -2,11 +2,12 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from degrade.data.batches import Batches, Resident, pixel_mean
 from degrade.data.images import Images
@@ -15,7 +16,7 @@ from degrade.nets import build
 from degrade.point import Point
 from degrade.spec import RunSpec
 from degrade.train.backends import BACKENDS
-from degrade.train.schedule import due, lr_at
+from degrade.train.schedule import Warmup, due, judged, look, lr_at
 
 FORMAT = 1  # of state(); a newer one is refused
 EVALUATION_BATCH = 250  # images; `stop` is polled between two batches
@@ -34,22 +35,31 @@ class Fit:
         spec: RunSpec,
         train: Images,
         test: Images,
+        val: Images | None = None,
         *,
         device: torch.device | None = None,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.spec, self.stop = spec, stop
         self.device = device or pick_device(spec.engine.device)
+        torch.backends.cudnn.deterministic = spec.engine.deterministic
         self.threads, self.backend_name = spec.engine.threads, spec.engine.backend
         mean = pixel_mean(train)
         self.train, self.test = Resident(train, mean, self.device), Resident(test, mean, self.device)
         self.clean = Resident(train.limited(spec.recipe.clean_images), mean, self.device)
+        self.val = None if val is None else Resident(val, mean, self.device)
         self.batches = Batches(self.train, batch=spec.recipe.batch, seed=spec.seed, augment=spec.recipe.augment)
         self.classes = len(train.classes)
-        net = build(spec.net, channels=train.pixels.shape[1], classes=self.classes, seed=spec.seed)
-        self.backend = pick(BACKENDS, self.backend_name, "engine.backend")(net, spec.recipe, self.device)
+        recipe, channels = spec.recipe, train.pixels.shape[1]
+        variant: dict[str, Any] = {"init": recipe.init, "norm": recipe.norm, "bn_group": recipe.bn_group}
+        net = build(spec.net, channels=channels, classes=self.classes, seed=spec.seed, **variant)
+        self.backend = pick(BACKENDS, self.backend_name, "engine.backend")(net, recipe, self.device)
         self.points: list[Point] = []
         self.iteration, self.diverged = 0, False
+        self.warmup = Warmup(None) if recipe.warms_up(spec.net) else Warmup()
+        self._tally = [0.0, 0.0]  # the backend's tally at the last point: loss, mistakes
+        self._cut = False  # whether the evaluation under way was told to stop
+        self._looked = (0, 0.0)  # iteration and mistakes when the warm-up was last looked at
         self.seconds, self._training = 0.0, 0.0  # of the whole run; of the steps since the last point
         self._grad_norm = 0.0  # of the last step before a point: gradients themselves are not part of the state
 
@@ -77,10 +87,11 @@ class Fit:
         known = len(self.points)
         begin = self._measure(time.perf_counter())
         while steps > 0 and not self.done and not self._due and not self.stop():
-            self.backend.lr.fill_(lr_at(self.spec.recipe, self.iteration))
+            self.backend.lr.fill_(lr_at(self.spec.recipe, self.iteration, self.warmup))
             self.backend.step(*self.batches.at(self.iteration))
             self.iteration += 1
             steps -= 1
+            self._look()
             if self._due:
                 self._grad_norm = self.backend.grad_norm().item()
                 begin = self._measure(begin)
@@ -90,12 +101,20 @@ class Fit:
     @property
     def lr(self) -> float:
         """The rate of the last step, or of the first where none is done."""
-        return lr_at(self.spec.recipe, max(0, self.iteration - 1))
+        return lr_at(self.spec.recipe, max(0, self.iteration - 1), self.warmup)
 
     @property
     def _due(self) -> bool:
         measured = self.points[-1].iteration if self.points else 0
         return due(self.spec.recipe, self.iteration) and measured != self.iteration
+
+    def _look(self) -> None:
+        """Ends the warm-up where its condition holds: the only wait for the device between two points."""
+        recipe = self.spec.recipe
+        if look(recipe, self.iteration, self.warmup):
+            wrong, (since, before) = self.backend.tally[1].item(), self._looked
+            error = 100 * (wrong - before) / ((self.iteration - since) * recipe.batch)
+            self.warmup, self._looked = judged(recipe, self.iteration, error), (self.iteration, wrong)
 
     def _spend(self, begin: float, *, training: bool) -> float:
         """Books the time since `begin`; returns now."""
@@ -108,19 +127,22 @@ class Fit:
         """The points of this iteration, if they are due and `stop` lets the evaluation finish; returns now."""
         if not self._due:
             return begin
-        loss, wrong = self.backend.tally.tolist()  # waits for the device
+        tally = self.backend.tally.tolist()  # waits for the device
+        loss, wrong = (now - before for now, before in zip(tally, self._tally, strict=True))
         begin = self._spend(begin, training=True)
         last = self.points[-1].iteration if self.points else 0
         steps, n = self.iteration - last, (self.iteration - last) * self.spec.recipe.batch
-        self.diverged = not math.isfinite(loss)
+        self.diverged, self._cut = not math.isfinite(loss), False
         whole = self.diverged or self.iteration == self.spec.recipe.iterations
-        clean = self._evaluate(self.train if whole else self.clean)
-        test = self._evaluate(self.test)
+        if whole and self.spec.recipe.precise_bn and not self.diverged:
+            self.backend.average_statistics(self._clean_batches())
+        splits = {"train_clean": self.train if whole else self.clean, "test": self.test, "val": self.val}
+        measured = {split: self._evaluate(images) for split, images in splits.items() if images is not None}
         now = self._spend(begin, training=False)
-        if clean is None or test is None:
+        if self._cut:
             self.diverged = False  # found again when the evaluation is done again
             return now
-        measured = {"train": (loss / n, 100 * wrong / n, n), "train_clean": clean, "test": test}
+        measured = {"train": (loss / n, 100 * wrong / n, n), **measured}
         for split, (mean_loss, error, images) in measured.items():
             self.points.append(
                 Point(
@@ -136,16 +158,24 @@ class Fit:
                     seconds=self.seconds,
                 )
             )
-        self.backend.tally.zero_()
-        self._training = 0.0
+        self._tally, self._training = tally, 0.0
         return now
 
-    def _evaluate(self, images: Resident) -> tuple[float, float, int] | None:
-        """(mean loss in nats, error in %, images), or None if told to stop half-way."""
+    def _clean_batches(self) -> Iterator[Tensor]:
+        """All training images as they are, in batches as large as those trained on; ends early if told to stop."""
+        for start in range(0, len(self.train), self.spec.recipe.batch):
+            self._cut = self._cut or self.stop()
+            if self._cut:
+                return
+            yield self.train.clean(slice(start, start + self.spec.recipe.batch))[0]
+
+    def _evaluate(self, images: Resident) -> tuple[float, float, int]:
+        """(mean loss in nats, error in %, images); without meaning if told to stop half-way."""
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)
         for start in range(0, len(images), EVALUATION_BATCH):
-            if self.stop():
-                return None
+            self._cut = self._cut or self.stop()
+            if self._cut:
+                break
             sums += self.backend.evaluate(*images.clean(slice(start, start + EVALUATION_BATCH)))
         loss, wrong = sums.tolist()
         return loss / len(images), 100 * wrong / len(images), len(images)
@@ -160,6 +190,9 @@ class Fit:
             "seconds": self.seconds,
             "training": self._training,
             "grad_norm": self._grad_norm,
+            "warmup": list(astuple(self.warmup)),
+            "looked": list(self._looked),
+            "tally_at_point": self._tally,
             "points": [list(astuple(p)) for p in self.points],
             "backend": self.backend_name,
             "threads": self.threads,
@@ -176,7 +209,8 @@ class Fit:
         self.threads = state["threads"]
         self.iteration, self.diverged = state["iteration"], state["diverged"]
         self.seconds, self._training = state["seconds"], state["training"]
-        self._grad_norm = state["grad_norm"]
+        self._grad_norm, self.warmup = state["grad_norm"], Warmup(*state["warmup"])
+        self._looked, self._tally = tuple(state["looked"]), list(state["tally_at_point"])
         self.points = [Point(*values) for values in state["points"]]
 
 
@@ -188,5 +222,4 @@ def pick_device(name: str) -> torch.device:
     if name == "cpu" or not found:
         return torch.device("cpu")
     torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
-    torch.backends.cudnn.deterministic = True
     return torch.device("cuda", torch.cuda.current_device())

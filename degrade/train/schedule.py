@@ -1,12 +1,42 @@
-"""The learning rate as a pure function of the iteration: nothing to save, nothing to lose on resume."""
+"""The learning rate as a pure function of iteration and warm-up: nothing to save, nothing to lose on resume."""
+
+from dataclasses import dataclass
 
 from degrade.spec import RecipeSpec
 
+WARM = 10  # divides the base rate: "0.01 to warm up the training until the training error is below 80%", Sec. 4.2
 
-def lr_at(recipe: RecipeSpec, iteration: int) -> float:
-    """The rate of step `iteration` (from 0): divided by 10 from each milestone on (Sec. 4.2: 32k and 48k of 64k)."""
+
+@dataclass(frozen=True)
+class Warmup:
+    """Where the warm-up stands: `until` is the iteration at which it ended (None: it has not), `why` what ended it."""
+
+    until: int | None = 0
+    why: str = "none"  # none: there was none | error: the net has started | cap: it took too long
+
+
+def lr_at(recipe: RecipeSpec, iteration: int, warmup: Warmup) -> float:
+    """The rate of step `iteration` (from 0): divided by 10 from each milestone on (Sec. 4.2: 32k and 48k of 64k).
+
+    While the warm-up lasts, a tenth of the base rate at most.
+    """
     passed = sum(iteration >= m * recipe.iterations for m in recipe.milestones)
-    return recipe.lr / 10**passed
+    scheduled = recipe.lr / 10**passed
+    warm = warmup.until is None or iteration < warmup.until
+    return min(recipe.lr / WARM, scheduled) if warm else scheduled
+
+
+def look(recipe: RecipeSpec, iteration: int, warmup: Warmup) -> bool:
+    """Whether the warm-up's condition is to be checked after `iteration` steps."""
+    window_over = iteration % recipe.warmup_window == 0 or iteration == recipe.warmup_cap
+    return warmup.until is None and iteration > 0 and window_over
+
+
+def judged(recipe: RecipeSpec, iteration: int, error: float) -> Warmup:
+    """The warm-up after a look: `error` (%) is the running training error since the last look."""
+    if error < recipe.warmup_error:
+        return Warmup(iteration, "error")
+    return Warmup(iteration, "cap") if iteration >= recipe.warmup_cap else Warmup(None)
 
 
 def due(recipe: RecipeSpec, iteration: int) -> bool:

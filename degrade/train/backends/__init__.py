@@ -1,6 +1,6 @@
 """The part of training that speed depends on, behind one protocol; each file holds one way to do it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -13,7 +13,7 @@ from degrade.train.backends.eager import Eager
 class Backend(Protocol):
     """Holds a net, its gradient and momentum on one device; nothing in `step` waits for the device.
 
-    lr: () float32, filled between steps. tally: (2,) float64, sums over the images stepped on: loss, mistakes.
+    lr: () float32, filled between steps. tally: (2,) float64, sums over all images ever stepped on: loss, mistakes.
     """
 
     lr: Tensor
@@ -25,6 +25,10 @@ class Backend(Protocol):
 
     def grad_norm(self) -> Tensor:
         """() Euclidean norm of the gradient of the last step."""
+        ...
+
+    def average_statistics(self, batches: Iterable[Tensor]) -> None:
+        """Sets BN's statistics to their averages over the given batches x (N, C, H, W), weights unchanged."""
         ...
 
     def evaluate(self, x: Tensor, y: Tensor) -> Tensor:

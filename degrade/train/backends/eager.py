@@ -1,17 +1,22 @@
 """The reference: plain PyTorch, one operator after the other, fp32, on any device."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from degrade.nets.norms import average_statistics
 from degrade.spec import RecipeSpec
 
 
 class Eager:
-    """SGD with momentum as in torch: v = m v + g + wd p, p = p - lr v, on flat vectors of all parameters."""
+    """SGD on flat vectors of all parameters. With g the gradient plus wd p,
+
+    torch: v = m v + g,     p = p - lr v,  nesterov: p - lr (g + m v);
+    caffe: v = m v + lr g,  p = p - v,     nesterov: p - (lr g + m v).
+    """
 
     def __init__(self, net: nn.Module, recipe: RecipeSpec, device: torch.device) -> None:
         self.net, self.recipe = net.to(device).train(), recipe
@@ -29,6 +34,8 @@ class Eager:
         self.grad, self.momentum = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
         for p, value, grad in zip(parameters, self._views(self.flat), self._views(self.grad), strict=True):
             p.data, p.grad = value, grad
+        kernels = [torch.full((p.numel(),), float(p.ndim == 4), device=self.flat.device) for p in parameters]
+        self.kernels = torch.cat(kernels) if self.recipe.decay_scope == "conv" else None
 
     def _views(self, flat: Tensor) -> list[Tensor]:
         """Pieces of `flat` in the shapes of the parameters."""
@@ -42,12 +49,36 @@ class Eager:
         loss = F.cross_entropy(logits, y)
         loss.backward()
         with torch.no_grad():
-            self.momentum.mul_(self.recipe.momentum).add_(self.grad).add_(self.flat, alpha=self.recipe.weight_decay)
-            self.flat.addcmul_(self.momentum, self.lr, value=-1)
+            self._update()
             self.tally += torch.stack((loss * len(y), (logits.argmax(1) != y).sum()))
+
+    def _update(self) -> None:
+        """p and v from the gradient, which keeps its value for `grad_norm`."""
+        recipe, m = self.recipe, self.recipe.momentum
+        decay = self.flat if self.kernels is None else self.flat * self.kernels
+        if recipe.momentum_form == "torch" and not recipe.nesterov:
+            self.momentum.mul_(m).add_(self.grad).add_(decay, alpha=recipe.weight_decay)
+            self.flat.addcmul_(self.momentum, self.lr, value=-1)
+            return
+        g = self.grad.add(decay, alpha=recipe.weight_decay)
+        if recipe.momentum_form == "caffe":
+            step = g * self.lr
+            self.momentum.mul_(m).add_(step)
+            self.flat.sub_(step.add_(self.momentum, alpha=m) if recipe.nesterov else self.momentum)
+        else:
+            self.momentum.mul_(m).add_(g)
+            self.flat.addcmul_(g.add_(self.momentum, alpha=m), self.lr, value=-1)
 
     def grad_norm(self) -> Tensor:
         return torch.linalg.vector_norm(self.grad)
+
+    def average_statistics(self, batches: Iterable[Tensor]) -> None:
+        layers = average_statistics(self.net)
+        with torch.no_grad():
+            for x in batches:
+                self.net(x.contiguous(memory_format=torch.channels_last))
+        for layer in layers:
+            layer.momentum = nn.BatchNorm2d(1).momentum
 
     def evaluate(self, x: Tensor, y: Tensor) -> Tensor:
         self.net.eval()

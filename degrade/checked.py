@@ -1,0 +1,90 @@
+"""Frozen dataclasses that check themselves: types, rules, errors of one line, and what of them enters a name."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from types import NoneType, UnionType
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+
+from degrade.errors import SpecError, nearest
+
+ASIDE = {"identity": False}  # marks a field that cannot change the result
+
+
+class Checked:
+    """Brings every field to its declared type; `demand` states the rules."""
+
+    prefix: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self)).items():
+            if get_origin(kind) is not ClassVar:
+                object.__setattr__(self, name, typed(self.prefix + name, getattr(self, name), kind))
+        self.check()
+
+    def check(self) -> None:
+        """Raises SpecError where a value breaks a rule."""
+
+    def demand(self, ok: bool, name: str, rule: str) -> None:
+        if not ok:
+            raise SpecError(f"{self.prefix}{name}={show(getattr(self, name))}: {rule}")
+
+    def one_of(self, name: str, known: tuple[str, ...]) -> None:
+        value = getattr(self, name)
+        self.demand(value in known, name, f"unknown; {nearest(value, known)}")
+
+
+def build(kind: type[Any], values: Any, extra: tuple[str, ...] = ()) -> Any:
+    if not isinstance(values, Mapping):
+        raise SpecError(f"{kind.prefix.rstrip('.')}={show(values)}: must be a group of keys")
+    known = [f.name for f in fields(kind)]
+    for key in values:
+        if key not in known:
+            raise SpecError(f"{kind.prefix}{key}: no such key; {nearest(str(key), [*known, *extra])}")
+    return kind(**values)
+
+
+def typed(key: str, value: Any, kind: Any) -> Any:
+    """value as `kind`: an integer passes as a float and a list as a tuple; nothing else is bent."""
+    if isinstance(kind, UnionType):
+        *options, last = (k for k in get_args(kind) if k is not NoneType)
+        if value is None and NoneType in get_args(kind):
+            return None
+        return value if any(type(value) is option for option in options) else typed(key, value, last)
+    if get_origin(kind) is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise SpecError(f"{key}={show(value)}: must be a list, as in [0.5,0.75]")
+        return tuple(typed(key, v, get_args(kind)[0]) for v in value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise SpecError(f"{key}={show(value)}: must be {WORDS.get(kind, kind.__name__)}")
+    return value
+
+
+WORDS: dict[type, str] = {int: "an integer", float: "a number", str: "a word", bool: "true or false"}
+
+
+def show(value: Any) -> str:
+    return (
+        "null" if value is None else json.dumps(value) if isinstance(value, (bool, list, tuple, dict)) else str(value)
+    )
+
+
+def plain(spec: Any) -> dict[str, Any]:
+    values = {f.name: getattr(spec, f.name) for f in fields(spec)}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+def identity_of(spec: Any) -> dict[str, Any]:
+    kept = [f for f in fields(spec) if f.metadata.get("identity", True)]
+    assert all(f.default is not MISSING for f in kept)
+    values = plain(spec)
+    return {f.name: values[f.name] for f in kept if getattr(spec, f.name) != f.default}
+
+
+def digest(identity: Any) -> str:
+    """8 hexadecimal digits of the SHA-256 of the canonical JSON."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -1,0 +1,49 @@
+"""Variations on batch normalisation, made by exchanging the layers of a net that is built: blocks need not know."""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+
+class SubBatchNorm(nn.BatchNorm2d):
+    """BN over sub-batches of `group` images, as on several GPUs. (N, C, H, W) -> the same; N need not be a multiple.
+
+    Each sub-batch in turn moves the running averages, so that they follow `group` images at a time.
+    """
+
+    def __init__(self, channels: int, group: int) -> None:
+        super().__init__(channels)
+        self.group = group
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training or len(input) <= self.group:
+            return super().forward(input)
+        return torch.cat([super(SubBatchNorm, self).forward(part) for part in input.split(self.group)])
+
+
+def exchange(net: nn.Module, norm: str, group: int | None) -> nn.Module:
+    """The net with the normalisation of the recipe: `norm` none puts biases in its place."""
+    for pair in net.modules():
+        last = pair[-1] if isinstance(pair, nn.Sequential) and len(pair) == 2 else None
+        if isinstance(pair, nn.Sequential) and isinstance(last, nn.BatchNorm2d):
+            if norm == "none":
+                pair[0], pair[1] = biased(cast(nn.Conv2d, pair[0])), nn.Identity()
+            elif group is not None:
+                pair[1] = SubBatchNorm(last.num_features, group)
+    return net
+
+
+def biased(conv: nn.Conv2d) -> nn.Conv2d:
+    """A convolution like `conv`, with a bias."""
+    shape = (conv.in_channels, conv.out_channels, conv.kernel_size[0], conv.stride[0], conv.kernel_size[0] // 2)
+    return nn.Conv2d(*shape, bias=True)
+
+
+def average_statistics(net: nn.Module) -> list[nn.BatchNorm2d]:
+    """Makes BN's running statistics plain averages over all batches to come, from none; returns the layers changed."""
+    layers = [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # torch's word for a cumulative average
+    return layers
