@@ -1,6 +1,5 @@
 """Runs specs to their end in their folders: claim, go on from the checkpoint, advance, save."""
 
-import io
 import os
 import platform
 import sys
@@ -9,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -19,6 +18,7 @@ from degrade.errors import DegradeError, RunError
 from degrade.point import Point
 from degrade.spec import RunSpec
 from degrade.store import FINISHED, RunDir, write
+from degrade.train.checkpoint import pack, unpack
 from degrade.train.fit import Fit
 
 BEAT = 1.0  # seconds between two signs of life in state.json
@@ -61,46 +61,73 @@ def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str
     train, test = data.load(spec.data)
     fit = Fit(spec, train, test, stop=stop)
     folder.begin(spec, environment(fit.device, command))
-    if folder.checkpoint.exists():
-        fit.restore(unpack(folder.checkpoint))
-        folder.write_curve(spec, fit.points)
+    resume(fit, folder)
+    folder.write_curve(spec, fit.points)  # without what was measured after the checkpoint
     folder.write_state("running", outcome="", reason="", **progress(fit))
+    saved = Saved(fit.iteration, time.monotonic())
     pace = 1.0  # steps that fit in one beat
     while not fit.done and not stop():
         begin, before = time.perf_counter(), fit.iteration
-        points = fit.advance(max(1, int(pace)))
-        if points:
-            save(fit, folder)
+        if fit.advance(min(max(1, int(pace)), until_save(fit, saved))):
+            folder.write_curve(spec, fit.points)
+        if fit.iteration in spec.engine.keep_checkpoints:
+            write(folder.kept(fit.iteration), pack(fit.state()))
+        if until_save(fit, saved) == 0:
+            saved = save(fit, folder)
         folder.write_state("running", outcome=fit.outcome, **progress(fit))
         pace = (fit.iteration - before) * BEAT / (time.perf_counter() - begin)
-    if not fit.done:
-        save(fit, folder)
+    save(fit, folder)
     state = "interrupted" if not fit.done else "diverged" if fit.diverged else FINISHED
     folder.write_state(state, outcome=fit.outcome, **progress(fit))
     return state
 
 
-def save(fit: Fit, folder: RunDir) -> None:
+def resume(fit: Fit, folder: RunDir) -> None:
+    """Goes on from the last good checkpoint, of two generations; from the start where there is none.
+
+    Raises RunError where there are checkpoints and none is good: to train anew is for the user to decide.
+    """
+    reasons: list[str] = []
+    for path in (path for path in (folder.checkpoint, folder.previous) if path.exists()):
+        try:
+            fit.restore(unpack(path.read_bytes()))
+        except RunError as error:
+            reasons.append(f"{path}: {error}")
+            print(reasons[-1], "- trying the one before", flush=True)
+        else:
+            return
+    if reasons:
+        raise RunError(f"{reasons[0]}; remove {folder.checkpoint.name} to train the run anew")
+
+
+class Saved(NamedTuple):
+    """When the last checkpoint was written."""
+
+    iteration: int
+    moment: float  # of time.monotonic
+
+
+def until_save(fit: Fit, saved: Saved) -> int:
+    """Steps until a checkpoint is due, counted in iterations or in seconds; 0: now."""
+    every = fit.spec.engine.checkpoint_every
+    kept = [i - fit.iteration for i in fit.spec.engine.keep_checkpoints if i > fit.iteration]
+    if isinstance(every, int):
+        return min([*kept, saved.iteration + every - fit.iteration])
+    overdue = time.monotonic() - saved.moment >= int(every[:-1]) and fit.iteration > saved.iteration
+    return 0 if overdue else min([*kept, sys.maxsize])
+
+
+def save(fit: Fit, folder: RunDir) -> Saved:
     """Curve first, checkpoint last: what a later process goes on from is never ahead of the curve."""
-    if fit.points:
-        folder.write_curve(fit.spec, fit.points)
-    buffer = io.BytesIO()
-    torch.save(fit.state(), buffer)
-    write(folder.checkpoint, buffer.getbuffer())
+    folder.write_curve(fit.spec, fit.points)
+    folder.write_checkpoint(pack(fit.state()))
+    return Saved(fit.iteration, time.monotonic())
 
 
 def one_line(error: Exception) -> str:
     text = str(error).strip().splitlines()
     known = isinstance(error, DegradeError) and text
     return text[0] if known else f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
-
-
-def unpack(path: Path) -> dict[str, Any]:
-    """A checkpoint of ours, as tensors and plain values; nothing in it is run. Raises RunError if it cannot be read."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise RunError(f"{path}: cannot be read ({one_line(error)}); remove it to train the run anew") from None
 
 
 def progress(fit: Fit) -> dict[str, Any]:
@@ -113,6 +140,8 @@ def progress(fit: Fit) -> dict[str, Any]:
         "epoch": fit.iteration * recipe.batch / len(fit.train),
         "lr": fit.lr,
         "seconds": fit.seconds,
+        "warmup": fit.warmup.why if fit.warmup.until is not None else "on",
+        "warmup_until": fit.warmup.until,
         "images_per_second": last.images_per_second if last else 0.0,
         **errors,
     }

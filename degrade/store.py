@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # of the folder; a newer one is refused
 FINISHED = "finished"
+STALE = 120.0  # seconds without a heartbeat, which comes every second, after which its process is taken for dead
 OVER = (FINISHED, "diverged")  # results: never trained again
 SCHEMA = pa.schema(
     [pa.field(name, kind, nullable=False, metadata={"meaning": meaning}) for name, (kind, meaning) in MEANING.items()]
@@ -48,13 +49,21 @@ class RunDir:
         self.environment = self.path / "environment.json"
         self.curve = self.path / "curve.parquet"
         self.checkpoint = self.path / "checkpoint.pt"
+        self.previous = self.path / "checkpoint-previous.pt"
         self.state = self.path / "state.json"
         self.log = self.path / "log.txt"
         self.lock = self.path / ".lock"
 
+    def kept(self, iteration: int) -> Path:
+        """A checkpoint that stays for good."""
+        return self.path / f"checkpoint-{iteration}.pt"
+
     @contextmanager
     def claimed(self) -> Generator[bool]:
-        """True while this process alone may write here; False where another holds it. Freed by the owner's death."""
+        """True while this process alone may write here; False where another holds it. Freed by the owner's death.
+
+        Locks need not reach across the hosts that share a file system; there the heartbeat decides.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.lock)
         try:
@@ -63,11 +72,20 @@ class RunDir:
             yield False
             return
         try:
+            if self.alive_elsewhere():
+                yield False
+                return
             for left in self.path.glob(".*.tmp"):  # of a process that died while writing
                 left.unlink(missing_ok=True)
             yield True
         finally:
             lock.release()
+
+    def alive_elsewhere(self) -> bool:
+        """Whether a process on another host has shown life in the last two minutes."""
+        state = self.read_state()
+        here = state.get("host") == socket.gethostname()
+        return state["state"] == "running" and not here and time.time() - state["heartbeat"] < STALE
 
     def begin(self, spec: RunSpec, environment: Mapping[str, Any]) -> None:
         """Writes what the run is, or checks that the folder is this run's. Raises RunError if it is another's."""
@@ -108,6 +126,12 @@ class RunDir:
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
         write(self.curve, sink.getvalue())
+
+    def write_checkpoint(self, content: bytes) -> None:
+        """The newest generation; the one before it stays."""
+        if self.checkpoint.exists():
+            self.checkpoint.replace(self.previous)
+        write(self.checkpoint, content)
 
     @property
     def over(self) -> bool:

@@ -1,4 +1,5 @@
 import json
+import time
 from dataclasses import replace
 
 import pandas as pd
@@ -7,9 +8,10 @@ import torch
 from conftest import tiny
 
 from degrade.errors import RunError
-from degrade.experiment import run, unpack
+from degrade.experiment import run
 from degrade.point import TIMINGS
-from degrade.store import RunDir, load
+from degrade.store import RunDir, load, write_json
+from degrade.train.checkpoint import unpack
 
 
 def curve(root, spec):
@@ -17,7 +19,10 @@ def curve(root, spec):
 
 
 def weights(root, spec):
-    return {name: value.numpy().tobytes() for name, value in unpack(RunDir(root, spec.run).checkpoint)["net"].items()}
+    return {
+        name: value.numpy().tobytes()
+        for name, value in unpack(RunDir(root, spec.run).checkpoint.read_bytes())["net"].items()
+    }
 
 
 def test_a_run_leaves_what_it_is_how_it_went_and_on_what(tmp_path):
@@ -70,24 +75,64 @@ def test_a_run_that_another_process_holds_is_left_alone(tmp_path):
         assert run([tiny()], tmp_path) == {tiny().run: "elsewhere"}
 
 
-def test_a_damaged_checkpoint_fails_the_run_with_the_reason(tmp_path):
-    spec, left = tiny(), iter(range(9))
-    run([spec], tmp_path, stop=lambda: next(left, None) is None)
-    folder = RunDir(tmp_path, spec.run)
+def cut_short(root, spec, polls):
+    """A run that was told to stop after so many looks at the clock."""
+    left = iter(range(polls))
+    assert run([spec], root, stop=lambda: next(left, None) is None) == {spec.run: "interrupted"}
+    return RunDir(root, spec.run)
+
+
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before(tmp_path):
+    spec = tiny(engine={"checkpoint_every": 2})
+    folder = cut_short(tmp_path / "cut", spec, 9)
+    assert unpack(folder.previous.read_bytes())["iteration"] < unpack(folder.checkpoint.read_bytes())["iteration"]
     folder.checkpoint.write_bytes(folder.checkpoint.read_bytes()[:-300])
-    with pytest.raises(RunError, match=r"checkpoint\.pt: cannot be read"):
+    assert run([spec], tmp_path / "cut") == run([spec], tmp_path / "whole") == {spec.run: "finished"}
+    pd.testing.assert_frame_equal(curve(tmp_path / "cut", spec), curve(tmp_path / "whole", spec), check_exact=True)
+    assert weights(tmp_path / "cut", spec) == weights(tmp_path / "whole", spec)
+
+
+def test_with_no_good_checkpoint_the_run_fails_with_the_reason_and_keeps_what_there_is(tmp_path):
+    spec = tiny(engine={"checkpoint_every": 2})
+    folder = cut_short(tmp_path, spec, 9)
+    for path in (folder.checkpoint, folder.previous):
+        path.write_bytes(b"nonsense")
+    with pytest.raises(RunError, match=r"checkpoint\.pt: its checksum is wrong.*; remove checkpoint\.pt"):
         run([spec], tmp_path)
     state = folder.read_state()
     assert state["state"] == "failed"
     assert "checkpoint.pt" in state["reason"]
+    assert folder.previous.read_bytes() == b"nonsense"
 
 
-def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
-    class Evil:
-        def __reduce__(self):
-            return (open, (str(tmp_path / "ran"), "w"))
+def test_chosen_checkpoints_stay(tmp_path):
+    spec = tiny(engine={"keep_checkpoints": [3, 12], "checkpoint_every": 4})
+    run([spec], tmp_path)
+    folder = RunDir(tmp_path, spec.run)
+    assert [unpack(folder.kept(i).read_bytes())["iteration"] for i in (3, 12)] == [3, 12]
 
-    torch.save({"net": Evil()}, tmp_path / "checkpoint.pt")
-    with pytest.raises(RunError, match="cannot be read"):
-        unpack(tmp_path / "checkpoint.pt")
-    assert not (tmp_path / "ran").exists()
+
+def test_a_curve_ahead_of_its_checkpoint_is_cut_back(tmp_path):
+    """As a kill between a point and the next checkpoint leaves it."""
+    spec = tiny()
+    folder = cut_short(tmp_path, spec, 4)
+    run([spec], tmp_path / "whole")
+    folder.curve.write_bytes(RunDir(tmp_path / "whole", spec.run).curve.read_bytes())
+    left = iter(range(2))
+    run([spec], tmp_path, stop=lambda: next(left, None) is None)
+    assert len(curve(tmp_path, spec)) < 9
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(5, "elsewhere"), (1000, "finished")])
+def test_a_fresh_heartbeat_of_another_host_keeps_us_out(tmp_path, seconds, state):
+    folder = cut_short(tmp_path, tiny(), 4)
+    beat = {"format": 1, "state": "running", "host": "another", "pid": 1, "heartbeat": time.time() - seconds}
+    write_json(folder.state, beat)
+    assert run([tiny()], tmp_path) == {tiny().run: state}
+
+
+def test_the_iteration_at_which_the_warm_up_ended_is_recorded(tmp_path):
+    spec = tiny(recipe={"warmup": "on", "warmup_window": 2, "warmup_error": 0.1, "warmup_cap": 7})
+    run([spec], tmp_path)
+    state = RunDir(tmp_path, spec.run).read_state()
+    assert (state["warmup"], state["warmup_until"]) == ("cap", 7)

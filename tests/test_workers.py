@@ -2,6 +2,8 @@
 
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,12 +13,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from degrade.experiment import unpack
 from degrade.point import TIMINGS
+from degrade.train.checkpoint import unpack
 from degrade.workers import cause, default_jobs
 
 KEYS = ["data=digits", "recipe=smoke", "data.train_limit=100", "width=4", "net=plain,residual", "shortcut=A"]
-LONG = [*KEYS, "depth=8", "recipe.iterations=600", "recipe.eval_every=50", "jobs=2"]
+LONG = [*KEYS, "depth=8", "recipe.iterations=600", "recipe.eval_every=50", "engine.checkpoint_every=20", "jobs=2"]
 PATIENCE = 60.0  # seconds until something that takes a few is called missing
 
 
@@ -47,7 +49,7 @@ def results(root: Path) -> dict[str, tuple[bytes, dict[str, bytes]]]:
     found = {}
     for folder in (root / "runs").iterdir():
         rows = pd.read_parquet(folder / "curve.parquet").drop(columns=list(TIMINGS)).to_json().encode()
-        net = unpack(folder / "checkpoint.pt")["net"]
+        net = unpack((folder / "checkpoint.pt").read_bytes())["net"]
         found[folder.name] = rows, {name: value.numpy().tobytes() for name, value in net.items()}
     return found
 
@@ -90,6 +92,27 @@ def test_a_killed_worker_harms_one_run_and_the_next_sweep_takes_it_up(tmp_path, 
     assert sorted(state["state"] for state in states(tmp_path).values()) == ["failed", "finished"]
     finish(tmp_path)
     assert results(tmp_path) == undisturbed
+
+
+def test_killed_at_twenty_random_moments_the_bits_stay_the_same(tmp_path, undisturbed):
+    """kill -9 of every process of the sweep, at whatever it is doing; then again, until twenty kills have hit."""
+    draws, kills = random.Random(20), 0
+    while kills < 20:
+        sweep = begin(tmp_path, *LONG)
+        try:
+            sweep.wait(2.5 + draws.random() * 1.5)  # loading takes two or three seconds of it
+        except subprocess.TimeoutExpired:
+            os.killpg(sweep.pid, signal.SIGKILL)
+            sweep.wait()
+            kills += 1
+        else:
+            for folder in (tmp_path / "runs").iterdir():  # done before the twentieth: once more from the start
+                assert json.loads((folder / "state.json").read_text())["state"] == "finished"
+            assert results(tmp_path) == undisturbed
+            shutil.rmtree(tmp_path / "runs")
+    finish(tmp_path)
+    assert results(tmp_path) == undisturbed
+    assert not list((tmp_path / "runs").glob("*/.*.tmp"))
 
 
 def test_workers_of_a_killed_parent_leave_checkpoints_behind(tmp_path, undisturbed):
