@@ -1,13 +1,13 @@
-"""What a sweep shows: the list before, a live table while it trains (plain lines where there is no terminal), the
-errors after. Everything is read from the run folders, so any launcher's runs can be watched.
+"""The terminal: how tables, numbers and states look, and the live table of a sweep (plain lines where there is none).
+
+Everything is read from the run folders, so any launcher's runs can be watched.
 """
 
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
@@ -18,31 +18,11 @@ from rich.text import Text
 from degrade.spec import RunSpec
 from degrade.store import OVER, RunDir
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 COLOURS = {"finished": "green", "diverged": "magenta", "failed": "red", "running": "cyan", "interrupted": "yellow"}
 SETTLED = (*OVER, "failed", "interrupted", "elsewhere")
 REDRAW, LINE = 0.5, 10.0  # seconds between two redraws; between two lines about one run
 
 console = Console()
-
-
-def announce(asked: int, specs: Sequence[RunSpec], root: Path) -> None:
-    """The expanded list and its count, before anything starts."""
-    states = {spec.run: RunDir(root, spec.run).read_state() for spec in specs}
-    counts = Counter(state["state"] for state in states.values())
-    done = sum(counts[state] for state in OVER)
-    table = grid("run", "data", ">iterations", "state")
-    shown = specs if len(specs) <= 40 else specs[:30]
-    for spec in shown:
-        table.add_row(spec.run, spec.data.name, f"{spec.recipe.iterations:,}", coloured(states[spec.run]["state"]))
-    console.print(table)
-    if len(shown) < len(specs):
-        console.print(f"  ... and {len(specs) - len(shown)} more")
-    console.print(
-        f"{asked} combinations, {len(specs)} distinct runs, {done} finished, {len(specs) - done} to do in {root}"
-    )
 
 
 class Progress:
@@ -187,52 +167,3 @@ def grid(*columns: str) -> Table:
         right = column.startswith(">")
         table.add_column(column.lstrip(">"), justify="right" if right else "left", no_wrap=True)
     return table
-
-
-def summary(specs: Sequence[RunSpec], root: Path) -> int:
-    """The final errors of the given runs, and the list of those that failed; returns how many."""
-    from degrade import curves, store  # loads pandas
-
-    states = {spec.run: RunDir(root, spec.run).read_state() for spec in specs}
-    tables = store.load(root, runs=states) if root.is_dir() else None
-    if tables is not None and len(tables.curves):
-        outcomes = tables.runs.groupby("group").outcome.agg(lambda said: ", ".join(sorted({*said} - {""})))
-        errors(curves.final_errors(tables.curves).assign(outcome=lambda finals: finals.group.map(outcomes)))
-    counts = Counter(state["state"] for state in states.values())
-    console.print(", ".join(f"{n} {state}" for state, n in sorted(counts.items())) + f"; in {root}")
-    failed = {run: state for run, state in states.items() if state["state"] == "failed"}
-    for run, state in failed.items():
-        console.print(f"failed: {run}: {state['reason']} (see {RunDir(root, run).log})", style="red", soft_wrap=True)
-    return len(failed)
-
-
-def errors(finals: "pd.DataFrame") -> None:
-    """Errors at the last point of each group, in %: mean over seeds, ± standard deviation where there are several."""
-    for protocol, rows in finals.groupby("protocol", sort=False):
-        seeds = int(rows.seeds.max())
-        title = f"error at the last iteration, % ({protocol}{f', mean ± std of {seeds} seeds' if seeds > 1 else ''})"
-        table = grid("net", "shortcut", ">depth", ">train", ">train, clean", ">test", "")
-        table.title, table.title_justify, table.title_style = title, "left", "bold"
-        for row in rows.to_dict("records"):
-            cells = [spread(row[split], row[f"{split}_std"]) for split in ("train", "train_clean", "test")]
-            table.add_row(row["net"], row["shortcut"], str(row["depth"]), *cells, coloured(row["outcome"]))
-        console.print(table)
-
-
-def spread(mean: float, std: float) -> str:
-    return percent(mean) if std != std else f"{mean:.2f} ± {std:.2f}"
-
-
-def costs(specs: Sequence[RunSpec]) -> None:
-    """Size and work of each distinct net, on pictures of the dataset it is asked for."""
-    from degrade import data, nets  # loads torch
-
-    table = grid("net", ">parameters", ">multiply-adds", "of one picture")
-    distinct = {spec.net: spec for spec in specs}
-    for net in sorted(distinct, key=lambda net: (net.net, net.shortcut, net.depth, net.width)):
-        train, _ = data.load(distinct[net].data)
-        _, channels, size, _ = train.pixels.shape
-        cost = nets.cost(net, channels=channels, classes=len(train.classes), size=size)
-        picture = f"{channels}x{size}x{size}, {len(train.classes)} classes"
-        table.add_row(distinct[net].name, f"{cost.parameters:,}", f"{cost.multiply_adds / 1e6:,.2f} M", picture)
-    console.print(table)

@@ -14,16 +14,22 @@ from degrade.checked import ASIDE, Checked, build, digest, identity_of, plain
 
 # The shortcut options (Sec. 3.3) that each net can take. The blocks themselves: degrade.nets.NETS.
 SHORTCUTS: dict[str, tuple[str, ...]] = {"plain": ("none",), "residual": ("A", "B", "C")}
-PADS = ("after", "split")
-AUGMENTS = ("none", "crop", "crop_flip")
-WARMUPS = ("auto", "on", "off")
-DECAY_SCOPES = ("all", "conv")
-MOMENTUM_FORMS = ("torch", "caffe")
-NORMS = ("batch", "none")
-INITS = ("he", "xavier", "small")
-PRECISIONS = ("fp32",)
-DEVICES = ("auto", "cpu", "cuda")
-BACKENDS = ("eager",)
+# What each key of few values can be; also what the shell completes.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "family": ("cifar",),
+    "net": tuple(SHORTCUTS),
+    "shortcut": ("A", "B", "C", "none"),
+    "pad": ("after", "split"),
+    "recipe.augment": ("none", "crop", "crop_flip"),
+    "recipe.momentum_form": ("torch", "caffe"),
+    "recipe.decay_scope": ("all", "conv"),
+    "recipe.warmup": ("auto", "on", "off"),
+    "recipe.norm": ("batch", "none"),
+    "recipe.init": ("he", "xavier", "small"),
+    "engine.precision": ("fp32",),
+    "engine.device": ("auto", "cpu", "cuda"),
+    "engine.backend": ("eager",),
+}
 SEED_LIMIT = 2**63
 
 
@@ -45,17 +51,15 @@ class NetSpec(Checked):
     pad: str = "after"  # where option A puts its zero channels; the paper does not say
 
     def check(self) -> None:
-        self.one_of("family", ("cifar",))
-        self.one_of("net", tuple(SHORTCUTS))
+        for name in ("family", "net", "shortcut", "pad"):
+            self.one_of(name, CHOICES[name])
         self.demand(
             self.depth >= 8 and self.depth % 6 == 2,
             "depth",
             f"not 6n+2 (n >= 1), the depths of Sec. 4.2; use {depths_near(self.depth)}",
         )
         self.demand(1 <= self.width <= 4096, "width", "must be from 1 to 4096")
-        self.one_of("pad", PADS)
         if SHORTCUTS[self.net] == ("none",):  # one plain net, whatever the sweep crossed it with
-            self.one_of("shortcut", ("none", *SHORTCUTS["residual"]))
             object.__setattr__(self, "shortcut", "none")
         self.one_of("shortcut", SHORTCUTS[self.net])
         if self.shortcut != "A":  # only option A pads
@@ -110,8 +114,8 @@ class RecipeSpec(Checked):
     def check(self) -> None:
         for name in ("iterations", "batch", "eval_every", "clean_images", "warmup_window", "warmup_cap"):
             self.demand(getattr(self, name) >= 1, name, "must be at least 1")
-        for name, known in ONE_OF.items():
-            self.one_of(name, known)
+        for key in (key for key in CHOICES if key.startswith(self.prefix)):
+            self.one_of(key.removeprefix(self.prefix), CHOICES[key])
         self.demand(
             self.bn_group is None or self.bn_group >= 2, "bn_group", "must be at least 2, or null for the batch"
         )
@@ -133,16 +137,6 @@ class RecipeSpec(Checked):
         return self.warmup == "on" or (self.warmup == "auto" and deep)
 
 
-ONE_OF = {
-    "augment": AUGMENTS,
-    "momentum_form": MOMENTUM_FORMS,
-    "decay_scope": DECAY_SCOPES,
-    "warmup": WARMUPS,
-    "norm": NORMS,
-    "init": INITS,
-}
-
-
 @dataclass(frozen=True, kw_only=True)
 class EngineSpec(Checked):
     """How the machine does it. Only `precision` can change the result."""
@@ -158,9 +152,8 @@ class EngineSpec(Checked):
     keep_checkpoints: tuple[int, ...] = field(default=(), metadata=ASIDE)  # iterations whose checkpoint stays for good
 
     def check(self) -> None:
-        self.one_of("precision", PRECISIONS)
-        self.one_of("device", DEVICES)
-        self.one_of("backend", BACKENDS)
+        for key in (key for key in CHOICES if key.startswith(self.prefix)):
+            self.one_of(key.removeprefix(self.prefix), CHOICES[key])
         self.demand(1 <= self.threads <= 1024, "threads", "must be from 1 to 1024")
         every = self.checkpoint_every
         ok = every >= 1 if isinstance(every, int) else every.endswith("s") and every[:-1].isdecimal()

@@ -12,7 +12,6 @@
 import json
 import os
 import socket
-import tempfile
 import time
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from degrade.errors import RunError
-from degrade.point import MEANING, Point
+from degrade.point import MEANING, TIMINGS, Point
 from degrade.spec import RunSpec, parse
 
 if TYPE_CHECKING:
@@ -137,6 +136,14 @@ class RunDir:
     def over(self) -> bool:
         return self.read_state()["state"] in OVER
 
+    def standing(self) -> dict[str, Any]:
+        """read_state, but a run whose process is gone is `interrupted`, and one that never started `new`."""
+        state = self.read_state()
+        if state["state"] == "running" and not self.alive_elsewhere():
+            with self.claimed() as mine:
+                state["state"] = "interrupted" if mine else "running"
+        return state
+
 
 class Tables(NamedTuple):
     """Everything under one or more results folders."""
@@ -171,6 +178,12 @@ def load(*roots: Path, runs: Collection[str] | None = None) -> Tables:
     return Tables(pd.DataFrame(rows), pa.concat_tables([SCHEMA.empty_table(), *curves]).to_pandas())
 
 
+def same_curve(one: Path, other: Path) -> bool:
+    """Whether two curves are equal to the last bit in all columns but the timings."""
+    first, second = (read_curve(path).drop_columns(list(TIMINGS)) for path in (one, other))
+    return first.equals(second)
+
+
 def read_curve(path: Path) -> Any:
     try:
         return pq.read_table(path, schema=SCHEMA)
@@ -184,14 +197,14 @@ def write_json(path: Path, values: Mapping[str, Any], *, sync: bool = True) -> N
 
 def write(path: Path, content: Any, *, sync: bool = True) -> None:
     """All of it or nothing: a file beside it, flushed to disk, then renamed over it."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-{os.getpid()}-", suffix=".tmp")
+    beside = path.with_name(f".{path.name}-{os.getpid()}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with beside.open("wb") as file:
             file.write(content)
             file.flush()
             if sync:
                 os.fsync(file.fileno())
-        Path(name).replace(path)
+        beside.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise

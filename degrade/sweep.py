@@ -1,7 +1,6 @@
-"""From a command line to runs: Hydra composes, the axes are expanded, identical runs fall together, a launcher places
-what is missing.
+"""From a command line to runs: Hydra composes, the axes are expanded, identical runs fall together.
 
-The only module of the package that knows Hydra, by its Compose API: `hydra.main` does not start on Python 3.14.
+Hydra is used by its Compose API: `hydra.main` does not start on Python 3.14.
 """
 
 from collections.abc import Generator, Iterator, Sequence
@@ -18,18 +17,14 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
-from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from degrade import data, screen
-from degrade.checked import typed
-from degrade.errors import SpecError, Stopped, nearest
+from degrade import data
+from degrade.checked import show, typed
+from degrade.errors import SpecError, nearest
 from degrade.spec import RunSpec, parse
-from degrade.store import RunDir
 
 GROUPS = ("data", "recipe", "engine", "study")  # folders of conf/
 NOT_SPEC = ("jobs", "results")  # keys of the sweep itself
@@ -78,8 +73,12 @@ def conf_dir() -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
 
 
-def expand(overrides: Sequence[str]) -> Plan:
+def expand(overrides: Sequence[str], *, exclude: Sequence[str] = (), axes_of_config: bool = True) -> Plan:
     """All runs of a sweep. To be called inside `hydra()`.
+
+    Axes are the config's (`hydra.sweeper.params`, which a study sets), replaced and added to by `overrides`; several
+    values of a group (study=fig1,fig6) are the union of their sweeps. `exclude`: combinations to leave out, each
+    KEY=VALUE,KEY=VALUE that all hold.
 
     Raises SpecError for what cannot be parsed, unknown keys and groups, wrong types and values that break a rule:
     before anything starts.
@@ -90,19 +89,38 @@ def expand(overrides: Sequence[str]) -> Plan:
     asked = 0
     for chosen in combinations(groups):
         config = composed(chosen)
-        params = cast(dict[str, Any], OmegaConf.to_container(config.hydra.sweeper.params or OmegaConf.create({})))
+        params = OmegaConf.to_container(config.hydra.sweeper.params or OmegaConf.create({})) if axes_of_config else {}
+        params = cast(dict[str, Any], params)
         axes = {key: parsed(f"{key}={value}") for key, value in params.items()}
         axes |= {o.key_or_group: o for o in given if not is_group(o)}
         for values in combinations(list(axes.values())):
             asked += 1
             job = Job(chosen + values, spec_of(chosen + values))
-            jobs.setdefault(job.spec.run, job)
+            if not any(holds(condition, job.spec) for condition in exclude):
+                jobs.setdefault(job.spec.run, job)
+    if not jobs:
+        raise SpecError(f"--exclude {' '.join(exclude)}: leaves no run of {asked}; exclude less")
     longest_first = sorted(jobs.values(), key=lambda job: -job.spec.cost)
     config = configured(longest_first[0].overrides, whole=True)
     workers = typed("jobs", config.jobs, int | None)
     if workers is not None and workers < 1:
         raise SpecError(f"jobs={workers}: must be at least 1, or null for one a core")
     return Plan(asked, tuple(longest_first), config, Path(typed("results", config.results, str)).expanduser(), workers)
+
+
+def holds(condition: str, spec: RunSpec) -> bool:
+    """Whether every KEY=VALUE of `net=plain,depth=110` is true of a run."""
+    tree = spec.tree()
+    flat = {key: value for key, value in tree.items() if not isinstance(value, dict)}
+    flat |= {f"{part}.{key}": value for part in ("data", "recipe", "engine") for key, value in tree[part].items()}
+    flat |= {part: tree[part]["name"] for part in ("data", "recipe")}
+    for pair in condition.split(","):
+        key, sign, value = pair.partition("=")
+        if not sign or key not in flat:
+            raise SpecError(f"--exclude {condition}: {pair} is not KEY=VALUE; {nearest(key, flat)}")
+        if show(flat[key]) != value:
+            return False
+    return True
 
 
 def spec_of(overrides: Sequence[str]) -> RunSpec:
@@ -196,38 +214,3 @@ def combinations(axes: Sequence[Override]) -> Iterator[tuple[str, ...]]:
 
 def config_loader() -> ConfigLoader:
     return GlobalHydra.instance().config_loader()
-
-
-def launch(overrides: Sequence[str]) -> int:
-    """`degrade sweep`: shows the runs, trains what is missing, shows the errors. Returns the exit code.
-
-    1 where runs failed, 128 + the signal's number after a signal. States are read from the run folders, whatever
-    launcher placed the runs.
-    """
-    code = 0
-    with hydra():
-        plan = expand(overrides)
-        screen.announce(plan.asked, plan.specs, plan.root)
-        missing = [job.overrides for job in plan.jobs if not RunDir(plan.root, job.spec.run).over]
-        try:
-            if missing:
-                launcher_of(plan).launch(missing, initial_job_idx=0)
-        except Stopped as stopped:
-            code = 128 + stopped.signal
-    failed = screen.summary(plan.specs, plan.root)
-    return code or int(failed > 0)
-
-
-def launcher_of(plan: Plan) -> Launcher:
-    """The launcher that `hydra/launcher=` names, ours or a third party's."""
-    from hydra._internal.callbacks import Callbacks  # what launchers of others expect; Hydra has no public way to it
-
-    context = HydraContext(config_loader=config_loader(), callbacks=Callbacks())
-    return Plugins.instance().instantiate_launcher(hydra_context=context, task_function=job, config=plan.config)
-
-
-def job(config: DictConfig) -> dict[str, str]:
-    """What a launcher runs: one composed configuration. The last place a DictConfig exists."""
-    from degrade import experiment  # only a process that trains loads torch
-
-    return experiment.run([spec_from(config)], Path(config.results))

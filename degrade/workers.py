@@ -29,9 +29,10 @@ TICK = 0.25  # seconds between two looks at the workers
 SPAWN = get_context("spawn")  # a forked copy of a process with threads can hang
 
 
-def train(specs: Sequence[RunSpec], root: Path, *, jobs: int | None = None) -> None:
+def train(specs: Sequence[RunSpec], root: Path, *, jobs: int | None = None, fail_fast: bool = False) -> None:
     """Trains all specs, longest first, on `jobs` workers; how each ended stands in its folder.
 
+    With `fail_fast` the first failure stops the others at their checkpoints, and no more are begun.
     Raises Stopped after a signal, once the workers have left.
     """
     queue = deque(sorted(specs, key=lambda spec: -spec.cost))
@@ -45,7 +46,10 @@ def train(specs: Sequence[RunSpec], root: Path, *, jobs: int | None = None) -> N
                         worker.give(queue.popleft())
                 wait([w.pipe for w in workers if w.spec], timeout=TICK)
                 for worker in workers:
-                    worker.look()
+                    if worker.look() == "failed" and fail_fast:
+                        queue.clear()
+                        for other in workers:
+                            other.stop(kill=False)
                     if received:
                         worker.stop(kill=len(received) > 1)
                 progress.update([w.spec.run for w in workers if w.spec])
@@ -104,20 +108,21 @@ class Worker:
         with contextlib.suppress(BrokenPipeError):  # died meanwhile: seen by the next look
             self.pipe.send(spec)
 
-    def look(self) -> None:
-        """Takes note of a run that is over, or of a death."""
+    def look(self) -> str:
+        """How the run ended, if it has just done so; its death is written to its folder."""
         spec = self.spec
         if spec is None:
-            return
+            return ""
         try:
-            if self.pipe.poll():
-                self.pipe.recv()
-                self.spec = None
+            if not self.pipe.poll():
+                return ""
+            self.pipe.recv()
         except (EOFError, OSError):
             self.process.join()
             reason = f"worker died ({cause(self.process.exitcode)})"
             RunDir(self.root, spec.run).write_state("failed", reason=reason)
-            self.spec = None
+        self.spec = None
+        return RunDir(self.root, spec.run).read_state()["state"]
 
     def stop(self, *, kill: bool) -> None:
         if kill:

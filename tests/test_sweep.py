@@ -102,10 +102,35 @@ def test_what_is_wrong_is_one_line_before_anything_starts(override, words):
     assert words in str(caught.value)
 
 
-def test_the_launcher_of_others_gets_the_runs(tmp_path, capsys):
-    """hydra's own basic launcher trains in this process: what any launcher plugin relies on is there."""
-    tiny = ["study=smoke", "depth=8", "net=plain", "recipe.iterations=3", "data.train_limit=40", f"results={tmp_path}"]
-    assert sweep.launch([*tiny, "hydra/launcher=basic"]) == 0
-    assert "1 finished" in capsys.readouterr().out
-    assert sweep.launch(tiny) == 0
-    assert "0 to do" in capsys.readouterr().out
+def test_excluded_combinations_are_left_out():
+    plan = expand_without(["net=plain,depth=56", "shortcut=C"], "depth=20,56")
+    assert kinds(plan) == {("plain", "none", 20), *(("residual", s, d) for s in "AB" for d in (20, 56))}
+    assert {spec.data.name for spec in expand_without(["seed=1"], "seed=0,1").specs} == {"digits"}
+
+
+def expand_without(exclude, *overrides: str) -> sweep.Plan:
+    with sweep.hydra():
+        return sweep.expand(overrides, exclude=exclude)
+
+
+@pytest.mark.parametrize(
+    ("exclude", "words"),
+    [
+        ("dept=20", "--exclude dept=20: dept=20 is not KEY=VALUE; did you mean 'depth'?"),
+        ("plain", "--exclude plain: plain is not KEY=VALUE"),
+        ("data=digits", "--exclude data=digits: leaves no run of 4"),
+    ],
+)
+def test_a_wrong_exclusion_is_one_line(exclude, words):
+    with pytest.raises(SpecError, match=words.replace("?", r"\?")):
+        expand_without([exclude])
+
+
+def test_studies_together_are_the_union_of_their_sweeps():
+    union = {spec.run for spec in expand("study=smoke,quickstart").specs}
+    assert union == {spec.run for study in ("smoke", "quickstart") for spec in expand(f"study={study}").specs}
+
+
+def test_one_run_needs_no_axes_of_the_config():
+    with sweep.hydra():
+        assert len(sweep.expand(["depth=8"], axes_of_config=False).jobs) == 1

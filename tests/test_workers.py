@@ -76,7 +76,8 @@ def test_a_signal_leaves_checkpoints_in_seconds_and_the_sweep_goes_on_from_them(
     left = states(tmp_path)
     assert {state["state"] for state in left.values()} == {"interrupted"}
     assert all(
-        unpack(tmp_path / "runs" / run / "checkpoint.pt")["iteration"] == s["iteration"] for run, s in left.items()
+        unpack((tmp_path / "runs" / run / "checkpoint.pt").read_bytes())["iteration"] == s["iteration"]
+        for run, s in left.items()
     )
     finish(tmp_path)
     assert results(tmp_path) == undisturbed

@@ -16,6 +16,9 @@ from omegaconf import DictConfig
 class WorkersLauncher(Launcher):
     """Spawned processes, each training one run after another."""
 
+    def __init__(self, fail_fast: bool = False) -> None:
+        self.fail_fast = fail_fast
+
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config = config
 
@@ -23,13 +26,13 @@ class WorkersLauncher(Launcher):
         from degrade import sweep, workers
 
         specs = [sweep.spec_of(overrides) for overrides in job_overrides]
-        workers.train(specs, Path(self.config.results).expanduser(), jobs=self.config.jobs)
+        workers.train(specs, Path(self.config.results).expanduser(), jobs=self.config.jobs, fail_fast=self.fail_fast)
         return []  # how a run ended stands in its folder
 
 
 ConfigStore.instance().store(
     group="hydra/launcher",
     name="workers",
-    node={"_target_": "hydra_plugins.degrade.workers.WorkersLauncher"},
+    node={"_target_": "hydra_plugins.degrade.workers.WorkersLauncher", "fail_fast": False},
     provider="degrade",
 )

@@ -1,0 +1,50 @@
+"""What may go from a results folder: failed runs, old ones, folders that are no run."""
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from degrade.errors import RunError
+from degrade.store import RunDir
+
+
+@dataclass(frozen=True)
+class Waste:
+    """A folder under runs/ and why it may go."""
+
+    folder: RunDir
+    why: str
+
+
+def waste(root: Path, *, failed: bool, orphaned: bool, days: float | None) -> list[Waste]:
+    """What matches. A run that a process holds is never in it. Raises RunError if there is no such folder."""
+    if not (root / "runs").is_dir():
+        raise RunError(f"{root}: has no runs/ folder; name a results folder")
+    found = [Waste(folder, why) for folder in folders(root) if (why := reason(folder, failed, orphaned, days))]
+    return [each for each in found if each.folder.standing()["state"] != "running"]
+
+
+def folders(root: Path) -> list[RunDir]:
+    return [RunDir(root, path.name) for path in sorted((root / "runs").iterdir()) if path.is_dir()]
+
+
+def reason(folder: RunDir, failed: bool, orphaned: bool, days: float | None) -> str:
+    if not folder.spec.exists():
+        return "no run: it has no spec.json" if orphaned else ""
+    state = folder.read_state()
+    if failed and state["state"] == "failed":
+        return f"failed: {state['reason']}"
+    age = (time.time() - state.get("heartbeat", folder.spec.stat().st_mtime)) / 86_400
+    return f"{state['state']}, {age:.0f} days old" if days is not None and age > days else ""
+
+
+def remove(found: list[Waste]) -> int:
+    """Removes each folder that nobody holds at this moment; returns how many."""
+    gone = 0
+    for each in found:
+        with each.folder.claimed() as mine:
+            if mine:
+                shutil.rmtree(each.folder.path)
+                gone += 1
+    return gone

@@ -1,0 +1,53 @@
+"""In what a run differs from the paper, as far as the paper says: what `degrade recipe-diff` lists."""
+
+from typing import NamedTuple
+
+from degrade.checked import show
+from degrade.spec import RunSpec
+
+# key -> (what the paper has, where it says so or how that is known). Keys the paper is silent about are not here.
+PAPER: dict[str, tuple[object, str]] = {
+    "data.name": ("cifar10", "Sec. 4.2"),
+    "data.train_limit": (None, "Sec. 4.2: trained on the training set"),
+    "data.test_limit": (None, "Sec. 4.2: evaluated on the test set"),
+    "net.width": (16, "Sec. 4.2: {16, 32, 64} filters"),
+    "recipe.iterations": (64_000, "Sec. 4.2: terminate training at 64k iterations"),
+    "recipe.batch": (128, "Sec. 4.2"),
+    "recipe.lr": (0.1, "Sec. 4.2"),
+    "recipe.milestones": ((0.5, 0.75), "Sec. 4.2: divided by 10 at 32k and 48k of 64k iterations"),
+    "recipe.momentum": (0.9, "Sec. 4.2"),
+    "recipe.momentum_form": ("caffe", "the authors used Caffe, whose momentum differs after the rate changes"),
+    "recipe.nesterov": (False, "not mentioned"),
+    "recipe.weight_decay": (1e-4, "Sec. 4.2"),
+    "recipe.decay_scope": ("conv", "FAIR's README: the paper decays the weights of convolutions only"),
+    "recipe.warmup": ("auto", "Sec. 4.2: ResNet-110 alone begins at 0.01"),
+    "recipe.warmup_error": (80.0, "Sec. 4.2: until the training error is below 80%"),
+    "recipe.norm": ("batch", "Sec. 3.4: BN right after each convolution"),
+    "recipe.bn_group": (64, "Sec. 4.2: a mini-batch of 128 on two GPUs; that BN saw 64 is our inference"),
+    "recipe.precise_bn": (True, "the authors' notes: true averages after training, said of their ImageNet nets"),
+    "recipe.init": ("he", "Sec. 4.2: the initialisation of [12]"),
+    "recipe.augment": ("crop_flip", "Sec. 4.2: 4 pixels padded, a crop of the padded image or its flip"),
+}
+
+
+class Deviation(NamedTuple):
+    """One key in which a run is not what the paper has."""
+
+    key: str
+    paper: str
+    run: str
+    source: str
+
+
+def deviations(spec: RunSpec) -> list[Deviation]:
+    """Every key of PAPER that the run sets otherwise, and option B or C, which the paper has on ImageNet alone."""
+    found: list[Deviation] = []
+    for key, (paper, source) in PAPER.items():
+        part, name = key.split(".")
+        value = getattr(getattr(spec, part), name)
+        if value != paper:
+            key = name if part == "net" else key
+            found.append(Deviation(key, show(paper), show(value), source))
+    if spec.net.shortcut in ("B", "C"):
+        found.append(Deviation("shortcut", "A", spec.net.shortcut, "Sec. 4.2: option A in all cases on CIFAR-10"))
+    return found

@@ -1,0 +1,139 @@
+"""What commands print: runs before and after, their prices, sizes and deviations from the paper."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from degrade.deviations import deviations
+from degrade.screen import coloured, console, duration, grid, percent
+from degrade.spec import RunSpec
+from degrade.store import OVER, RunDir, run_dirs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from degrade.plan import Price
+
+SHOWN = 40  # rows of a long list
+
+
+def announce(asked: int, specs: Sequence[RunSpec], root: Path) -> None:
+    """The expanded list and its count, before anything starts."""
+    states = {spec.run: RunDir(root, spec.run).read_state() for spec in specs}
+    counts = Counter(state["state"] for state in states.values())
+    done = sum(counts[state] for state in OVER)
+    table = grid("run", "data", ">iterations", "state")
+    shown = specs if len(specs) <= 40 else specs[:30]
+    for spec in shown:
+        table.add_row(spec.run, spec.data.name, f"{spec.recipe.iterations:,}", coloured(states[spec.run]["state"]))
+    console.print(table)
+    if len(shown) < len(specs):
+        console.print(f"  ... and {len(specs) - len(shown)} more")
+    console.print(
+        f"{asked} combinations, {len(specs)} distinct runs, {done} finished, {len(specs) - done} to do in {root}"
+    )
+
+
+def summary(specs: Sequence[RunSpec], root: Path) -> int:
+    """The final errors of the given runs, and the list of those that failed; returns how many."""
+    from degrade import curves, store  # loads pandas
+
+    states = {spec.run: RunDir(root, spec.run).read_state() for spec in specs}
+    tables = store.load(root, runs=states) if root.is_dir() else None
+    if tables is not None and len(tables.curves):
+        outcomes = tables.runs.groupby("group").outcome.agg(lambda said: ", ".join(sorted({*said} - {""})))
+        errors(curves.final_errors(tables.curves).assign(outcome=lambda finals: finals.group.map(outcomes)))
+    counts = Counter(state["state"] for state in states.values())
+    console.print(", ".join(f"{n} {state}" for state, n in sorted(counts.items())) + f"; in {root}")
+    failed = {run: state for run, state in states.items() if state["state"] == "failed"}
+    for run, state in failed.items():
+        console.print(f"failed: {run}: {state['reason']} (see {RunDir(root, run).log})", style="red", soft_wrap=True)
+    return len(failed)
+
+
+def errors(finals: "pd.DataFrame") -> None:
+    """Errors at the last point of each group, in %: mean over seeds, ± standard deviation where there are several."""
+    for protocol, rows in finals.groupby("protocol", sort=False):
+        seeds = int(rows.seeds.max())
+        title = f"error at the last iteration, % ({protocol}{f', mean ± std of {seeds} seeds' if seeds > 1 else ''})"
+        table = grid("net", "shortcut", ">depth", ">train", ">train, clean", ">test", "")
+        table.title, table.title_justify, table.title_style = title, "left", "bold"
+        for row in rows.to_dict("records"):
+            cells = [spread(row[split], row[f"{split}_std"]) for split in ("train", "train_clean", "test")]
+            table.add_row(row["net"], row["shortcut"], str(row["depth"]), *cells, coloured(row["outcome"]))
+        console.print(table)
+
+
+def spread(mean: float, std: float) -> str:
+    return percent(mean) if std != std else f"{mean:.2f} ± {std:.2f}"
+
+
+def costs(specs: Sequence[RunSpec]) -> None:
+    """Size and work of each distinct net, on pictures of the dataset it is asked for."""
+    from degrade import data, nets  # loads torch
+
+    table = grid("net", ">parameters", ">multiply-adds", "of one picture")
+    distinct = {spec.net: spec for spec in specs}
+    for net in sorted(distinct, key=lambda net: (net.net, net.shortcut, net.depth, net.width)):
+        train, _ = data.load(distinct[net].data)
+        _, channels, size, _ = train.pixels.shape
+        cost = nets.cost(net, channels=channels, classes=len(train.classes), size=size)
+        picture = f"{channels}x{size}x{size}, {len(train.classes)} classes"
+        table.add_row(distinct[net].name, f"{cost.parameters:,}", f"{cost.multiply_adds / 1e6:,.2f} M", picture)
+    console.print(table)
+
+
+def prices(specs: Sequence[RunSpec], root: Path, cost: Mapping[str, "Price"], seconds: float, workers: int) -> None:
+    """What each missing run costs, and all of them together."""
+    table = grid("run", ">iterations", ">epochs", ">time", ">memory")
+    for spec in specs[:SHOWN]:
+        price = cost[spec.run]
+        row = (spec.run, f"{spec.recipe.iterations:,}", f"{price.epochs:.1f}", duration(price.seconds))
+        table.add_row(*row, size(price.memory))
+    console.print(table)
+    disk = size(sum(price.disk for price in cost.values()))
+    console.print(f"{len(specs)} runs to do: about {duration(seconds)} on {workers} workers, {disk} in {root}")
+
+
+def status(roots: Sequence[Path], *, as_json: bool) -> None:
+    """Every run under the roots and how it stands."""
+    folders = [folder for root in roots for folder in run_dirs(root)]
+    states: dict[str, dict[str, Any]] = {}
+    for folder in folders:
+        states[folder.run] = {**folder.standing(), "path": str(folder.path)}
+    if as_json:
+        print(json.dumps(states, indent=1))
+        return
+    table = grid("run", "state", ">iteration", ">train", ">clean", ">test", "")
+    for run, state in states.items():
+        done = f"{state['iteration']:,}/{state['iterations']:,}" if "iteration" in state else ""
+        errors = (percent(state.get(f"{split}_error")) for split in ("train", "train_clean", "test"))
+        said = state.get("reason") or state.get("outcome") or ""
+        table.add_row(run, coloured(state["state"]), done, *errors, said)
+    console.print(table)
+    counts = Counter(state["state"] for state in states.values())
+    console.print(", ".join(f"{n} {state}" for state, n in sorted(counts.items())) or "no runs")
+
+
+def differences(spec: RunSpec) -> None:
+    """In what a run is not the paper's."""
+    found = deviations(spec)
+    if not found:
+        console.print(f"{spec.run}: nothing differs from what the paper says")
+        return
+    table = grid("key", "paper", "this run", "source")
+    table.columns[-1].no_wrap = False
+    for deviation in found:
+        table.add_row(*deviation)
+    console.print(table)
+
+
+def size(count: float) -> str:
+    """1.5 MB: powers of 1,000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

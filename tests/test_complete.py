@@ -1,0 +1,24 @@
+import pytest
+
+from degrade.complete import overrides
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("dep", ["depth="]),
+        ("stud", ["study="]),
+        ("recipe.lr", ["recipe.lr="]),
+        ("net=", ["net=plain", "net=residual"]),
+        ("net=plain,", ["net=plain,residual"]),
+        ("net=plain,r", ["net=plain,residual"]),
+        ("shortcut=A,", ["shortcut=A,B", "shortcut=A,C", "shortcut=A,none"]),
+        ("study=quickstart", ["study=quickstart", "study=quickstart3"]),
+        ("recipe.norm=", ["recipe.norm=batch", "recipe.norm=none"]),
+        ("depth=20,5", ["depth=20,56"]),
+        ("nonsense=", []),
+        ("zzz", []),
+    ],
+)
+def test_keys_groups_and_values_are_offered_also_after_a_comma(typed, offered):
+    assert overrides(typed) == offered

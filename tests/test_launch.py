@@ -1,0 +1,117 @@
+import json
+import os
+
+import pytest
+
+from degrade import launch
+from degrade.errors import RunError, SpecError
+from degrade.launch import How
+from degrade.store import RunDir, run_dirs
+
+TINY = ["study=smoke", "depth=8", "recipe.iterations=4", "data.train_limit=40", "width=2"]
+
+
+def go(root, *overrides: str, **how) -> int:
+    return launch.launch([*TINY, f"results={root}", "jobs=1", *overrides], How(**how))
+
+
+def states(root) -> dict[str, str]:
+    return {folder.run: folder.read_state()["state"] for folder in run_dirs(root)}
+
+
+def spoil(folder: RunDir) -> None:
+    """Makes a run fail when it is taken up again."""
+    folder.state.unlink()
+    for path in (folder.checkpoint, folder.previous):
+        path.write_bytes(b"nonsense")
+
+
+def test_a_dry_run_lists_and_leaves_nothing(tmp_path, capsys):
+    assert go(tmp_path / "results", dry_run=True) == 0
+    assert "6 combinations, 4 distinct runs, 0 finished, 4 to do" in capsys.readouterr().out
+    assert not (tmp_path / "results").exists()
+
+
+def test_train_is_for_one_run(tmp_path):
+    assert go(tmp_path, "net=plain", alone=True) == 0
+    assert list(states(tmp_path).values()) == ["finished"]
+    with pytest.raises(SpecError, match=r"is 2 runs; `degrade train` does one"):
+        go(tmp_path, "net=plain,residual", alone=True)
+
+
+def test_failed_runs_are_redone_and_only_those_when_asked(tmp_path):
+    assert go(tmp_path, "shortcut=A") == 0
+    plain, residual = run_dirs(tmp_path)
+    spoil(plain)
+    assert go(tmp_path, "shortcut=A") == 1
+    assert states(tmp_path) == {plain.run: "failed", residual.run: "finished"}
+    for path in (plain.checkpoint, plain.previous):
+        path.unlink()
+    assert go(tmp_path, "shortcut=A,B", retry_failed=True) == 0
+    assert states(tmp_path) == {plain.run: "finished", residual.run: "finished"}  # B was not begun
+    assert go(tmp_path, "shortcut=A,B") == 0
+    assert len(states(tmp_path)) == 3
+
+
+def test_fail_fast_begins_nothing_after_the_first_failure(tmp_path):
+    assert go(tmp_path, "depth=14", "net=plain") == 0
+    spoil(run_dirs(tmp_path)[0])  # the longest run, so the first
+    assert go(tmp_path, "depth=14,8", "net=plain", fail_fast=True) == 1
+    assert list(states(tmp_path).values()) == ["failed"]
+
+
+def test_a_launcher_of_others_gets_the_runs(tmp_path, capsys):
+    """Hydra's own basic launcher trains in this process: what any launcher plugin relies on is there."""
+    assert go(tmp_path, "net=plain", "hydra/launcher=basic") == 0
+    state = run_dirs(tmp_path)[0].read_state()
+    assert (state["state"], state["pid"]) == ("finished", os.getpid())
+    assert go(tmp_path, "net=plain") == 0
+    assert "0 to do" in capsys.readouterr().out
+
+
+def test_a_time_limit_scales_the_schedule_and_is_written_down(tmp_path):
+    long = ["net=plain,residual", "shortcut=A", "recipe.iterations=1000000"]
+    assert go(tmp_path, *long, time_limit="2s") == 0
+    specs = [launch.spec_at(folder) for folder in run_dirs(tmp_path)]
+    (iterations,) = {spec.recipe.iterations for spec in specs}
+    assert 10 < iterations < 100_000
+    (record,) = (tmp_path / "time-limits").iterdir()
+    assert json.loads(record.read_text())["iterations"] == iterations
+    before = states(tmp_path)
+    assert go(tmp_path, *long, time_limit="2s") == 0
+    assert states(tmp_path) == before  # the same runs, whatever the machine does today
+
+
+@pytest.mark.parametrize("limit", ["", "soon", "5", "-3s", "0s"])
+def test_a_wrong_time_limit_is_one_line(tmp_path, limit):
+    with pytest.raises(SpecError, match="--time-limit"):
+        go(tmp_path, time_limit=limit)
+
+
+def test_a_run_is_found_by_the_beginning_of_its_name_or_its_folder(tmp_path):
+    assert go(tmp_path, "shortcut=A") == 0
+    plain, _ = run_dirs(tmp_path)
+    assert launch.find("plain", tmp_path).run == plain.run
+    assert launch.find(str(plain.path), tmp_path / "elsewhere").path == plain.path
+    with pytest.raises(RunError, match="no run begins so"):
+        launch.find("highway", tmp_path)
+    with pytest.raises(RunError, match="2 runs begin so"):
+        launch.find("", tmp_path)
+
+
+def test_a_rerun_gives_the_same_curve_beside_the_first(tmp_path, capsys):
+    assert go(tmp_path, "net=plain") == 0
+    for n in (1, 2):
+        assert launch.rerun("plain", tmp_path) == 0
+        assert "the same curve to the last bit" in capsys.readouterr().out
+        assert (tmp_path / "reruns" / str(n)).is_dir()
+    assert len(run_dirs(tmp_path)) == 1
+
+
+def test_plan_shows_what_is_new_and_its_price(tmp_path, capsys):
+    assert go(tmp_path, "net=plain") == 0
+    capsys.readouterr()
+    launch.price([*TINY, "net=plain", "seed=0,1", f"results={tmp_path}", "jobs=2"], ())
+    out = capsys.readouterr().out
+    assert "2 distinct runs, 1 finished, 1 to do" in out
+    assert "1 runs to do: about 0:00 on 2 workers" in out
