@@ -35,10 +35,10 @@ def version(value: bool) -> None:
         raise typer.Exit
 
 
-def offered(incomplete: str) -> list[str]:
+def offered(ctx: typer.Context, incomplete: str) -> list[str]:
     from degrade import complete
 
-    return complete.overrides(incomplete)
+    return complete.overrides(incomplete, list(ctx.params.get("overrides") or ()))
 
 
 Overrides = Annotated[

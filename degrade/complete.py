@@ -1,5 +1,7 @@
 """What the shell offers for a half-typed KEY=VALUE: keys, groups, and values, also after a comma."""
 
+from collections.abc import Sequence
+
 from degrade import sweep
 from degrade.errors import DegradeError
 from degrade.spec import CHOICES
@@ -7,17 +9,33 @@ from degrade.spec import CHOICES
 COMMON = {"depth": ("8", "20", "32", "44", "56", "110"), "seed": ("0", "1", "2"), "width": ("16", "32", "64")}
 
 
-def overrides(incomplete: str) -> list[str]:
-    """All continuations of `dep`, `net=`, `net=plain,res`; none where nothing can be said."""
+def overrides(incomplete: str, before: Sequence[str] = ()) -> list[str]:
+    """All continuations of `dep`, `net=`, `net=plain,res`; none where nothing can be said.
+
+    bash takes `net=plain,res` for three words and replaces the last one alone: then `before` ends in `net` (the sign
+    itself comes as nothing) or in `net` and `=`, and the continuations begin after the sign.
+    """
+    if len(before) > 1 and before[-1] == "=":
+        return values(before[-2], incomplete)
+    if incomplete == "" and before and "=" not in before[-1] and before[-2:-1] != ["="]:
+        return values(before[-1], "")
     key, sign, typed = incomplete.partition("=")
+    return [f"{key}={value}" for value in values(key, typed)] if sign else keys(key)
+
+
+def keys(begin: str) -> list[str]:
+    with sweep.hydra():
+        names = [*sweep.GROUPS, *sweep.keys(sweep.body(()))]
+    return [f"{name}=" for name in dict.fromkeys(names) if name.startswith(begin)]
+
+
+def values(key: str, typed: str) -> list[str]:
+    """`plain,res` -> `plain,residual`: what was typed, its last value completed, none twice."""
     try:
         with sweep.hydra():
-            if not sign:
-                names = [*sweep.GROUPS, *sweep.keys(sweep.body(()))]
-                return [f"{name}=" for name in dict.fromkeys(names) if name.startswith(key)]
             known = sweep.options(key) if key in sweep.GROUPS else CHOICES.get(key, COMMON.get(key, ()))
     except DegradeError:
         return []
     before, comma, last = typed.rpartition(",")
     taken = before.split(",")
-    return [f"{key}={before}{comma}{value}" for value in known if value.startswith(last) and value not in taken]
+    return [f"{before}{comma}{value}" for value in known if value.startswith(last) and value not in taken]

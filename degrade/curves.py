@@ -3,6 +3,8 @@
 Pure functions frame -> frame: nothing reads a file, nothing is changed in place.
 """
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 KEYS = ["protocol", "group", "net", "shortcut", "depth", "width"]
@@ -34,3 +36,17 @@ def over_seeds(curves: pd.DataFrame, x: str = "iteration", y: str = "error") -> 
     frame = by.agg(x=(x, "mean"), mean=(y, "mean"), low=(y, "min"), high=(y, "max"), seeds=("run", "nunique"))
     frame = frame.reset_index()
     return frame[frame.seeds == frame.group.map(curves.groupby("group").run.nunique())]
+
+
+def chosen_rates(curves: pd.DataFrame, configuration: Mapping[str, str], rate: Mapping[str, float]) -> pd.DataFrame:
+    """For each configuration the learning rate with the least validation error: `rate`, and the error of each split.
+
+    `configuration` names for each run all of it but rate and seed. The choice looks at the held-out images alone, at
+    the last point, as a mean over seeds; so the test error beside it is an honest one.
+    """
+    last = last_points(curves)
+    last = last.assign(configuration=last.run.map(configuration), rate=last.run.map(rate))
+    keys = ["configuration", "net", "shortcut", "depth", "width"]
+    errors = last.groupby([*keys, "rate", "split"]).error.mean().unstack("split").reset_index()
+    best = errors.loc[errors.groupby("configuration").val.idxmin()]
+    return best.sort_values(["net", "shortcut", "depth", "width", "configuration"], ignore_index=True)

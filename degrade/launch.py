@@ -50,6 +50,7 @@ def launch(overrides: Sequence[str], how: How) -> int:
         tables.announce(plan.asked, plan.specs, plan.root)
         if how.dry_run:
             return 0
+        store.make_root(plan.root)
         states = {job.spec.run: RunDir(plan.root, job.spec.run).read_state()["state"] for job in plan.jobs}
         wanted = ("failed",) if how.retry_failed else (set(states.values()) - set(OVER))
         missing = [job.overrides for job in plan.jobs if states[job.spec.run] in wanted]

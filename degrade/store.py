@@ -152,6 +152,14 @@ class Tables(NamedTuple):
     curves: "pd.DataFrame"  # degrade.point.MEANING
 
 
+def make_root(root: Path) -> None:
+    """The results folder, before anything is trained. Raises RunError where it cannot be made."""
+    try:
+        (root / "runs").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"results={root}: cannot be made ({error.strerror}); name another folder") from None
+
+
 def run_dirs(root: Path) -> list[RunDir]:
     """The runs under a results folder, by name. Raises RunError if there is no such folder."""
     if not root.is_dir():

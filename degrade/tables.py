@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,11 @@ def summary(specs: Sequence[RunSpec], root: Path) -> int:
     if tables is not None and len(tables.curves):
         outcomes = tables.runs.groupby("group").outcome.agg(lambda said: ", ".join(sorted({*said} - {""})))
         errors(curves.final_errors(tables.curves).assign(outcome=lambda finals: finals.group.map(outcomes)))
+        rate = {spec.run: spec.recipe.lr for spec in specs if spec.data.validation}
+        if len({*rate.values()}) > 1:
+            same = {spec.run: replace(spec, recipe=replace(spec.recipe, lr=0.0)).group for spec in specs}
+            measured = tables.curves[tables.curves.run.isin(rate)]
+            rates(curves.chosen_rates(measured, same, rate))
     counts = Counter(state["state"] for state in states.values())
     console.print(", ".join(f"{n} {state}" for state, n in sorted(counts.items())) + f"; in {root}")
     failed = {run: state for run, state in states.items() if state["state"] == "failed"}
@@ -64,6 +70,16 @@ def errors(finals: "pd.DataFrame") -> None:
             cells = [spread(row[split], row[f"{split}_std"]) for split in ("train", "train_clean", "test")]
             table.add_row(row["net"], row["shortcut"], str(row["depth"]), *cells, coloured(row["outcome"]))
         console.print(table)
+
+
+def rates(chosen: "pd.DataFrame") -> None:
+    """The learning rate that validation chose for each net, and its errors."""
+    table = grid("net", "shortcut", ">depth", ">lr", ">validation", ">train, clean", ">test")
+    table.title, table.title_justify, table.title_style = "rate chosen on validation, errors in %", "left", "bold"
+    for row in chosen.to_dict("records"):
+        measured = (percent(row[split]) for split in ("val", "train_clean", "test"))
+        table.add_row(row["net"], row["shortcut"], str(row["depth"]), f"{row['rate']:g}", *measured)
+    console.print(table)
 
 
 def spread(mean: float, std: float) -> str:

@@ -92,6 +92,7 @@ class Worker:
     def __init__(self, root: Path, slot: int) -> None:
         self.root, self.slot = root, slot
         self.spec: RunSpec | None = None
+        self.told = False  # to stop
         self._start()
 
     def _start(self) -> None:
@@ -119,12 +120,16 @@ class Worker:
             self.pipe.recv()
         except (EOFError, OSError):
             self.process.join()
+            if self.told:  # before it could listen, or twice: what it had is in its checkpoint
+                self.spec = None
+                return ""
             reason = f"worker died ({cause(self.process.exitcode)})"
             RunDir(self.root, spec.run).write_state("failed", reason=reason)
         self.spec = None
         return RunDir(self.root, spec.run).read_state()["state"]
 
     def stop(self, *, kill: bool) -> None:
+        self.told = True
         if kill:
             self.process.kill()
         else:

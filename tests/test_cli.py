@@ -1,3 +1,4 @@
+import json
 import time
 
 import pytest
@@ -22,6 +23,25 @@ def test_a_sweep_then_its_figure_then_nothing_to_do(degrade, tmp_path):
     assert [file.read_bytes() for file in files] == before
 
 
+def test_status_and_clean_on_what_a_sweep_left(degrade, tmp_path):
+    assert degrade("train", "study=smoke", "net=plain", "depth=8", "recipe.iterations=2").returncode == 0
+    (run,) = json.loads(degrade("status", "--json").stdout).items()
+    assert (run[1]["state"], run[1]["iteration"]) == ("finished", 2)
+    assert run[0] in degrade("status").stdout
+    assert "recipe.batch" in degrade("recipe-diff", "plain").stdout
+    (tmp_path / "results" / "runs" / "junk").mkdir()
+    asked = degrade("clean", "--orphaned", input="n\n")
+    assert "junk" in asked.stdout
+    assert (tmp_path / "results" / "runs" / "junk").exists()
+    assert "1 removed" in degrade("clean", "--orphaned", "--yes").stdout
+    assert [path.name for path in (tmp_path / "results" / "runs").iterdir()] == [run[0]]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_there_for_each_shell(degrade, shell):
+    assert "degrade" in degrade("--show-completion", shell).stdout
+
+
 def test_nets_prints_the_table(degrade):
     table = degrade("nets", "depth=20,56", "net=residual", "shortcut=A")
     assert table.returncode == 0
@@ -38,12 +58,22 @@ def test_nets_prints_the_table(degrade):
         ["plot", "nowhere"],
         ["plot", ".", "--figure", "fig9"],
         ["plot", "."],
+        ["sweep", "results=/dev/null/x"],
+        ["train", "net=plain,residual"],
+        ["plan", "depth=9"],
+        ["rerun", "nothing"],
+        ["recipe-diff", "nothing"],
+        ["status", "nowhere"],
+        ["clean", "nowhere", "--failed"],
+        ["clean"],
+        ["sweep", "--time-limit", "soon"],
+        ["sweep", "--exclude", "dept=20"],
     ],
 )
 def test_a_mistake_is_one_line_exit_2_and_leaves_nothing(degrade, tmp_path, arguments):
     done = degrade(*arguments)
     assert done.returncode == 2
-    assert done.stdout == ""
+    assert done.stdout == "" or arguments[-1].startswith("results=")  # the list is shown first
     assert done.stderr.startswith("degrade: ")
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

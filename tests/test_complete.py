@@ -22,3 +22,17 @@ from degrade.complete import overrides
 )
 def test_keys_groups_and_values_are_offered_also_after_a_comma(typed, offered):
     assert overrides(typed) == offered
+
+
+@pytest.mark.parametrize(
+    ("before", "typed", "offered"),
+    [
+        (["net"], "", ["plain", "residual"]),
+        (["net", "="], "pl", ["plain"]),
+        (["net", "="], "plain,", ["plain,residual"]),
+        (["net", "=", "plain"], "stud", ["study="]),
+        (["net=plain"], "stud", ["study="]),
+    ],
+)
+def test_bash_which_splits_at_the_sign_gets_the_last_word_alone(before, typed, offered):
+    assert overrides(typed, before) == offered

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 from conftest import tiny
 
-from degrade.curves import final_errors, last_points, over_seeds
+from degrade.curves import chosen_rates, final_errors, last_points, over_seeds
 
 
 def frame(spec, errors: dict[int, float], split: str = "test") -> pd.DataFrame:
@@ -50,6 +50,19 @@ def test_seeds_become_mean_least_and_greatest():
 def test_a_mean_is_always_over_the_same_runs():
     late = pd.concat([TWO_SEEDS, frame(tiny(seed=0), {15: 3.0})])
     assert over_seeds(late).iteration.tolist() == [5, 10]
+
+
+def test_the_rate_is_chosen_on_validation_and_never_on_the_test_set():
+    """Rate 0.1 is better on the test set, 0.3 on validation: 0.3 is taken, over both seeds."""
+    frames, rate = [], {}
+    for lr, val, test in ((0.1, 9.0, 1.0), (0.3, 8.0, 7.0)):
+        for seed in (0, 1):
+            spec = tiny(seed=seed, recipe={"lr": lr})
+            rate[spec.run] = lr
+            for split, error in (("val", val + seed), ("test", test), ("train_clean", 0.5)):
+                frames += [frame(spec, {5: 0.0, 10: error}, split)]
+    chosen = chosen_rates(pd.concat(frames), dict.fromkeys(rate, "residual-A-8"), rate)
+    assert chosen[["rate", "val", "test"]].values.tolist() == [[0.3, 8.5, 7.0]]
 
 
 def test_frames_are_not_changed():
