@@ -118,7 +118,7 @@ def expand_without(exclude, *overrides: str) -> sweep.Plan:
     [
         ("dept=20", "--exclude dept=20: dept=20 is not KEY=VALUE; did you mean 'depth'?"),
         ("plain", "--exclude plain: plain is not KEY=VALUE"),
-        ("data=digits", "--exclude data=digits: leaves no run of 4"),
+        ("data=digits", "--exclude data=digits: leaves no run of 6"),
     ],
 )
 def test_a_wrong_exclusion_is_one_line(exclude, words):
