@@ -15,9 +15,12 @@ KEYS = ["protocol", "group", "net", "shortcut", "depth", "width"]
 def standing(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """The curves with two columns of the table of runs: `state`, and `iterations`, the steps of the whole schedule."""
     known = runs.reindex(columns=["run", "state", "iterations"])
-    frame = curves.merge(known, on="run", how="left", validate="many_to_one")
-    last = frame.groupby("run").iteration.transform("max")  # a schedule is at least as long as what was done of it
-    return frame.assign(iterations=frame.iterations.fillna(last).astype(int), state=frame.state.fillna("unknown"))
+    states, lengths = (dict(zip(known.run, known[column], strict=True)) for column in ("state", "iterations"))
+    last = curves.groupby("run").iteration.transform("max")  # a schedule is at least as long as what was done of it
+    length = pd.Series([lengths.get(run) for run in curves.run], index=curves.index, dtype=float)
+    return curves.assign(
+        state=[str(states.get(run, "unknown")) for run in curves.run], iterations=length.fillna(last).astype("int64")
+    )
 
 
 def chosen(curves: pd.DataFrame, **wanted: Sequence[str] | None) -> pd.DataFrame:

@@ -33,7 +33,7 @@ def fig1(curves: pd.DataFrame, view: View) -> list[Panel]:
 
     Raises NothingToDraw without two depths of plain nets.
     """
-    plain = needed(curves[curves.net == "plain"], "fig1 (plain nets)", (view.split, "test"))
+    plain = needed(curves[curves.net == "plain"], "fig1", (view.split, "test"), "plain net")
     depths = sorted(plain.depth.unique())
     if len(depths) < 2:
         raise NothingToDraw(f"fig1: needs plain nets of two depths, there is {depths[0]} only; train another depth")

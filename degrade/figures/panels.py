@@ -126,9 +126,9 @@ def yticks(top: float) -> tuple[float, ...]:
     return (0.0, *grid) if grid and grid[-1] > 0.9 * top else (0.0, *grid, top)
 
 
-def needed(curves: pd.DataFrame, figure: str, splits: Sequence[str]) -> pd.DataFrame:
+def needed(curves: pd.DataFrame, figure: str, splits: Sequence[str], what: str = "run") -> pd.DataFrame:
     """The rows of these splits. Raises NothingToDraw where there is none."""
     rows = curves[curves.split.isin(splits)]
     if rows.empty:
-        raise NothingToDraw(f"{figure}: the runs have no measured point yet; wait for the first evaluation")
+        raise NothingToDraw(f"{figure}: no {what} has a measured point; train one, or wait for its first evaluation")
     return rows
