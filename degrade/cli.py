@@ -79,8 +79,7 @@ def plot(
 ) -> None:
     """Draw the figures of the paper from the runs under RESULTS, as PNG, SVG and PDF.
 
-    Several seeds become a mean and a band from the least to the greatest. Runs still training are drawn to where they
-    are.
+    Several seeds become a mean and a band from the least to the greatest; runs under way are drawn as far as they are.
     """
     from degrade import curves, figures, store
 

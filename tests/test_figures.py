@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
-from degrade import figures
+from degrade import cli, figures, store
 from degrade.errors import RunError, SpecError
 from degrade.figures import FIGURES, FORMATS, NothingToDraw, View, draw, save, style
 
@@ -223,6 +224,7 @@ def test_keys_have_the_papers_colours_and_never_share_one():
     assert len({mark.colour for mark in marks.values()}) == len(marks)
     assert len(set(list(marks.values())[:10])) == len({mark.marker for mark in list(marks.values())[:10]})
     assert list(style.marks(["C", "110", "8", "20 w4", "A"])) == ["8", "20 w4", "110", "A", "C"]
+    assert style.marks(["56 w4", "20", "20 w4"])["56 w4"].colour == style.DEPTHS["56"]
     for one, other in combinations(style.OPTIONS.values(), 2):
         assert style.distance(one, other) > 10_000
 
@@ -290,6 +292,24 @@ def test_a_figure_that_fails_stops_no_other_and_leaves_no_file(tmp_path, monkeyp
     assert not list(tmp_path.glob("*/*fig4*"))
 
 
+def test_the_command_line_lists_what_failed_and_ends_with_1(tmp_path, monkeypatch):
+    def broken(*_):
+        raise KeyError("colour")
+
+    monkeypatch.setitem(figures.FIGURES, "fig1", broken)
+    monkeypatch.setattr(store, "load", lambda *_: store.Tables(pd.DataFrame(), sweep()))
+    done = CliRunner().invoke(cli.app, ["plot", str(tmp_path)])
+    assert done.exit_code == 1
+    assert done.stderr == "degrade: fig1 of x-1: not drawn; KeyError: 'colour'\n"
+    assert [Path(line).name for line in done.stdout.split()] == [f"{n}.{k}" for n in ("fig4", "fig6") for k in FORMATS]
+
+
+def test_help_names_every_figure_and_view():
+    text = CliRunner().invoke(cli.app, ["plot", "--help"], env={"COLUMNS": "200"}).output
+    for word in [*FIGURES, *figures.TRAIN, *figures.AXES]:
+        assert word in text
+
+
 def test_a_named_figure_that_the_runs_do_not_allow_is_an_error_after_the_others(tmp_path):
     drawn = []
     with pytest.raises(RunError, match=r"^options: needs"):
@@ -311,6 +331,19 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     (drawn,) = save(run(), ["fig4"], tmp_path / "file")
     assert re.search(r"^fig4 of x-1: not drawn; .*file.x-1: cannot be written .*--out$", drawn.failed)
+
+
+def test_a_write_that_breaks_off_leaves_the_old_figure_and_no_other_file(tmp_path, monkeypatch):
+    before = files_of(save(run(), ["fig4"], tmp_path))
+
+    def full(path, _):
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    (drawn,) = save(run(upto=40), ["fig4"], tmp_path)
+    assert "cannot be written (No space left on device)" in drawn.failed
+    assert {path.name: path.read_bytes() for path in (tmp_path / "x-1").iterdir()} == before
 
 
 if __name__ == "__main__":

@@ -13,7 +13,9 @@ from degrade.errors import DegradeError, RunError, pick
 from degrade.figures import style
 from degrade.figures.draw import draw
 from degrade.figures.lines import fig1, fig4, fig6, options
-from degrade.figures.panels import NothingToDraw, Panel, View
+from degrade.figures.panels import AXES, TRAIN, NothingToDraw, Panel, View
+
+__all__ = ["AXES", "FIGURES", "FORMATS", "TRAIN", "Drawn", "NothingToDraw", "Panel", "View", "draw", "save", "style"]
 
 # frame of degrade.curves.standing, view -> panels; NothingToDraw where the runs do not allow the figure
 FIGURES: dict[str, Callable[[pd.DataFrame, View], list[Panel]]] = {
@@ -92,12 +94,20 @@ def write(panels: Sequence[Panel], name: str, title: str, folder: Path, command:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, content in made.items():
-            part = path.with_name(f".{path.name}-{os.getpid()}.tmp")  # a reader never sees half a file
-            part.write_bytes(content)
-            part.replace(path)
+            replace(path, content)
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error.strerror}); choose another folder with --out") from None
     return tuple(made)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """All of it or nothing: a file beside it, then renamed over it, so that no reader sees half a picture."""
+    part = path.with_name(f".{path.name}-{os.getpid()}.tmp")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def title_of(curves: pd.DataFrame) -> str:

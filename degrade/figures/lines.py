@@ -145,7 +145,7 @@ def lines_of(
     since: float = 0.0,
 ) -> Iterator[Line]:
     """The lines of each group, shallow to deep, in the order of `looks`; only those that go beyond x = `since`."""
-    for _, own in rows.groupby(["depth", "net", "shortcut", "width", "group"]):
+    for _, own in rows.groupby(["depth", "net", "shortcut", "width", "protocol", "group"]):
         first = own.iloc[0]
         key, extra = keys[first.group], keys[first.group].partition(" ")[2]
         name = f"{kind_label(first.net, first.shortcut)}-{first.depth}" + (f" {extra}" if extra else "")

@@ -42,8 +42,9 @@ def marks(keys: Iterable[str]) -> dict[str, Mark]:
     """A colour of its own for each key, the paper's where it has one, and a marker; shallow to deep."""
     order = sorted(set(keys), key=rank)
     own = {key: KNOWN[key] for key in order if key in KNOWN}
-    for key in order:
-        own.setdefault(key, spare(set(own.values())))
+    for key in (key for key in order if key not in own):
+        taken, wanted = set(own.values()), KNOWN.get(key.split(" ")[0])  # "56 w4" is red where there is no "56"
+        own[key] = wanted if wanted and wanted not in taken else spare(taken)
     return {key: Mark(own[key], MARKERS[number % len(MARKERS)]) for number, key in enumerate(order)}
 
 
