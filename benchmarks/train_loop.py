@@ -90,9 +90,11 @@ def main() -> None:
             if round_:  # the first is warm-up
                 rates[name].append(BATCH * given.steps / (time.perf_counter() - begin))
     base = max(median(rates[name]) for name in loops if name != "degrade, eager")
-    print(f"residual-A-{given.depth}, batch {BATCH}, {given.threads} threads, torch {torch.__version__}, {platform.machine()}")
+    where = f"{given.threads} threads, torch {torch.__version__}, {platform.machine()}"
+    print(f"residual-A-{given.depth}, batch {BATCH}, {where}")
     for name, found in rates.items():
-        print(f"{name:36s} {median(found):8.0f} images/s ({min(found):.0f}-{max(found):.0f}), x {median(found) / base:.2f}")
+        middle, ends = median(found), f"{min(found):.0f}-{max(found):.0f}"
+        print(f"{name:36s} {middle:8.0f} images/s ({ends}), x {middle / base:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The command line: get, do, say. Heavy imports stand inside the commands, so that --help takes a moment."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -168,14 +169,48 @@ def clean(
 @app.command()
 def plot(
     results: Roots = None,
-    figure: Annotated[list[str] | None, typer.Option(help="Which figures; default: all that the runs allow")] = None,
+    figure: Annotated[
+        list[str] | None, typer.Option(help="fig1, fig4, fig6, options; default: all that the runs allow")
+    ] = None,
+    net: Annotated[str, typer.Option(metavar="A,B", help="Only these nets, as in plain,residual")] = "",
+    depth: Annotated[str, typer.Option(metavar="A,B", help="Only these depths, as in 20,56")] = "",
+    shortcut: Annotated[str, typer.Option(metavar="A,B", help="Only these options; plain nets stay")] = "",
+    data: Annotated[str, typer.Option(metavar="A,B", help="Only these datasets")] = "",
+    train: Annotated[
+        str, typer.Option(help="Training error: running (augmented mini-batches) or clean (evaluation mode)")
+    ] = "running",
+    x: Annotated[str, typer.Option(help="iterations, epochs or seconds")] = "iterations",
+    top: Annotated[
+        float | None, typer.Option(help="Where the error axis ends, in %; default: 20, or 100 if a net ends above")
+    ] = None,
+    mix: Annotated[bool, typer.Option("--mix", help="Draw all protocols in one figure, which then says so")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for the figures; default: figures/ in RESULTS")] = None,
 ) -> None:
-    """Draw the figures of the paper from the runs under RESULTS, as PNG, SVG and PDF."""
-    from degrade import figures, store
+    """Draw the figures of the paper from the runs under RESULTS, as PNG, SVG and PDF.
 
-    roots = results or [Path("results")]
-    for path in figures.save(store.load(*roots).curves, figure, roots[0] / "figures"):
-        print(path)
+    Several seeds become a mean and a band from the least to the greatest; runs under way are drawn as far as they are.
+    """
+    from degrade import curves, figures, store
+
+    view, roots = figures.View(train=train, x=x, top=top), results or [Path("results")]
+    tables = store.load(*roots)
+    wanted = {"net": listed(net), "depth": listed(depth), "shortcut": listed(shortcut), "data": listed(data)}
+    rows = curves.standing(curves.chosen(tables.curves, **wanted), tables.runs)
+    names = [name for given in figure or [] for name in listed(given)]
+    command = shlex.join(["degrade", *sys.argv[1:]])
+    failed = False
+    for drawn in figures.save(rows, names, out or roots[0] / "figures", view, mix=mix, command=command):
+        for path in drawn.files:
+            print(path)
+        if drawn.failed:
+            failed = True
+            print(f"degrade: {drawn.failed}", file=sys.stderr)
+    raise typer.Exit(failed)
+
+
+def listed(values: str) -> list[str]:
+    """The parts of a comma list: 20,56 is 20 and 56."""
+    return [value.strip() for value in values.split(",") if value.strip()]
 
 
 @app.command()

@@ -3,11 +3,45 @@
 Pure functions frame -> frame: nothing reads a file, nothing is changed in place.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from degrade.errors import SpecError
+
 KEYS = ["protocol", "group", "net", "shortcut", "depth", "width"]
+
+
+def standing(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The curves with two columns of the table of runs: `state`, and `iterations`, the steps of the whole schedule."""
+    known = runs.reindex(columns=["run", "state", "iterations"])
+    states, lengths = (dict(zip(known.run, known[column], strict=True)) for column in ("state", "iterations"))
+    last = curves.groupby("run").iteration.transform("max")  # a schedule is at least as long as what was done of it
+    length = pd.Series([lengths.get(run) for run in curves.run], index=curves.index, dtype=float)
+    return curves.assign(
+        state=[str(states.get(run, "unknown")) for run in curves.run], iterations=length.fillna(last).astype("int64")
+    )
+
+
+def chosen(curves: pd.DataFrame, **wanted: Sequence[str] | None) -> pd.DataFrame:
+    """The rows whose columns have one of the wanted values, as in chosen(curves, net=["plain"], depth=["20", "56"]).
+
+    A wanted shortcut keeps the nets that have none, as in a sweep. Raises SpecError for a value that no run has, or
+    where no run has all that is wanted.
+    """
+    asked = {column: list(values) for column, values in wanted.items() if values}
+    keep = pd.Series(True, index=curves.index)
+    for column, values in asked.items():
+        there = curves[column].astype(str)
+        for value in values:
+            if value not in set(there):
+                known = ", ".join(str(one) for one in sorted(curves[column].unique()))
+                raise SpecError(f"--{column}={value}: no run with a point has it; there is {known or 'no point yet'}")
+        keep &= there.isin(values) | (column == "shortcut") & (there == "none")
+    if not keep.any() and len(curves):
+        said = " ".join(f"--{column}={','.join(values)}" for column, values in asked.items())
+        raise SpecError(f"{said}: no run is all of these; leave one of them out")
+    return curves[keep]
 
 
 def last_points(curves: pd.DataFrame) -> pd.DataFrame:
@@ -33,7 +67,7 @@ def over_seeds(curves: pd.DataFrame, x: str = "iteration", y: str = "error") -> 
     Only where every seed of the group has a point, so that the mean is always over the same runs.
     """
     by = curves.groupby([*KEYS, "split", "iteration"])
-    frame = by.agg(x=(x, "mean"), mean=(y, "mean"), low=(y, "min"), high=(y, "max"), seeds=("run", "nunique"))
+    frame = by.agg(x=(x, "mean"), mean=(y, "mean"), low=(y, "min"), high=(y, "max"), seeds=(y, "count"))
     frame = frame.reset_index()
     return frame[frame.seeds == frame.group.map(curves.groupby("group").run.nunique())]
 
@@ -50,3 +84,11 @@ def chosen_rates(curves: pd.DataFrame, configuration: Mapping[str, str], rate: M
     errors = last.groupby([*keys, "rate", "split"]).error.mean().unstack("split").reset_index()
     best = errors.loc[errors.groupby("configuration").val.idxmin()]
     return best.sort_values(["net", "shortcut", "depth", "width", "configuration"], ignore_index=True)
+
+
+def beyond_seeds(curves: pd.DataFrame) -> pd.DataFrame:
+    """The rows that over_seeds leaves out: runs ahead of the last point that all seeds share, from that point on."""
+    shared = over_seeds(curves).groupby(["group", "split"]).iteration.max().rename("shared")
+    since = curves.join(shared, on=["group", "split"]).shared.fillna(-1)
+    ahead = curves.groupby(["run", "split"]).iteration.transform("max") > since
+    return curves[ahead & (curves.iteration >= since)]

@@ -2,7 +2,7 @@
 
 A worker goes on to the next run when it is done with one (loading torch takes longer than a short run); one that dies
 is replaced. SIGINT, SIGTERM or SIGHUP to the parent becomes SIGTERM for the workers, which write a checkpoint and
-leave; a second one kills them. Workers whose parent died do the same.
+leave; a second one, not in the same second, kills them. Workers whose parent died do the same.
 """
 
 import contextlib
@@ -74,8 +74,13 @@ def signals() -> Generator[list[int]]:
     """The signals received so far, instead of their usual effect."""
     received: list[int] = []
 
+    first = 0.0
+
     def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
+        nonlocal first
+        if not received or time.monotonic() - first > 1:  # one Ctrl-C can arrive twice, by the terminal and by a parent
+            first = first or time.monotonic()
+            received.append(number)
 
     kinds = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
     before = {kind: signal.signal(kind, note) for kind in kinds}

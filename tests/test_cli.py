@@ -1,9 +1,11 @@
 import json
 import time
+from pathlib import Path
 
 import pytest
 
 import degrade as package
+from degrade.figures import FORMATS
 
 
 def test_a_sweep_then_its_figure_then_nothing_to_do(degrade, tmp_path):
@@ -15,7 +17,8 @@ def test_a_sweep_then_its_figure_then_nothing_to_do(degrade, tmp_path):
     drawn = degrade("plot")
     assert drawn.returncode == 0, drawn.stderr
     files = [tmp_path / line for line in drawn.stdout.split()]
-    assert [file.name for file in files] == ["fig6.png", "fig6.svg", "fig6.pdf"]
+    assert [file.name for file in files] == [f"{name}.{kind}" for name in ("fig4", "fig6") for kind in FORMATS]
+    assert b"degrade plot; runs: plain-8-s0-" in files[-2].read_bytes()
     before = [file.read_bytes() for file in files]
     second = degrade(*keys)
     assert "2 finished, 0 to do" in second.stdout
@@ -40,6 +43,26 @@ def test_status_and_clean_on_what_a_sweep_left(degrade, tmp_path):
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_there_for_each_shell(degrade, shell):
     assert "degrade" in degrade("--show-completion", shell).stdout
+
+
+def test_a_view_of_some_runs_goes_where_it_is_told(degrade, tmp_path):
+    assert degrade("sweep", "study=smoke", "depth=8,14", "shortcut=A,B").returncode == 0
+    view = ["--train", "clean", "--x", "epochs", "--top", "30", "--shortcut", "A", "--out", "here"]
+    drawn = degrade("plot", "results", "--figure", "fig1,fig4", *view)
+    assert drawn.returncode == 0, drawn.stderr
+    assert {Path(line).parts[0] for line in drawn.stdout.split()} == {"here"}
+    assert {Path(line).stem for line in drawn.stdout.split()} == {"fig1", "fig4"}
+    svg = next((tmp_path / "here").glob("*/fig4.svg")).read_text()
+    for words in ("clean training", "epochs", "degrade plot results --figure fig1,fig4 --train clean", "residual-A-14"):
+        assert words in svg
+    assert "residual-B" not in svg
+    refused = degrade("plot", "--figure", "options", "--shortcut", "A")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("degrade: options: needs residual nets of one depth with two shortcut options")
+    for wrong in (["--depth", "20"], ["--train", "dirty"], ["--x", "days"], ["--top", "0"], ["--net", "plian"]):
+        done = degrade("plot", *wrong)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+        assert done.stderr.startswith(f"degrade: {wrong[0]}={wrong[1]}: ")
 
 
 def test_nets_prints_the_table(degrade):

@@ -2,7 +2,8 @@ import pandas as pd
 import pytest
 from conftest import tiny
 
-from degrade.curves import chosen_rates, final_errors, last_points, over_seeds
+from degrade.curves import beyond_seeds, chosen, chosen_rates, final_errors, last_points, over_seeds, standing
+from degrade.errors import SpecError
 
 
 def frame(spec, errors: dict[int, float], split: str = "test") -> pd.DataFrame:
@@ -65,7 +66,71 @@ def test_the_rate_is_chosen_on_validation_and_never_on_the_test_set():
     assert chosen[["rate", "val", "test"]].values.tolist() == [[0.3, 8.5, 7.0]]
 
 
+def test_a_seed_that_is_ahead_goes_on_from_the_last_shared_point():
+    late = pd.concat([TWO_SEEDS, frame(tiny(seed=0), {15: 3.0, 20: 2.0})])
+    ahead = beyond_seeds(late)
+    assert ahead[["seed", "iteration", "error"]].values.tolist() == [[0, 10, 20.0], [0, 15, 3.0], [0, 20, 2.0]]
+    assert beyond_seeds(TWO_SEEDS).empty
+
+
+def test_every_point_is_in_the_mean_or_beyond_it():
+    alone = pd.concat([frame(tiny(seed=0), {3: 90.0}), frame(tiny(seed=1), {5: 40.0, 10: 20.0})])
+    assert over_seeds(alone).empty
+    assert beyond_seeds(alone).iteration.tolist() == [3, 5, 10]
+
+
+def test_a_point_without_a_number_is_in_no_mean():
+    broken = pd.concat([frame(tiny(seed=0), {5: 40.0}), frame(tiny(seed=1), {5: float("nan")})])
+    assert over_seeds(broken).empty
+
+
+def test_curves_learn_how_far_their_runs_have_to_go():
+    runs = pd.DataFrame([{"run": tiny(seed=0).run, "state": "running", "iterations": 64_000.0}])
+    known = standing(TWO_SEEDS, runs)
+    assert known.groupby("seed")[["state", "iterations"]].first().values.tolist() == [
+        ["running", 64_000],
+        ["unknown", 10],
+    ]
+    assert standing(TWO_SEEDS, pd.DataFrame()).state.unique().tolist() == ["unknown"]
+
+
+NETS = pd.concat(
+    [
+        frame(tiny(net=net, shortcut=o, depth=d), {5: 1.0})
+        for net in ("plain", "residual")
+        for o in "AB"
+        for d in (8, 20)
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kept"),
+    [
+        ({}, ["none 20", "none 8", "A 20", "A 8", "B 20", "B 8"]),
+        ({"net": ["plain"]}, ["none 20", "none 8"]),
+        ({"depth": ["20"], "net": ["residual"]}, ["A 20", "B 20"]),
+        ({"shortcut": ["B"], "depth": []}, ["none 20", "none 8", "B 20", "B 8"]),
+        ({"shortcut": ["none"]}, ["none 20", "none 8"]),
+        ({"data": ["digits"], "depth": ["8", "20"], "net": ["plain"]}, ["none 20", "none 8"]),
+    ],
+)
+def test_runs_are_chosen_by_their_columns(wanted, kept):
+    rows = chosen(NETS, **wanted)
+    assert set(rows.shortcut + " " + rows.depth.astype(str)) == set(kept)
+
+
+def test_a_choice_that_leaves_nothing_names_what_there_is():
+    with pytest.raises(SpecError, match=r"--depth=21: no run with a point has it; there is 8, 20$"):
+        chosen(NETS, depth=["8", "21"])
+    few = NETS[(NETS.net == "plain") | (NETS.depth == 8)]
+    with pytest.raises(SpecError, match=r"--net=residual --depth=20: no run is all of these; leave one of them out$"):
+        chosen(few, net=["residual"], depth=["20"])
+    assert chosen(NETS.iloc[:0]).empty
+
+
 def test_frames_are_not_changed():
     before = TWO_SEEDS.copy()
-    final_errors(TWO_SEEDS), over_seeds(TWO_SEEDS), last_points(TWO_SEEDS)
+    final_errors(TWO_SEEDS), over_seeds(TWO_SEEDS), last_points(TWO_SEEDS), beyond_seeds(TWO_SEEDS)
+    standing(TWO_SEEDS, pd.DataFrame()), chosen(TWO_SEEDS, depth=["8"])
     pd.testing.assert_frame_equal(TWO_SEEDS, before)

@@ -1,43 +1,81 @@
 """Panels -> a matplotlib Figure. No pyplot, no global state."""
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
+from math import ceil
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from degrade.figures import style
-from degrade.figures.lines import Line, Panel
+from degrade.figures.panels import Line, Panel
+
+ABREAST = 3  # panels in a row
+SPOTS = 6  # markers on a line, about
+MARGIN = 0.015  # of an axis beyond its limits: a line at 0 % and the last marker are drawn whole
 
 
 def draw(panels: Sequence[Panel], title: str = "") -> Figure:
-    """One row of panels that share the y axis."""
-    colour = style.colours(sorted({line.depth for panel in panels for line in panel.lines}))
+    """The panels in rows of at most three, with `title` and what their lines mean above."""
+    rows = ceil(len(panels) / ABREAST)
+    columns = ceil(len(panels) / rows)
+    marks = style.marks(line.key for panel in panels for line in panel.lines)
     with mpl.rc_context(style.RC):
-        figure = Figure(figsize=(0.8 + 4.2 * len(panels), 4.4), layout="constrained")
-        row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-        for axes, panel in zip(row, panels, strict=True):
-            draw_panel(axes, panel, colour)
-        row[0].set_ylabel(panels[0].ylabel)
-        figure.suptitle("; ".join(part for part in (title, panels[0].key) if part), fontsize=8.5, color="#555555")
+        width, names = 0.8 + 4.2 * columns, max(ceil(len(names_in(panel)) / abreast(panel)) for panel in panels)
+        figure = Figure(figsize=(width, 0.5 + (3.7 + 0.17 * names) * rows), layout="constrained")
+        for number, panel in enumerate(panels):
+            axes = figure.add_subplot(rows, columns, number + 1)
+            draw_panel(axes, panel, marks)
+            if number % columns == 0:
+                axes.set_ylabel(panel.ylabel)
+        notes = ", ".join({note: 0 for panel in panels for note in panel.notes})
+        text = [line for part in (title, notes) for line in textwrap.wrap(part, int(width * 15))]
+        figure.suptitle("\n".join(text), fontsize=8.5, color="#555555")
     return figure
 
 
-def draw_panel(axes: Axes, panel: Panel, colour: dict[int, str]) -> None:
+def draw_panel(axes: Axes, panel: Panel, marks: Mapping[str, style.Mark]) -> None:
     for y in panel.grid:
         axes.axhline(y, color="#bbbbbb", linewidth=0.6, linestyle=(0, (4, 3)), zorder=0)
     for line in panel.lines:
-        draw_line(axes, line, colour[line.depth])
-    axes.set(title=panel.title, xlabel=panel.xlabel, ylim=(0, panel.top))
-    axes.set_yticks([0, *panel.grid])
-    axes.set_xlim(left=0)
-    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
-    if any(line.label for line in panel.lines):
-        axes.legend(loc="best", handlelength=2.0)
+        draw_line(axes, line, marks[line.key], list(marks).index(line.key))
+    (left, right), (low, high) = panel.xlim, panel.ylim
+    axes.set(title=panel.title, xlabel=panel.xlabel)
+    axes.set_xlim(left, right + MARGIN * (right - left))
+    axes.set_ylim(low - MARGIN * (high - low), high)
+    axes.set_yticks(panel.ticks, [f"{y:g}" for y in panel.ticks])
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.10g}")
+    if names_in(panel):  # below, where it hides no line
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=abreast(panel), handlelength=2.6)
 
 
-def draw_line(axes: Axes, line: Line, colour: str) -> None:
-    dash, thickness = (0, (3, 1.5)) if line.dashed else "-", 2.0 if line.bold else 1.1
-    axes.plot(line.x, line.y, color=colour, label=line.label or "_", linestyle=dash, linewidth=thickness)
+def names_in(panel: Panel) -> list[str]:
+    """What its legend says."""
+    return [line.label for line in panel.lines if line.label]
+
+
+def abreast(panel: Panel) -> int:
+    """Columns of its legend: as many as fit below the panel."""
+    return 2 if max(map(len, names_in(panel)), default=0) <= 22 else 1
+
+
+def draw_line(axes: Axes, line: Line, mark: style.Mark, turn: int) -> None:
+    """The line and its band. Markers are where lines have names, and on a line of one point, which is nothing else."""
+    step = max(1, len(line.x) // SPOTS)
+    marked = bool(line.label) or len(line.x) == 1
+    axes.plot(
+        line.x,
+        line.y,
+        color=mark.colour,
+        label=line.label or "_",
+        linestyle=style.DASH[line.dash],
+        linewidth=style.WEIGHT[line.weight],
+        marker=mark.marker if marked else "",
+        markersize=4.5 if line.weight == "bold" else 3,
+        markevery=(turn % step, step),  # each line begins elsewhere, so that markers do not lie on one another
+    )
     if (line.high > line.low).any():
-        axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.15, linewidth=0)
+        axes.fill_between(line.x, line.low, line.high, color=mark.colour, alpha=0.15, linewidth=0)

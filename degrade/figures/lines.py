@@ -1,104 +1,219 @@
-"""Figures as data: frame -> panels of labelled lines and bands. How they are drawn is draw.py's."""
+"""The paper's curves: frame -> panels of labelled lines and bands. How they are drawn is draw.py's.
 
-from dataclasses import dataclass
+The frames are those of degrade.curves.standing: a row per (run, iteration, split), with the run's state and schedule.
+Several seeds are their mean and a band from the least to the greatest, as far as all of them go; a seed that is ahead
+of the others goes on as a dotted line of its own, so that no mean is over changing runs.
+"""
 
-import numpy as np
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
 import pandas as pd
-from numpy.typing import NDArray
 
-from degrade.curves import over_seeds
-from degrade.errors import RunError
+from degrade.curves import KEYS, beyond_seeds, over_seeds
+from degrade.figures.panels import Line, NothingToDraw, Panel, View, gridlines, needed, yticks
 
 NETS = {"plain": 0, "residual": 1}  # order of panels, left to right
-CUT = 20.0  # %, where the paper cuts its axis
-GRID = (5.0, 10.0, 20.0)  # %, its gridlines
+TAIL = 4e4 / 6.4e4  # where the paper's third panel begins, in parts of the schedule
+AHEAD = "dotted"  # a seed that is ahead of the others of its group
 
 
-@dataclass(frozen=True, eq=False)
-class Line:
-    """y over x, with a band from low to high where it stands for several runs."""
+@dataclass(frozen=True)
+class Look:
+    """How the lines of one split are drawn."""
 
-    label: str  # in the legend; nothing: not there
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-    depth: int  # says the colour
-    dashed: bool
-    bold: bool
+    dash: str = "solid"
+    weight: str = "bold"
+    labelled: bool = True
+    dashes: Mapping[str, str] = field(default_factory=dict[str, str])  # net -> dash, where it is another
 
 
-@dataclass(frozen=True, eq=False)
-class Panel:
-    """One pair of axes."""
+def fig1(curves: pd.DataFrame, view: View) -> list[Panel]:
+    """Fig. 1: the shallowest and the deepest plain net that are there; training error left, test error right.
 
-    title: str
-    xlabel: str
-    ylabel: str
-    lines: tuple[Line, ...]
-    top: float  # of the y axis
-    grid: tuple[float, ...]
-    key: str  # what dashed and bold mean
-
-
-def fig6(curves: pd.DataFrame) -> list[Panel]:
-    """Fig. 6: error (%) against iterations, dashed for training and bold for test; a panel for each net and shortcut.
-
-    Several seeds become their mean and a band from the least to the greatest.
-    Raises RunError if the runs have no test error yet.
+    Raises NothingToDraw without two depths of plain nets.
     """
-    frame = over_seeds(curves[curves.split.isin(["train", "test"])])
-    if frame.empty:
-        raise RunError("fig6: the runs have no measured point yet; wait for the first evaluation")
-    top = axis_top(frame)
+    plain = needed(curves[curves.net == "plain"], "fig1", (view.split, "test"), "plain net")
+    depths = sorted(plain.depth.unique())
+    if len(depths) < 2:
+        raise NothingToDraw(f"fig1: needs plain nets of two depths, there is {depths[0]} only; train another depth")
+    return by_split(plain[plain.depth.isin([depths[0], depths[-1]])], view)
+
+
+def fig4(curves: pd.DataFrame, view: View) -> list[Panel]:
+    """Fig. 4: training thin and test bold, both solid; a panel for each net and shortcut. Raises NothingToDraw."""
+    rows = needed(curves, "fig4", (view.split, "test"))
+    looks = {view.split: Look(weight="thin", labelled=False), "test": Look()}
+    return by_net(rows, view, looks, (f"thin: {view.training}", "bold: test"))
+
+
+def fig6(curves: pd.DataFrame, view: View) -> list[Panel]:
+    """Fig. 6: training dashed and test bold; a panel for each net and shortcut, and one for the deepest residual nets.
+
+    That one shows the end of training for the first option with three depths or more. Raises NothingToDraw.
+    """
+    rows = needed(curves, "fig6", (view.split, "test"))
+    looks = {view.split: Look("dashed", "thin", labelled=False), "test": Look()}
+    notes = (f"dashed: {view.training}", "bold: test")
+    panels = by_net(rows, view, looks, notes)
+    deep, end = deepest(rows[rows.net == "residual"]), view.end(rows)
+    late = deep.iteration >= TAIL * deep.iterations
+    first = float(deep.seconds[late].min()) if view.x == "seconds" else TAIL * end  # fast nets are not left out
+    lines = tuple(lines_of(deep, view, looks, keys_of(rows), since=first))
+    if not lines:
+        return panels
+    title = f"{kind_label('residual', deep.shortcut.iloc[0])}, the deepest: end of training"
+    top = view.limit(deep)
+    ticks = tuple(sorted({1.0, *yticks(top)})) if 2 < top <= 20 else yticks(top)  # the paper's: 0, 1, 5, 10, 20
+    return [*panels, panel(title, lines, view, (first, end), top, notes, ticks)]
+
+
+def options(curves: pd.DataFrame, view: View) -> list[Panel]:
+    """Shortcut options A, B, C of Sec. 3.3 at the deepest depth that has two or more; training left, test right.
+
+    The plain net of that depth is dashed, for reference. Raises NothingToDraw where no depth has two options.
+    """
+    rows = needed(curves, "options", (view.split, "test"))
+    count = rows[rows.net == "residual"].groupby("depth").shortcut.nunique()
+    if not (count > 1).any():
+        raise NothingToDraw("options: needs residual nets of one depth with two shortcut options; sweep shortcut=A,B,C")
+    depth = count[count > 1].index.max()
+    rows = rows[(rows.depth == depth) & rows.net.isin(["residual", "plain"])]
+    return by_split(rows, view, by_option=True)
+
+
+def by_split(rows: pd.DataFrame, view: View, *, by_option: bool = False) -> list[Panel]:
+    """Training error left, test error right; colours by depth, or by shortcut option."""
+    keys, top, end = keys_of(rows, by_option=by_option), view.limit(rows), view.end(rows)
+    look = Look(dashes={"plain": "dashed"} if by_option else {})
     panels: list[Panel] = []
-    kinds = frame[["net", "shortcut"]].drop_duplicates().itertuples(index=False)
-    for net, shortcut in sorted(kinds, key=lambda kind: (NETS.get(kind[0], len(NETS)), kind)):
-        rows = frame[(frame.net == net) & (frame.shortcut == shortcut)]
-        lines = [line(part) for _, part in rows.groupby(["depth", "width", "group", "split"], sort=True)]
-        lines.sort(key=lambda each: (each.depth, not each.dashed))
-        panels.append(
-            Panel(
-                title=kind_label(net, shortcut),
-                xlabel="iterations",
-                ylabel="error (%)",
-                lines=tuple(lines),
-                top=top,
-                grid=gridlines(top),
-                key="dashed: training, bold: test",
-            )
-        )
+    for split, title in ((view.split, f"{view.training} error"), ("test", "test error")):
+        lines = tuple(lines_of(rows, view, {split: look}, keys))
+        panels.append(panel(title, lines, view, (0, end), top))
     return panels
 
 
-def line(rows: pd.DataFrame) -> Line:
-    """One group on one split, as a line; the test line stands for its group in the legend, as in the paper."""
-    first = rows.iloc[0]
-    rows = rows.sort_values("iteration")
-    seeds = f", {int(first.seeds)} seeds" if first.seeds > 1 else ""
-    width = f" w{first.width}" if first.width != 16 else ""
-    return Line(
-        label=f"{kind_label(first.net, first.shortcut)}-{first.depth}{width}{seeds}" if first.split == "test" else "",
-        x=rows.x.to_numpy(float),
-        y=rows["mean"].to_numpy(float),
-        low=rows.low.to_numpy(float),
-        high=rows.high.to_numpy(float),
-        depth=int(first.depth),
-        dashed=first.split == "train",
-        bold=first.split == "test",
+def by_net(rows: pd.DataFrame, view: View, looks: Mapping[str, Look], notes: tuple[str, ...]) -> list[Panel]:
+    """A panel for each net and shortcut, plain first; all of them with the same limits."""
+    keys, top, end = keys_of(rows), view.limit(rows), view.end(rows)
+    kinds = rows[["net", "shortcut"]].drop_duplicates().itertuples(index=False)
+    panels: list[Panel] = []
+    for net, shortcut in sorted(kinds, key=lambda kind: (NETS.get(kind[0], len(NETS)), kind)):
+        own = rows[(rows.net == net) & (rows.shortcut == shortcut)]
+        lines = tuple(lines_of(own, view, looks, keys))
+        panels.append(panel(kind_label(net, shortcut), lines, view, (0, end), top, notes))
+    return panels
+
+
+def panel(
+    title: str,
+    lines: tuple[Line, ...],
+    view: View,
+    xlim: tuple[float, float],
+    top: float,
+    notes: tuple[str, ...] = (),
+    ticks: tuple[float, ...] = (),
+) -> Panel:
+    ahead = ("dotted: a seed ahead of the others",) if any(line.dash == AHEAD for line in lines) else ()
+    return Panel(
+        title=title,
+        xlabel=view.axis.label,
+        ylabel="error (%)",
+        lines=lines,
+        xlim=xlim,
+        ylim=(0, top),
+        ticks=ticks or yticks(top),
+        grid=gridlines(top),
+        notes=(*notes, *ahead),
     )
+
+
+def deepest(residual: pd.DataFrame) -> pd.DataFrame:
+    """The two deepest nets of the first shortcut option that has three depths; nothing where none has."""
+    for _, rows in residual.groupby("shortcut"):
+        depths = sorted(rows.depth.unique())
+        if len(depths) >= 3:
+            return rows[rows.depth.isin(depths[-2:])]
+    return residual.iloc[:0]
+
+
+def lines_of(
+    rows: pd.DataFrame,
+    view: View,
+    looks: Mapping[str, Look],
+    keys: Mapping[str, str],
+    since: float = 0.0,
+) -> Iterator[Line]:
+    """The lines of each group, shallow to deep, in the order of `looks`; only those that go beyond x = `since`."""
+    for _, own in rows.groupby(["depth", "net", "shortcut", "width", "protocol", "group"]):
+        first = own.iloc[0]
+        key, extra = keys[first.group], keys[first.group].partition(" ")[2]
+        name = f"{kind_label(first.net, first.shortcut)}-{first.depth}" + (f" {extra}" if extra else "")
+        for split, look in looks.items():
+            part = own[own.split == split]
+            look = replace(look, dash=look.dashes.get(first.net, look.dash))
+            label = name + standing_label(part, view) if look.labelled and len(part) else ""
+            yield from group_lines(part, view, look, key, label, since)
+
+
+def group_lines(rows: pd.DataFrame, view: View, look: Look, key: str, label: str, since: float) -> Iterator[Line]:
+    """One group on one split: the mean of its seeds as far as all go, then each seed that is ahead by itself."""
+    mean, ahead = over_seeds(rows, view.axis.column), beyond_seeds(rows)
+    parts = [(mean, look.dash, tuple(sorted(rows.run.unique())))] if len(mean) else []
+    for run, own in ahead.groupby("run"):
+        alone = own.assign(x=own[view.axis.column], mean=own.error, low=own.error, high=own.error)
+        parts.append((alone, AHEAD, (str(run),)))
+    for part, dash, runs in parts:
+        part = part[part.x >= part.x[part.x <= since].max()] if (part.x <= since).any() else part  # one leads in
+        if not (part.x > since).any():
+            continue
+        part = part.sort_values("iteration")
+        yield Line(
+            label=label,
+            key=key,
+            x=part.x.to_numpy(float),
+            y=part["mean"].to_numpy(float),
+            low=part.low.to_numpy(float),
+            high=part.high.to_numpy(float),
+            dash=dash,
+            weight=look.weight,
+            runs=runs,
+        )
+        label = ""  # stands at the first line of a group
+
+
+def standing_label(rows: pd.DataFrame, view: View) -> str:
+    """What the legend says of a group besides its name: ", 3 seeds (to 3,000; 1 diverged)"."""
+    seeds, mean = rows.run.nunique(), over_seeds(rows, view.axis.column)
+    drawn = mean if len(mean) else rows.assign(x=rows[view.axis.column])  # no shared point: every seed by itself
+    last = drawn.sort_values("iteration").iloc[-1]
+    diverged = rows[rows.state == "diverged"].run.nunique()
+    marks: list[str] = []
+    if last.iteration < rows.iterations.max():
+        marks.append(f"{'diverged at' if diverged and seeds == 1 else 'to'} {view.axis.show(last.x)}")
+    if diverged and seeds > 1:
+        marks.append(f"{diverged} diverged")
+    return (f", {seeds} seeds" if seeds > 1 else "") + (f" ({'; '.join(marks)})" if marks else "")
+
+
+def keys_of(rows: pd.DataFrame, *, by_option: bool = False) -> dict[str, str]:
+    """group -> what says its colour: "56", or "B" by option; then what tells it from others of that name.
+
+    Width where it is not the paper's 16; the hash of the protocol, or of the group, only where names are still equal.
+    """
+    groups = rows[KEYS].drop_duplicates()
+    base = groups.depth.astype(str)
+    if by_option:
+        base = groups.shortcut.where(groups.shortcut != "none", groups.net)
+    base = base + groups.width.map(lambda width: f" w{width}" if width != 16 else "")
+    for column in (None, "protocol", "group"):
+        more = "" if column is None else " " + groups[column].str.rsplit("-", n=1).str[-1]
+        names = groups.assign(key=base + more)
+        if not names.duplicated(["net", "shortcut", "depth", "key"]).any():
+            break
+    return dict(zip(names.group, names.key, strict=True))
 
 
 def kind_label(net: str, shortcut: str) -> str:
     """plain, residual-A."""
     return net if shortcut == "none" else f"{net}-{shortcut}"
-
-
-def axis_top(frame: pd.DataFrame) -> float:
-    """The paper's cut at 20 % where every net ends below it, else the whole range: nothing is hidden."""
-    last = frame[frame.iteration == frame.groupby(["group", "split"]).iteration.transform("max")]
-    return CUT if last["mean"].max() < CUT else 100.0
-
-
-def gridlines(top: float) -> tuple[float, ...]:
-    return tuple(y for y in (*GRID, 40.0, 60.0, 80.0) if y <= top)

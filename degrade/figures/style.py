@@ -1,10 +1,27 @@
-"""How figures look, in one place: colour says depth, dash says split, as in the paper's Fig. 6."""
+"""How figures look, in one place: colour and marker say depth (or option), dash and weight say split."""
 
-from typing import Any
+import colorsys
+from collections.abc import Iterable, Iterator, Set
+from typing import Any, NamedTuple
 
-# The paper's: mustard 20, cyan 32, green 44, red 56, black 110.
-DEPTHS = {20: "#c8a415", 32: "#17a2c4", 44: "#2e9e3f", 56: "#d62728", 110: "#111111"}
-OTHERS = ("#7b4fa3", "#1f5fbf", "#e377a2", "#8c564b", "#ff7f0e", "#5f6b6d")  # depths the paper does not have
+
+class Mark(NamedTuple):
+    """What tells a key from the others; the marker does so without colour."""
+
+    colour: str
+    marker: str
+
+
+# The paper's depths in its Fig. 6: mustard 20, cyan 32, green 44, red 56, black 110. Options in Okabe and Ito's
+# colours, which readers with any colour vision tell apart.
+DEPTHS = {"20": "#c8a415", "32": "#17a2c4", "44": "#2e9e3f", "56": "#d62728", "110": "#111111"}
+OPTIONS = {"A": "#0072b2", "B": "#d55e00", "C": "#009e73", "plain": "#555555"}
+KNOWN = DEPTHS | OPTIONS
+OTHERS = ("#7b4fa3", "#1f5fbf", "#e377a2", "#8c564b", "#ff7f0e", "#5f6b6d")  # keys the paper does not have
+MARKERS = "osD^vPX*<>"
+
+DASH: dict[str, Any] = {"solid": "-", "dashed": (0, (3, 1.5)), "dotted": (0, (1, 1))}
+WEIGHT = {"bold": 2.0, "thin": 1.0}  # points
 
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -14,14 +31,47 @@ RC: dict[Any, Any] = {
     "axes.titlesize": 10,
     "legend.fontsize": 8,
     "legend.edgecolor": "none",
-    "legend.framealpha": 0.85,
+    "legend.framealpha": 0.6,
     "svg.hashsalt": "degrade",  # the same figure, the same bytes
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
 }
 
 
-def colours(depths: list[int]) -> dict[int, str]:
-    """A colour for each depth: the paper's where it has one."""
-    spare = iter(OTHERS * (1 + len(depths) // len(OTHERS)))
-    return {depth: DEPTHS.get(depth) or next(spare) for depth in sorted(depths)}
+def marks(keys: Iterable[str]) -> dict[str, Mark]:
+    """A colour of its own for each key, the paper's where it has one, and a marker; shallow to deep."""
+    order = sorted(set(keys), key=rank)
+    own = {key: KNOWN[key] for key in order if key in KNOWN}
+    for key in (key for key in order if key not in own):
+        taken, wanted = set(own.values()), KNOWN.get(key.split(" ")[0])  # "56 w4" is red where there is no "56"
+        own[key] = wanted if wanted and wanted not in taken else spare(taken)
+    return {key: Mark(own[key], MARKERS[number % len(MARKERS)]) for number, key in enumerate(order)}
+
+
+def spare(taken: Set[str]) -> str:
+    """The next of OTHERS, and where they are used up, the colour of a wheel that is farthest from all taken."""
+    free = [colour for colour in OTHERS if colour not in taken]
+    return free[0] if free else max(WHEEL, key=lambda colour: min(distance(colour, one) for one in taken))
+
+
+def distance(one: str, other: str) -> float:
+    """How different two colours look, roughly: the eye weighs green most (Riemersma's "redmean" with fixed weights)."""
+    pairs = zip(bytes.fromhex(one[1:]), bytes.fromhex(other[1:]), (2, 4, 3), strict=True)
+    return sum(weight * (a - b) ** 2 for a, b, weight in pairs)
+
+
+def wheel() -> Iterator[str]:
+    """Hues in three lightnesses, less those so light that a thin line is lost on white."""
+    for number in range(72):
+        rgb = colorsys.hls_to_rgb(number // 3 / 24, (0.25, 0.4, 0.55)[number % 3], 0.8)
+        if 0.3 * rgb[0] + 0.6 * rgb[1] + 0.1 * rgb[2] < 0.6:
+            yield "#" + bytes(round(255 * part) for part in rgb).hex()
+
+
+WHEEL = tuple(wheel())
+
+
+def rank(key: str) -> tuple[int, str]:
+    """Numbers by size, then words: "8" before "56" before "A"."""
+    number = key.split(" ")[0]
+    return (int(number), key) if number.isdigit() else (10**9, key)

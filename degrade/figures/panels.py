@@ -1,0 +1,134 @@
+"""Figures as data: what a renderer has to draw, and how a reader wants to look at it. Nothing here draws."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from degrade.curves import last_points
+from degrade.errors import RunError, SpecError, pick
+
+CUT = 20.0  # %, where the paper cuts its axis
+GRID = (5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0)  # %, its gridlines 5, 10, 20 and more of them
+FINE = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # %, for an axis that ends below 20
+
+
+class NothingToDraw(RunError):  # noqa: N818 - not a mistake: nothing of that kind is there yet
+    """The runs that are there do not allow this figure; the others are drawn all the same."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Line:
+    """y over x, with a band from low to high where it stands for several runs."""
+
+    label: str  # in the legend; nothing: not there
+    key: str  # lines of one key share a colour and a marker in all panels: "56", "B"
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    dash: str = "solid"  # solid | dashed | dotted
+    weight: str = "bold"  # bold | thin
+    runs: tuple[str, ...] = ()  # which it shows
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Panel:
+    """One pair of axes."""
+
+    title: str
+    xlabel: str
+    ylabel: str
+    lines: tuple[Line, ...]
+    xlim: tuple[float, float]
+    ylim: tuple[float, float]
+    ticks: tuple[float, ...]  # of the y axis
+    grid: tuple[float, ...]  # the ticks that have a line across
+    notes: tuple[str, ...] = ()  # what dash and weight mean
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What can be on the x axis."""
+
+    column: str  # of the curves
+    label: str
+    places: int  # digits after the point where a label speaks of it
+    unit: str
+
+    def show(self, x: float) -> str:
+        return f"{x:,.{self.places}f}{self.unit}"
+
+
+AXES = {
+    "iterations": Axis("iteration", "iterations", 0, ""),
+    "epochs": Axis("epoch", "epochs", 1, " epochs"),
+    "seconds": Axis("seconds", "wall time (s)", 0, " s"),
+}
+TRAIN = {"running": ("train", "training"), "clean": ("train_clean", "clean training")}  # its split and its name
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """How to look at the curves. Raises SpecError for what cannot be."""
+
+    train: str = "running"  # a key of TRAIN
+    x: str = "iterations"  # a key of AXES
+    top: float | None = None  # %, end of the y axis; None: the paper's 20, or 100 where a net ends above that
+
+    def __post_init__(self) -> None:
+        pick(TRAIN, self.train, "--train")
+        pick(AXES, self.x, "--x")
+        if self.top is not None and not 0 < self.top <= 100:
+            raise SpecError(f"--top={self.top:g}: must be a percentage above 0 and up to 100, as in 20")
+
+    @property
+    def split(self) -> str:
+        return TRAIN[self.train][0]
+
+    @property
+    def training(self) -> str:
+        return TRAIN[self.train][1]
+
+    @property
+    def axis(self) -> Axis:
+        return AXES[self.x]
+
+    def limit(self, curves: pd.DataFrame) -> float:
+        """The end of the y axis (%): what was asked for, else the paper's cut unless that hides where a net ends."""
+        if self.top is not None:
+            return self.top
+        last = last_points(curves)
+        over = last[last.state.isin(["finished", "diverged"])]  # a seed that has just begun says nothing of the end
+        begun = last[~last.group.isin(over.group)]
+        ends = pd.concat([over, begun]).groupby(["group", "split"]).error.mean()
+        return CUT if ends.max() < CUT else 100.0
+
+    def end(self, curves: pd.DataFrame) -> float:
+        """The end of the x axis: that of the longest schedule, so that a run under way shows how far it is."""
+        if self.x == "seconds":  # which nobody knows ahead
+            return float(curves.seconds.max())
+        return float((curves[self.axis.column] * curves.iterations / curves.iteration).max())
+
+
+def gridlines(top: float) -> tuple[float, ...]:
+    """Round values up to `top` (%), not so dense that their labels touch."""
+    if top >= CUT:
+        return tuple(y for y in GRID if y <= top)
+    return tuple(y for y in FINE if top / 5 <= y <= top)
+
+
+def yticks(top: float) -> tuple[float, ...]:
+    """0, the gridlines, and the end of the axis where no gridline is near it."""
+    grid = gridlines(top)
+    return (0.0, *grid) if grid and grid[-1] > 0.9 * top else (0.0, *grid, top)
+
+
+def needed(curves: pd.DataFrame, figure: str, splits: Sequence[str], what: str = "run") -> pd.DataFrame:
+    """The rows of these splits. Raises NothingToDraw where there is none."""
+    rows = curves[curves.split.isin(splits)]
+    if rows.empty:
+        raise NothingToDraw(f"{figure}: no {what} has a measured point; train one, or wait for its first evaluation")
+    return rows
