@@ -29,7 +29,9 @@ ONLY = {  # third-party library -> the only rooms that may import it
     "pyarrow": {"store"},
     "torch": {"nets", "data", "train", "experiment"},
     "pandas": {"curves", "figures", "store", "screen"},
-    "filelock": {"store"},
+    "filelock": {"store", "data"},
+    "torchvision": {"data"},
+    "PIL": {"data"},
 }
 FILES = sorted([*ROOT.glob("degrade/**/*.py"), *ROOT.glob("hydra_plugins/**/*.py")])
 
