@@ -4,7 +4,8 @@ errors after. Everything is read from the run folders, so any launcher's runs ca
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
@@ -43,6 +46,35 @@ def announce(asked: int, specs: Sequence[RunSpec], root: Path) -> None:
     console.print(
         f"{asked} combinations, {len(specs)} distinct runs, {done} finished, {len(specs) - done} to do in {root}"
     )
+
+
+@contextmanager
+def bar() -> Generator[Callable[[str, int, int], None]]:
+    """What takes long before a sweep starts: `note(what, done, total)` moves a bar, or where there is no terminal
+    prints a line at times; a total of 0 makes it a remark, which stays.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bars = Bars(*columns, console=console, transient=True, disable=not console.is_terminal)
+    tasks: dict[str, TaskID] = {}
+    said = time.monotonic()
+
+    def note(what: str, done: int, total: int) -> None:
+        nonlocal said
+        if not total:
+            console.print(what, markup=False, highlight=False, soft_wrap=True)
+        elif console.is_terminal:
+            bars.start()
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+        elif time.monotonic() - said > LINE:
+            said = time.monotonic()
+            console.print(f"{what}: {done:,} of {total:,}", highlight=False)
+
+    try:
+        yield note
+    finally:
+        bars.stop()
 
 
 class Progress:
@@ -230,7 +262,7 @@ def costs(specs: Sequence[RunSpec]) -> None:
     table = grid("net", ">parameters", ">multiply-adds", "of one picture")
     distinct = {spec.net: spec for spec in specs}
     for net in sorted(distinct, key=lambda net: (net.net, net.shortcut, net.depth, net.width)):
-        train, _ = data.load(distinct[net].data)
+        train = data.load(distinct[net].data).train
         _, channels, size, _ = train.pixels.shape
         cost = nets.cost(net, channels=channels, classes=len(train.classes), size=size)
         picture = f"{channels}x{size}x{size}, {len(train.classes)} classes"

@@ -28,7 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 from degrade import data, screen
 from degrade.checked import typed
 from degrade.errors import SpecError, Stopped, nearest
-from degrade.spec import RunSpec, parse
+from degrade.spec import DataSpec, RunSpec, parse
 from degrade.store import RunDir
 
 GROUPS = ("data", "recipe", "engine", "study")  # folders of conf/
@@ -68,7 +68,7 @@ def hydra() -> Generator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         raise SpecError(str(error).strip().splitlines()[0]) from None
     finally:
-        for cached in (composed, body, options):
+        for cached in (composed, body, options, prepared):
             cached.cache_clear()
 
 
@@ -86,23 +86,26 @@ def expand(overrides: Sequence[str]) -> Plan:
     """
     given = [parsed(text) for text in overrides]
     groups = [o for o in given if is_group(o)]
-    jobs: dict[str, Job] = {}
-    asked = 0
+    asked: list[Job] = []
     for chosen in combinations(groups):
         config = composed(chosen)
         params = cast(dict[str, Any], OmegaConf.to_container(config.hydra.sweeper.params or OmegaConf.create({})))
         axes = {key: parsed(f"{key}={value}") for key, value in params.items()}
         axes |= {o.key_or_group: o for o in given if not is_group(o)}
         for values in combinations(list(axes.values())):
-            asked += 1
-            job = Job(chosen + values, spec_of(chosen + values))
-            jobs.setdefault(job.spec.run, job)
+            asked.append(Job(chosen + values, described(configured(chosen + values))))
+    jobs: dict[str, Job] = {}
+    for job in asked:  # pictures are looked at when every line is known to be right: that may take long
+        spec = identified(job.spec)
+        jobs.setdefault(spec.run, replace(job, spec=spec))
     longest_first = sorted(jobs.values(), key=lambda job: -job.spec.cost)
     config = configured(longest_first[0].overrides, whole=True)
     workers = typed("jobs", config.jobs, int | None)
     if workers is not None and workers < 1:
         raise SpecError(f"jobs={workers}: must be at least 1, or null for one a core")
-    return Plan(asked, tuple(longest_first), config, Path(typed("results", config.results, str)).expanduser(), workers)
+    return Plan(
+        len(asked), tuple(longest_first), config, Path(typed("results", config.results, str)).expanduser(), workers
+    )
 
 
 def spec_of(overrides: Sequence[str]) -> RunSpec:
@@ -111,9 +114,24 @@ def spec_of(overrides: Sequence[str]) -> RunSpec:
 
 
 def spec_from(config: DictConfig) -> RunSpec:
+    return identified(described(config))
+
+
+def described(config: DictConfig) -> RunSpec:
+    """The run as it is asked for, before its pictures are looked at."""
     kept = [str(key) for key in config if key not in (*NOT_SPEC, "hydra")]
-    spec = parse(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.masked_copy(config, kept), resolve=True)))
-    return replace(spec, data=data.prepare(spec.data))
+    return parse(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.masked_copy(config, kept), resolve=True)))
+
+
+def identified(spec: RunSpec) -> RunSpec:
+    return replace(spec, data=prepared(spec.data))
+
+
+@lru_cache(maxsize=64)
+def prepared(wanted: DataSpec) -> DataSpec:
+    """Fetches and decodes what is not there yet: once for all runs of a command."""
+    with screen.bar() as note:
+        return data.prepare(wanted, note)
 
 
 def configured(overrides: tuple[str, ...], *, whole: bool = False) -> DictConfig:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from degrade import sweep
@@ -109,3 +111,18 @@ def test_the_launcher_of_others_gets_the_runs(tmp_path, capsys):
     assert "1 finished" in capsys.readouterr().out
     assert sweep.launch(tiny) == 0
     assert "0 to do" in capsys.readouterr().out
+
+
+def test_pictures_are_looked_at_once_and_only_when_every_line_is_right(monkeypatch):
+    looked: list[int] = []
+
+    def prepare(spec, note):
+        looked.append(1)
+        return replace(spec, content="0123456789abcdef")
+
+    monkeypatch.setattr(sweep.data, "prepare", prepare)
+    with pytest.raises(SpecError, match="depth=21"):
+        expand("data=cifar10", "depth=20,21")
+    assert looked == []
+    assert len(expand("data=cifar10", "depth=20,56").jobs) == 8
+    assert looked == [1]
