@@ -4,7 +4,8 @@ Everything is read from the run folders, so any launcher's runs can be watched.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +26,35 @@ SETTLED = (*OVER, "failed", "interrupted", "elsewhere")
 REDRAW, LINE = 0.5, 10.0  # seconds between two redraws; between two lines about one run
 
 console = Console()
+
+
+@contextmanager
+def bar() -> Generator[Callable[[str, int, int], None]]:
+    """What takes long before a sweep starts: `note(what, done, total)` moves a bar, or where there is no terminal
+    prints a line at times; a total of 0 makes it a remark, which stays.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bars = Bars(*columns, console=console, transient=True, disable=not console.is_terminal)
+    tasks: dict[str, TaskID] = {}
+    said = time.monotonic()
+
+    def note(what: str, done: int, total: int) -> None:
+        nonlocal said
+        if not total:
+            console.print(what, markup=False, highlight=False, soft_wrap=True)
+        elif console.is_terminal:
+            bars.start()
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+        elif time.monotonic() - said > LINE:
+            said = time.monotonic()
+            console.print(f"{what}: {done:,} of {total:,}", highlight=False)
+
+    try:
+        yield note
+    finally:
+        bars.stop()
 
 
 class Progress:

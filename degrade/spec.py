@@ -74,10 +74,18 @@ class DataSpec(Checked):
 
     name: str = "cifar10"
     content: str = ""  # filled in by degrade.data.prepare
+    root: str | None = field(default=None, metadata=ASIDE)  # the folder of the pictures, or of a downloaded archive
+    size: int | None = field(default=None, metadata=ASIDE)  # pixels of a side (seen in `content`); null: the data's own
+    skip_bad: bool = field(default=False, metadata=ASIDE)  # go on without unreadable pictures (seen in `content`)
+    validation: int = 0  # training images held out, as even over the classes as can be, before train_limit
     train_limit: int | None = None  # images, as even over the classes as can be; null: all
     test_limit: int | None = None
 
     def check(self) -> None:
+        root = self.root
+        self.demand(root is None or (root.strip() != "" and "\0" not in root), "root", "must be a folder, or null")
+        self.demand(self.size is None or 1 <= self.size <= 1024, "size", "must be from 1 to 1024, or null")
+        self.demand(self.validation >= 0, "validation", "must be a number of images, or 0 for none")
         for name in ("train_limit", "test_limit"):
             value = getattr(self, name)
             self.demand(value is None or value >= 1, name, "must be at least 1, or null for all")

@@ -21,10 +21,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from degrade import data
+from degrade import data, screen
 from degrade.checked import show, typed
 from degrade.errors import SpecError, nearest
-from degrade.spec import RunSpec, parse
+from degrade.spec import DataSpec, RunSpec, parse
 
 GROUPS = ("data", "recipe", "engine", "study")  # folders of conf/
 NOT_SPEC = ("jobs", "results")  # keys of the sweep itself
@@ -63,7 +63,7 @@ def hydra() -> Generator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         raise SpecError(str(error).strip().splitlines()[0]) from None
     finally:
-        for cached in (composed, body, options):
+        for cached in (composed, body, options, prepared):
             cached.cache_clear()
 
 
@@ -85,8 +85,7 @@ def expand(overrides: Sequence[str], *, exclude: Sequence[str] = (), axes_of_con
     """
     given = [parsed(text) for text in overrides]
     groups = [o for o in given if is_group(o)]
-    jobs: dict[str, Job] = {}
-    asked = 0
+    asked, found = 0, list[Job]()
     for chosen in combinations(groups):
         config = composed(chosen)
         params = OmegaConf.to_container(config.hydra.sweeper.params or OmegaConf.create({})) if axes_of_config else {}
@@ -94,18 +93,23 @@ def expand(overrides: Sequence[str], *, exclude: Sequence[str] = (), axes_of_con
         axes = {key: parsed(f"{key}={value}") for key, value in params.items()}
         axes |= {o.key_or_group: o for o in given if not is_group(o)}
         for values in combinations(list(axes.values())):
+            job = Job(chosen + values, described(configured(chosen + values)))
             asked += 1
-            job = Job(chosen + values, spec_of(chosen + values))
             if not any(holds(condition, job.spec) for condition in exclude):
-                jobs.setdefault(job.spec.run, job)
-    if not jobs:
+                found.append(job)
+    if not found:
         raise SpecError(f"--exclude {' '.join(exclude)}: leaves no run of {asked}; exclude less")
+    jobs: dict[str, Job] = {}
+    for job in found:  # pictures are looked at when every line is known to be right: that may take long
+        spec = identified(job.spec)
+        jobs.setdefault(spec.run, replace(job, spec=spec))
     longest_first = sorted(jobs.values(), key=lambda job: -job.spec.cost)
     config = configured(longest_first[0].overrides, whole=True)
     workers = typed("jobs", config.jobs, int | None)
     if workers is not None and workers < 1:
         raise SpecError(f"jobs={workers}: must be at least 1, or null for one a core")
-    return Plan(asked, tuple(longest_first), config, Path(typed("results", config.results, str)).expanduser(), workers)
+    root = Path(typed("results", config.results, str)).expanduser()
+    return Plan(asked, tuple(longest_first), config, root, workers)
 
 
 def holds(condition: str, spec: RunSpec) -> bool:
@@ -129,9 +133,24 @@ def spec_of(overrides: Sequence[str]) -> RunSpec:
 
 
 def spec_from(config: DictConfig) -> RunSpec:
+    return identified(described(config))
+
+
+def described(config: DictConfig) -> RunSpec:
+    """The run as it is asked for, before its pictures are looked at."""
     kept = [str(key) for key in config if key not in (*NOT_SPEC, "hydra")]
-    spec = parse(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.masked_copy(config, kept), resolve=True)))
-    return replace(spec, data=data.prepare(spec.data))
+    return parse(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.masked_copy(config, kept), resolve=True)))
+
+
+def identified(spec: RunSpec) -> RunSpec:
+    return replace(spec, data=prepared(spec.data))
+
+
+@lru_cache(maxsize=64)
+def prepared(wanted: DataSpec) -> DataSpec:
+    """Fetches and decodes what is not there yet: once for all runs of a command."""
+    with screen.bar() as note:
+        return data.prepare(wanted, note)
 
 
 def configured(overrides: tuple[str, ...], *, whole: bool = False) -> DictConfig:

@@ -93,7 +93,7 @@ def costs(specs: Sequence[RunSpec]) -> None:
     table = grid("net", ">parameters", ">multiply-adds", "of one picture")
     distinct = {spec.net: spec for spec in specs}
     for net in sorted(distinct, key=lambda net: (net.net, net.shortcut, net.depth, net.width)):
-        train, _ = data.load(distinct[net].data)
+        train = data.load(distinct[net].data).train
         _, channels, size, _ = train.pixels.shape
         cost = nets.cost(net, channels=channels, classes=len(train.classes), size=size)
         picture = f"{channels}x{size}x{size}, {len(train.classes)} classes"

@@ -30,7 +30,9 @@ ONLY = {  # third-party library -> the only rooms that may import it
     "pyarrow": {"store"},
     "torch": {"nets", "data", "train", "experiment", "plan"},
     "pandas": {"curves", "figures", "store", "tables"},
-    "filelock": {"store"},
+    "filelock": {"store", "data"},
+    "torchvision": {"data"},
+    "PIL": {"data"},
 }
 FILES = sorted([*ROOT.glob("degrade/**/*.py"), *ROOT.glob("hydra_plugins/**/*.py")])
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from degrade import sweep
@@ -134,3 +136,18 @@ def test_studies_together_are_the_union_of_their_sweeps():
 def test_one_run_needs_no_axes_of_the_config():
     with sweep.hydra():
         assert len(sweep.expand(["depth=8"], axes_of_config=False).jobs) == 1
+
+
+def test_pictures_are_looked_at_once_and_only_when_every_line_is_right(monkeypatch):
+    looked: list[int] = []
+
+    def prepare(spec, note):
+        looked.append(1)
+        return replace(spec, content="0123456789abcdef")
+
+    monkeypatch.setattr(sweep.data, "prepare", prepare)
+    with pytest.raises(SpecError, match="depth=21"):
+        expand("data=cifar10", "depth=20,21")
+    assert looked == []
+    assert len(expand("data=cifar10", "depth=20,56").jobs) == 8
+    assert looked == [1]

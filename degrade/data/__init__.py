@@ -1,31 +1,67 @@
-"""Datasets by name: uint8 images in memory, without torch, so that the command line can look at them quickly."""
+"""Datasets by name: uint8 images, without torch, so that the command line can look at them quickly."""
 
 from collections.abc import Callable
-from dataclasses import replace
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
-from degrade.data import digits
-from degrade.data.images import Images, fingerprint
-from degrade.errors import pick
+from degrade.data import cifar, digits, folder
+from degrade.data.cache import Cache
+from degrade.data.images import Note, Pair, Splits, fingerprint
+from degrade.errors import DataError, SpecError, pick
 from degrade.spec import DataSpec
 
-DATASETS: dict[str, Callable[[], tuple[Images, Images]]] = {"digits": digits.load}
+
+def quiet(what: str, done: int, total: int) -> None:
+    """Nobody is told how far it has come."""
 
 
-def prepare(spec: DataSpec) -> DataSpec:
+def cached(spec: DataSpec) -> Pair:
+    """What `prepare` has put into the cache. Raises DataError where it is not there."""
+    if not spec.content:
+        raise DataError(
+            f"data={spec.name}: not prepared; call degrade.data.prepare(spec) first, and load what it returns"
+        )
+    return Cache(Path(spec.root).expanduser() if spec.root else None).load(spec.content)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Where pictures come from: once, before a sweep, and then in each worker."""
+
+    prepare: Callable[[DataSpec, Note], str]  # finds, fetches, decodes; returns the fingerprint of what `load` returns
+    load: Callable[[DataSpec], Pair] = cached
+    size: int | None = None  # pixels of a side; None: what data.size says
+
+
+DATASETS: dict[str, Dataset] = {
+    "digits": Dataset(lambda spec, note: fingerprint(*digits.load()), lambda spec: digits.load(), size=8),
+    "cifar10": Dataset(partial(cifar.prepare, cifar.CIFAR10), size=32),
+    "cifar100": Dataset(partial(cifar.prepare, cifar.CIFAR100), size=32),
+    "image_folder": Dataset(folder.prepare),
+}
+
+
+def prepare(spec: DataSpec, note: Note = quiet) -> DataSpec:
     """The spec with its fingerprint. Done once before a sweep starts, never inside a worker.
 
-    Raises SpecError for an unknown name, DataError where the pictures are not to be had.
+    `note` hears how far it has come. Raises SpecError for an unknown name, a size that the dataset does not have or
+    too many validation images, DataError where the pictures are not to be had.
     """
-    return replace(spec, content=fingerprint(*_whole(spec.name)))
+    dataset = pick(DATASETS, spec.name, "data")
+    if dataset.size and spec.size not in (None, dataset.size):
+        raise SpecError(f"data.size={spec.size}: data={spec.name} has {dataset.size}x{dataset.size} pixels; use null")
+    prepared = replace(spec, content=dataset.prepare(spec, note))
+    dataset.load(prepared)[0].spares(spec.validation)
+    return prepared
 
 
-def load(spec: DataSpec) -> tuple[Images, Images]:
-    """(train, test) within the limits of the spec."""
-    train, test = _whole(spec.name)
-    return train.limited(spec.train_limit), test.limited(spec.test_limit)
+def load(spec: DataSpec) -> Splits:
+    """The splits of a prepared spec: validation images are held out first, then the limits apply.
 
-
-@lru_cache(maxsize=2)
-def _whole(name: str) -> tuple[Images, Images]:
-    return pick(DATASETS, name, "data")()
+    Nothing is fetched or decoded. Raises DataError where the images are not there or damaged, SpecError where
+    data.validation leaves nothing.
+    """
+    train, test = pick(DATASETS, spec.name, "data").load(spec)
+    train, val = train.without(spec.validation) if spec.validation else (train, None)
+    return Splits(train.limited(spec.train_limit), test.limited(spec.test_limit), val)

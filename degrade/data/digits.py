@@ -5,14 +5,16 @@ doi:10.24432/C50P49, CC BY 4.0: the test set of the original, in the form that s
 The split into 1,437 training and 360 test images is stratified, fixed, and part of the file.
 """
 
+from functools import cache
 from importlib.resources import as_file, files
 
 import numpy as np
 
-from degrade.data.images import Images
+from degrade.data.images import Images, Pair
 
 
-def load() -> tuple[Images, Images]:
+@cache
+def load() -> Pair:
     """(train, test), each (N, 1, 8, 8): ink of 0-16 in the original, brought to 0-255."""
     with as_file(files("degrade.data") / "digits.npz") as path, np.load(path, allow_pickle=False) as file:
         ink, labels, test = file["ink"], file["labels"].astype(np.int64), file["test"]

@@ -1,0 +1,226 @@
+"""Decoded pictures on disk: made once, checked, memory-mapped, so that all workers of a machine share the pages.
+
+<data.root>/.degrade/            else, where that cannot be written, the user's own cache folder
+    <content>/about.json         classes and shapes: there only when all the rest is
+              train-pixels.npy   (N, C, H, W) uint8
+              train-labels.npy   (N,) int64; the same for test
+    keys/<key>.json              which content a source was found to have
+    draft/                       what is being made
+    .lock                        held meanwhile
+
+A folder is named by the fingerprint of what is in it, so the check of it needs no second record, and a worker gets
+what its run is named after even when the source has changed since.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from degrade.data.images import Images, Pair, fingerprint
+from degrade.errors import DataError
+
+FORMAT = 1  # of the folders, and of how pictures are decoded: part of every key
+SPLITS = ("train", "test")
+
+
+class Known(NamedTuple):
+    """What a source holds."""
+
+    content: str
+    bad: tuple[str, ...] = ()  # pictures left out since they cannot be read
+
+
+def key_of(*parts: object) -> str:
+    """A name for a source: 32 hexadecimal digits of the SHA-256 of all parts."""
+    total = hashlib.sha256(f"{FORMAT}".encode())
+    for part in parts:
+        total.update(repr(part).encode() + b"\0")
+    return total.hexdigest()[:32]
+
+
+def user_folder() -> Path:
+    """Where what belongs to no folder of pictures is kept: $XDG_CACHE_HOME/degrade, else ~/.cache/degrade."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "degrade"
+
+
+class Cache:
+    """The cache folders of one root: read from all of them, written to the first that takes files."""
+
+    def __init__(self, root: Path | None) -> None:
+        self.folders = [*([root / ".degrade"] if root else []), user_folder()]
+
+    @cached_property
+    def home(self) -> Path:
+        """Raises DataError where no folder takes files."""
+        for folder in self.folders:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=folder):
+                    return folder
+            except OSError:
+                continue
+        places = " or ".join(map(str, self.folders))
+        raise DataError(f"data.root: cannot write into {places}; set XDG_CACHE_HOME to a folder that you may write to")
+
+    def known(self, key: str, make: Callable[[], Known], *, partial: bool = False) -> Known:
+        """What `key` stands for, else what `make` finds out while no other process makes anything here.
+
+        `partial`: whether what leaves pictures out will do. Nothing that is damaged is taken for known.
+        """
+        if (known := self.recall(key, partial=partial)) is not None:
+            return known
+        with self._locked():
+            known = self.recall(key, partial=partial) or make()  # another may have made it while we waited
+            self.remember(key, known)
+        return known
+
+    def remember(self, key: str, known: Known) -> None:
+        """Whole or not at all. To be called while `known` makes something: the lock is held."""
+        path = self.home / "keys" / f"{key}.json"
+        path.parent.mkdir(exist_ok=True)
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(known._asdict()))
+        part.replace(path)
+
+    def recall(self, key: str, *, partial: bool = False) -> Known | None:
+        """What is known of `key`, if it is here and every byte is as it was; else None."""
+        for folder in self.folders:
+            try:
+                values = json.loads((folder / "keys" / f"{key}.json").read_bytes())
+                known = Known(values["content"], tuple(values["bad"]))
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+            if (partial or not known.bad) and self.whole(known.content):
+                return known
+        return None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was ever made here: then it is not worth looking for."""
+        return not any(True for folder in self.folders for _ in folder.glob("keys/*.json"))
+
+    def whole(self, content: str) -> bool:
+        """Whether what is kept of `content` still has that fingerprint: reads all of it."""
+        try:
+            return fingerprint(*self.load(content)) == content
+        except DataError:
+            return False
+
+    def load(self, content: str) -> Pair:
+        """(train, test) with pixels mapped into memory. Checks names and shapes, not every byte.
+
+        Raises DataError where they are not there, or not what they were.
+        """
+        reason = "not here"
+        for folder in (folder / content for folder in self.folders):
+            try:
+                about = json.loads((folder / "about.json").read_bytes())
+                train, test = (read(folder, split, about) for split in SPLITS)
+                return train, test
+            except FileNotFoundError:
+                continue
+            except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+                reason = f"damaged in {folder} ({error})"
+        raise DataError(f"data.content={content}: {reason}; start the sweep again, which prepares it")
+
+    @contextmanager
+    def draft(self) -> Generator["Draft"]:
+        """Something to write into, removed if it was not published. To be called while `known` makes something.
+
+        Raises DataError for what the disk refuses.
+        """
+        path = self.home / "draft"
+        shutil.rmtree(path, ignore_errors=True)  # of a process that died: ours is the lock
+        try:
+            path.mkdir()
+            yield Draft(path)
+        except OSError as error:
+            reason = error.strerror or error
+            raise DataError(
+                f"{self.home}: cannot be written ({reason}); make room, or name another data.root"
+            ) from None
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+    @contextmanager
+    def _locked(self) -> Generator[None]:
+        with FileLock(self.home / ".lock"):
+            yield
+
+
+def read(folder: Path, split: str, about: dict[str, Any]) -> Images:
+    """One split. Raises what numpy raises, or ValueError where shapes or labels are not as described."""
+    # copy on write: torch warns of arrays that may not be written to, and a stray write stays in its process
+    pixels: NDArray[np.uint8] = np.asarray(np.load(folder / f"{split}-pixels.npy", mmap_mode="c", allow_pickle=False))
+    labels: NDArray[np.int64] = np.load(folder / f"{split}-labels.npy", allow_pickle=False)
+    classes = tuple(about["classes"])
+    if [list(pixels.shape), str(pixels.dtype)] != [about[split], "uint8"] or labels.shape != pixels.shape[:1]:
+        raise ValueError(f"{split} is not of shape {about[split]}")
+    if labels.dtype != np.int64 or not ((labels >= 0) & (labels < len(classes))).all():
+        raise ValueError(f"{split} has labels beyond its {len(classes)} classes")
+    return Images(pixels, labels, classes)
+
+
+class Draft:
+    """A folder in the making, under a name that nobody looks for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def add(self, split: str, pictures: Iterable[NDArray[np.uint8]]) -> tuple[int, ...]:
+        """Writes pictures (C, H, W) of one shape as they come, so that they need not fit into memory.
+
+        Returns the shape of all, (0,) where none came.
+        """
+        shape: tuple[int, ...] = (0,)
+        with (self.path / f"{split}-pixels.npy").open("wb") as file:
+            for picture in pictures:
+                if shape == (0,):
+                    shape = (0, *picture.shape)
+                    header(file, shape)
+                assert shape[1:] == picture.shape
+                file.write(np.ascontiguousarray(picture).data)
+                shape = (shape[0] + 1, *shape[1:])
+            begun = file.tell() - int(np.prod(shape))
+            file.seek(0)
+            header(file, shape)  # numpy leaves room in it for a first axis that grows
+            assert file.tell() == begun or shape == (0,)
+            sync(file)
+        return shape
+
+    def publish(self, labels: dict[str, NDArray[np.int64]], classes: tuple[str, ...]) -> str:
+        """Gives the folder its name, which is returned: from then on it is there, whole. Replaces a damaged one."""
+        about: dict[str, Any] = {"format": FORMAT, "classes": classes}
+        for split in SPLITS:
+            with (self.path / f"{split}-labels.npy").open("wb") as file:
+                np.save(file, labels[split])
+                sync(file)
+            about[split] = list(np.load(self.path / f"{split}-pixels.npy", mmap_mode="r").shape)
+        with (self.path / "about.json").open("wb") as file:
+            file.write(json.dumps(about).encode())
+            sync(file)
+        content = fingerprint(*(read(self.path, split, about) for split in SPLITS))
+        final = self.path.parent / content
+        shutil.rmtree(final, ignore_errors=True)
+        self.path.replace(final)
+        return content
+
+
+def header(file: Any, shape: tuple[int, ...]) -> None:
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+
+
+def sync(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
