@@ -66,7 +66,7 @@ def ours(root: Path, depth: int, threads: int) -> Callable[[int], None]:
         engine=EngineSpec(threads=threads),
     )
     splits = data.load(spec.data)
-    fit = Fit(spec, splits.train, splits.test.limited(10))
+    fit = Fit(spec, splits._replace(test=splits.test.limited(10)))
     return lambda steps: (fit.advance(steps), fit.backend.tally.tolist())[0] and None
 
 

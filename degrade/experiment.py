@@ -58,8 +58,7 @@ def identified(spec: RunSpec) -> RunSpec:
 
 def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str) -> str:
     """One run in its own folder, which this process has claimed."""
-    splits = data.load(spec.data)
-    fit = Fit(spec, splits.train, splits.test, stop=stop)
+    fit = Fit(spec, data.load(spec.data), stop=stop)
     folder.begin(spec, environment(fit.device, command))
     resume(fit, folder)
     folder.write_curve(spec, fit.points)  # without what was measured after the checkpoint

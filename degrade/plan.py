@@ -41,12 +41,12 @@ class Prices:
         self._samples: dict[object, Sample] = {}
 
     def of(self, spec: RunSpec) -> Price:
-        splits = data.load(spec.data)
-        train, test = splits[0], splits[1]
+        train, test, val = data.load(spec.data)
         sample = self._at(spec)
         recipe, n = spec.recipe, len(train)
         points = -(-recipe.iterations // recipe.eval_every)
-        looked_at = (points - 1) * (min(recipe.clean_images, n) + len(test)) + n + len(test)
+        held = len(val) if val else 0
+        looked_at = (points - 1) * min(recipe.clean_images, n) + n + points * (len(test) + held)
         if recipe.precise_bn:
             looked_at += n
         shape = {"channels": train.pixels.shape[1], "classes": len(train.classes), "size": train.pixels.shape[-1]}
@@ -78,9 +78,8 @@ class Prices:
 
 def measure(spec: RunSpec) -> Sample:
     """A few steps and evaluations of a run, timed; nothing is stored."""
-    splits = data.load(spec.data)
     never = replace(spec.recipe, iterations=10**9, eval_every=10**9)
-    fit = Fit(replace(spec, recipe=never), splits[0], splits[1])
+    fit = Fit(replace(spec, recipe=never), data.load(spec.data))
     saved: dict[int, int] = {}
 
     def note(tensor: torch.Tensor) -> torch.Tensor:

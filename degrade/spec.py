@@ -30,6 +30,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "engine.device": ("auto", "cpu", "cuda"),
     "engine.backend": ("eager",),
 }
+NORMALIZES = ("pixel", "channel")
 SEED_LIMIT = 2**63
 
 
@@ -77,6 +78,9 @@ class DataSpec(Checked):
     root: str | None = field(default=None, metadata=ASIDE)  # the folder of the pictures, or of a downloaded archive
     size: int | None = field(default=None, metadata=ASIDE)  # pixels of a side (seen in `content`); null: the data's own
     skip_bad: bool = field(default=False, metadata=ASIDE)  # go on without unreadable pictures (seen in `content`)
+    # what is subtracted, and divided by: pixel, the mean image alone (Sec. 4.2); channel, mean and deviation of each
+    # channel; or these given for C channels, [means..., deviations...] in units of full scale
+    normalize: str | tuple[float, ...] = "pixel"
     validation: int = 0  # training images held out, as even over the classes as can be, before train_limit
     train_limit: int | None = None  # images, as even over the classes as can be; null: all
     test_limit: int | None = None
@@ -85,6 +89,13 @@ class DataSpec(Checked):
         root = self.root
         self.demand(root is None or (root.strip() != "" and "\0" not in root), "root", "must be a folder, or null")
         self.demand(self.size is None or 1 <= self.size <= 1024, "size", "must be from 1 to 1024, or null")
+        given = self.normalize
+        ok = (
+            given in NORMALIZES
+            if isinstance(given, str)
+            else len(given) % 2 == 0 and all(d > 0 for d in given[len(given) // 2 :]) and given != ()
+        )
+        self.demand(ok, "normalize", "must be pixel, channel, or [means...,deviations...] with deviations above 0")
         self.demand(self.validation >= 0, "validation", "must be a number of images, or 0 for none")
         for name in ("train_limit", "test_limit"):
             value = getattr(self, name)

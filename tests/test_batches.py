@@ -3,8 +3,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from degrade.data.batches import Batches, Resident, epoch_order, key, mix, pixel_mean
+from degrade.data.batches import Batches, Resident, epoch_order, key, mix, scale_of
 from degrade.data.images import Images
+from degrade.errors import SpecError
 
 CPU = torch.device("cpu")
 
@@ -17,7 +18,7 @@ def pictures(n=50, channels=3, size=16, seed=0):
 
 def batches(batch=16, augment="crop_flip", seed=0, **shape):
     images = pictures(**shape)
-    return Batches(Resident(images, pixel_mean(images), CPU), batch=batch, seed=seed, augment=augment)
+    return Batches(Resident(images, scale_of(images, "pixel"), CPU), batch=batch, seed=seed, augment=augment)
 
 
 def test_the_hash_is_the_same_on_tensors_and_integers():
@@ -87,15 +88,39 @@ def test_no_augmentation_leaves_the_pictures():
 
 def test_the_mean_image_is_subtracted():
     images = pictures()
-    x, _ = Resident(images, pixel_mean(images), CPU).clean(slice(None))
+    x, _ = Resident(images, scale_of(images, "pixel"), CPU).clean(slice(None))
     wanted = torch.from_numpy(images.pixels).double() / 255
     assert torch.allclose(x.double(), wanted - wanted.mean(0), atol=1e-6)
     assert x.mean(0).abs().max() < 1e-6
 
 
+def test_channels_get_mean_zero_and_deviation_one():
+    images = pictures()
+    x, _ = Resident(images, scale_of(images, "channel"), CPU).clean(slice(None))
+    assert x.mean((0, 2, 3)).abs().max() < 1e-5
+    assert torch.allclose(x.std((0, 2, 3), correction=0), torch.ones(3), atol=1e-5)
+
+
+def test_given_statistics_are_taken_as_they_are():
+    images = pictures()
+    x, _ = Resident(images, scale_of(images, (0.5, 0.4, 0.3, 0.2, 0.25, 0.3)), CPU).clean(slice(None))
+    wanted = torch.from_numpy(images.pixels).float() / 255
+    mean, deviation = torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1), torch.tensor([0.2, 0.25, 0.3]).view(3, 1, 1)
+    assert torch.allclose(x, (wanted - mean) / deviation, atol=1e-6)
+    with pytest.raises(SpecError, match=r"data\.normalize=.*: 3 channels need 6 numbers"):
+        scale_of(images, (0.5, 0.2))
+
+
+def test_a_channel_that_is_the_same_everywhere_is_not_divided_by_zero():
+    flat = Images(np.zeros((4, 1, 8, 8), np.uint8), np.zeros(4, np.int64), ("0",))
+    assert Resident(flat, scale_of(flat, "channel"), CPU).clean(slice(None))[0].abs().sum() == 0
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_draws_the_same():
     images = pictures()
-    there = Batches(Resident(images, pixel_mean(images), torch.device("cuda")), batch=16, seed=0, augment="crop_flip")
+    there = Batches(
+        Resident(images, scale_of(images, "pixel"), torch.device("cuda")), batch=16, seed=0, augment="crop_flip"
+    )
     for i in range(5):
         assert torch.equal(there.at(i)[0].cpu(), batches().at(i)[0])

@@ -18,7 +18,7 @@ GOLDEN = Path(__file__).parent / "golden" / "losses.json"
 
 
 def start(spec: RunSpec, **options) -> Fit:
-    return Fit(spec, *data.load(spec.data)[:2], device=torch.device("cpu"), **options)
+    return Fit(spec, data.load(spec.data), device=torch.device("cpu"), **options)
 
 
 def finish(fit: Fit, steps: int = 1000) -> Fit:
@@ -125,9 +125,9 @@ def test_precise_statistics_are_averages_over_the_training_set():
 
 
 def test_a_validation_set_is_a_split_of_its_own():
-    train, test, _ = data.load(tiny().data)
-    fit = finish(Fit(tiny(), train, test, test.limited(20), device=torch.device("cpu")))
+    fit = finish(start(tiny(data={"validation": 20})))
     assert {p.n for p in fit.points if p.split == "val"} == {20}
+    assert tiny(data={"validation": 20}).run != tiny().run
 
 
 def test_an_evaluation_cut_short_is_done_again():
@@ -235,6 +235,6 @@ def test_cuda_asked_in_vain_is_one_line():
 @pytest.mark.parametrize("name", BACKENDS)
 def test_a_gpu_starts_on_the_same_curve(name):
     spec = tiny(engine={"backend": name})
-    there = finish(Fit(spec, *data.load(spec.data)[:2], device=torch.device("cuda")))
+    there = finish(Fit(spec, data.load(spec.data), device=torch.device("cuda")))
     here = finish(start(tiny()))
     assert [p.loss for p in there.points[:3]] == pytest.approx([p.loss for p in here.points[:3]], rel=0.02)

@@ -4,14 +4,16 @@ Every draw is a function of (seed, iteration, place) through a counter-based has
 restore, the same on every device.
 """
 
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from degrade.data.images import Images
+from degrade.errors import SpecError
 
 MASK = 0xFFFFFFFF
 Word = TypeVar("Word", int, Tensor)
@@ -40,28 +42,59 @@ def epoch_order(seed: int, epoch: int, n: int, device: torch.device) -> Tensor:
     return mix(mix(torch.arange(n, device=device) ^ word) + word).argsort()
 
 
-class Resident:
-    """One split on the device as bytes; `mean` (C, H, W) is subtracted, as Sec. 4.2 has it, and nothing divided."""
+class Scale(NamedTuple):
+    """What is subtracted from pixels in units of full scale, and what they are divided by (None: nothing)."""
 
-    def __init__(self, images: Images, mean: Tensor, device: torch.device) -> None:
+    mean: Tensor  # (C, H, W) or (C, 1, 1)
+    deviation: Tensor | None  # (C, 1, 1)
+
+
+class Resident:
+    """One split on the device as bytes, scaled when it is taken."""
+
+    def __init__(self, images: Images, scale: Scale, device: torch.device) -> None:
         self.pixels = torch.from_numpy(images.pixels).to(device)
         self.labels = torch.from_numpy(images.labels).to(device)
-        self.mean = mean.to(device)
+        self.mean = scale.mean.to(device)
+        self.deviation = None if scale.deviation is None else scale.deviation.to(device)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def clean(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """x (N, C, H, W) float32 in units of full scale, y (N,)."""
-        return self.pixels[index].float().div_(255).sub_(self.mean), self.labels[index]
+        """x (N, C, H, W) float32, y (N,)."""
+        x = self.pixels[index].float().div_(255).sub_(self.mean)
+        return (x if self.deviation is None else x.div_(self.deviation)), self.labels[index]
 
 
-def pixel_mean(images: Images) -> Tensor:
-    """The mean image of a training set, (C, H, W) float32 in units of full scale."""
-    total = np.zeros(images.pixels.shape[1:], np.int64)
+def scale_of(images: Images, normalize: str | tuple[float, ...]) -> Scale:
+    """The scale of `data.normalize`, computed over a training set or given.
+
+    Raises SpecError where what is given does not fit the channels.
+    """
+    if isinstance(normalize, str):
+        mean, square = moments(images)
+        if normalize == "pixel":
+            return Scale(torch.from_numpy(mean.astype(np.float32)), None)
+        channel = mean.mean((1, 2), keepdims=True)
+        deviation = np.sqrt(square.mean((1, 2), keepdims=True) - channel**2)
+        deviation[deviation == 0] = 1.0  # a channel that is the same everywhere
+        return Scale(*(torch.from_numpy(each.astype(np.float32)) for each in (channel, deviation)))
+    channels = images.pixels.shape[1]
+    if len(normalize) != 2 * channels:
+        raise SpecError(f"data.normalize={list(normalize)}: {channels} channels need {2 * channels} numbers")
+    given = torch.tensor(normalize).view(2, channels, 1, 1)
+    return Scale(given[0], given[1])
+
+
+def moments(images: Images) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean of each pixel and of its square over the images, each (C, H, W) in units of full scale."""
+    total, squares = (np.zeros(images.pixels.shape[1:], np.int64) for _ in range(2))
     for start in range(0, len(images), 4096):
-        total += images.pixels[start : start + 4096].sum(0, dtype=np.int64)
-    return torch.from_numpy((total / (255 * len(images))).astype(np.float32))
+        part = images.pixels[start : start + 4096].astype(np.int64)
+        total += part.sum(0)
+        squares += (part * part).sum(0)
+    return total / (255 * len(images)), squares / (255**2 * len(images))
 
 
 class Batches:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from degrade.data.batches import Batches, Resident, pixel_mean
-from degrade.data.images import Images
+from degrade.data.batches import Batches, Resident, scale_of
+from degrade.data.images import Splits
 from degrade.errors import RunError, SpecError, pick
 from degrade.nets import build
 from degrade.point import Point
@@ -33,9 +33,7 @@ class Fit:
     def __init__(
         self,
         spec: RunSpec,
-        train: Images,
-        test: Images,
-        val: Images | None = None,
+        splits: Splits,
         *,
         device: torch.device | None = None,
         stop: Callable[[], bool] = lambda: False,
@@ -44,10 +42,11 @@ class Fit:
         self.device = device or pick_device(spec.engine.device)
         torch.backends.cudnn.deterministic = spec.engine.deterministic
         self.threads, self.backend_name = spec.engine.threads, spec.engine.backend
-        mean = pixel_mean(train)
-        self.train, self.test = Resident(train, mean, self.device), Resident(test, mean, self.device)
-        self.clean = Resident(train.limited(spec.recipe.clean_images), mean, self.device)
-        self.val = None if val is None else Resident(val, mean, self.device)
+        train, test, val = splits
+        scale = scale_of(train, spec.data.normalize)
+        self.train, self.test = Resident(train, scale, self.device), Resident(test, scale, self.device)
+        self.clean = Resident(train.limited(spec.recipe.clean_images), scale, self.device)
+        self.val = None if val is None else Resident(val, scale, self.device)
         self.batches = Batches(self.train, batch=spec.recipe.batch, seed=spec.seed, augment=spec.recipe.augment)
         self.classes = len(train.classes)
         recipe, channels = spec.recipe, train.pixels.shape[1]
