@@ -219,4 +219,4 @@ def nets(overrides: Overrides = None) -> None:
     from degrade import sweep, tables
 
     with sweep.hydra():
-        tables.costs(sweep.expand(overrides or []).specs)
+        tables.costs(sweep.expand(overrides or [], look=False).specs)

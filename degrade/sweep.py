@@ -73,12 +73,14 @@ def conf_dir() -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
 
 
-def expand(overrides: Sequence[str], *, exclude: Sequence[str] = (), axes_of_config: bool = True) -> Plan:
+def expand(
+    overrides: Sequence[str], *, exclude: Sequence[str] = (), axes_of_config: bool = True, look: bool = True
+) -> Plan:
     """All runs of a sweep. To be called inside `hydra()`.
 
     Axes are the config's (`hydra.sweeper.params`, which a study sets), replaced and added to by `overrides`; several
     values of a group (study=fig1,fig6) are the union of their sweeps. `exclude`: combinations to leave out, each
-    KEY=VALUE,KEY=VALUE that all hold.
+    KEY=VALUE,KEY=VALUE that all hold. Without `look` the pictures are not looked at, and names are not those of runs.
 
     Raises SpecError for what cannot be parsed, unknown keys and groups, wrong types and values that break a rule:
     before anything starts.
@@ -101,7 +103,7 @@ def expand(overrides: Sequence[str], *, exclude: Sequence[str] = (), axes_of_con
         raise SpecError(f"--exclude {' '.join(exclude)}: leaves no run of {asked}; exclude less")
     jobs: dict[str, Job] = {}
     for job in found:  # pictures are looked at when every line is known to be right: that may take long
-        spec = identified(job.spec)
+        spec = identified(job.spec) if look else job.spec
         jobs.setdefault(spec.run, replace(job, spec=spec))
     longest_first = sorted(jobs.values(), key=lambda job: -job.spec.cost)
     config = configured(longest_first[0].overrides, whole=True)

@@ -93,10 +93,9 @@ def costs(specs: Sequence[RunSpec]) -> None:
     table = grid("net", ">parameters", ">multiply-adds", "of one picture")
     distinct = {spec.net: spec for spec in specs}
     for net in sorted(distinct, key=lambda net: (net.net, net.shortcut, net.depth, net.width)):
-        train = data.load(distinct[net].data).train
-        _, channels, size, _ = train.pixels.shape
-        cost = nets.cost(net, channels=channels, classes=len(train.classes), size=size)
-        picture = f"{channels}x{size}x{size}, {len(train.classes)} classes"
+        channels, size, classes = data.shape(distinct[net].data)
+        cost = nets.cost(net, channels=channels, classes=classes, size=size)
+        picture = f"{channels}x{size}x{size}, {classes} classes"
         table.add_row(distinct[net].name, f"{cost.parameters:,}", f"{cost.multiply_adds / 1e6:,.2f} M", picture)
     console.print(table)
 

@@ -4,11 +4,14 @@ import pytest
 
 from degrade import sweep
 from degrade.errors import SpecError
+from degrade.spec import RecipeSpec
 
 
 def expand(*overrides: str) -> sweep.Plan:
+    """On the digits where nothing else is said: the default wants an archive."""
+    said = any(o.startswith(("data=", "study=", "+data=")) for o in overrides)
     with sweep.hydra():
-        return sweep.expand(overrides)
+        return sweep.expand([*overrides, *([] if said else ["data=digits"])])
 
 
 def kinds(plan: sweep.Plan) -> set[tuple[str, str, int]]:
@@ -43,6 +46,27 @@ def test_a_study_sets_axes_data_and_recipe_and_the_command_line_wins():
 def test_the_longest_run_comes_first():
     costs = [spec.cost for spec in expand("depth=8,56,20").specs]
     assert costs == sorted(costs, reverse=True)
+
+
+def test_without_a_word_it_is_the_papers_study_on_cifar10():
+    with sweep.hydra():
+        plan = sweep.expand(["depth=20,56,110"], look=False)
+    assert {(spec.data.name, spec.recipe) for spec in plan.specs} == {("cifar10", RecipeSpec())}
+    assert len(plan.jobs) == 12
+    assert {spec.recipe.name for spec in expand("data=digits").specs} == {"quickstart"}
+
+
+STUDIES = {"quickstart": 8, "quickstart3": 24, "smoke": 8, "fig1": 2, "fig4": 4, "fig6": 10, "fig6_seeds": 50,
+           "lr": 16, "norm": 24, "longer": 4}  # fmt: skip
+
+
+def test_every_study_is_the_runs_it_says_and_data_or_recipe_can_be_replaced():
+    with sweep.hydra():
+        assert set(sweep.options("study")) == set(STUDIES)
+        for study, count in STUDIES.items():
+            assert len(sweep.expand([f"study={study}"], look=False).jobs) == count, study
+            small = sweep.expand([f"study={study}", "data=digits", "recipe=quickstart"], look=False)
+            assert {spec.data.name for spec in small.specs} == {"digits"}
 
 
 def test_any_key_can_be_an_axis_a_group_too():
@@ -112,7 +136,7 @@ def test_excluded_combinations_are_left_out():
 
 def expand_without(exclude, *overrides: str) -> sweep.Plan:
     with sweep.hydra():
-        return sweep.expand(overrides, exclude=exclude)
+        return sweep.expand(["data=digits", *overrides], exclude=exclude)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +159,7 @@ def test_studies_together_are_the_union_of_their_sweeps():
 
 def test_one_run_needs_no_axes_of_the_config():
     with sweep.hydra():
-        assert len(sweep.expand(["depth=8"], axes_of_config=False).jobs) == 1
+        assert len(sweep.expand(["depth=8", "data=digits"], axes_of_config=False).jobs) == 1
 
 
 def test_pictures_are_looked_at_once_and_only_when_every_line_is_right(monkeypatch):

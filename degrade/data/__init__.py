@@ -32,12 +32,16 @@ class Dataset:
     prepare: Callable[[DataSpec, Note], str]  # finds, fetches, decodes; returns the fingerprint of what `load` returns
     load: Callable[[DataSpec], Pair] = cached
     size: int | None = None  # pixels of a side; None: what data.size says
+    channels: int | None = None  # None: known when the pictures are
+    classes: int | None = None
 
 
 DATASETS: dict[str, Dataset] = {
-    "digits": Dataset(lambda spec, note: fingerprint(*digits.load()), lambda spec: digits.load(), size=8),
-    "cifar10": Dataset(partial(cifar.prepare, cifar.CIFAR10), size=32),
-    "cifar100": Dataset(partial(cifar.prepare, cifar.CIFAR100), size=32),
+    "digits": Dataset(
+        lambda spec, note: fingerprint(*digits.load()), lambda spec: digits.load(), size=8, channels=1, classes=10
+    ),
+    "cifar10": Dataset(partial(cifar.prepare, cifar.CIFAR10), size=32, channels=3, classes=10),
+    "cifar100": Dataset(partial(cifar.prepare, cifar.CIFAR100), size=32, channels=3, classes=100),
     "image_folder": Dataset(folder.prepare),
 }
 
@@ -54,6 +58,18 @@ def prepare(spec: DataSpec, note: Note = quiet) -> DataSpec:
     prepared = replace(spec, content=dataset.prepare(spec, note))
     dataset.load(prepared)[0].spares(spec.validation)
     return prepared
+
+
+def shape(spec: DataSpec) -> tuple[int, int, int]:
+    """(channels, pixels of a side, classes) of a dataset; its pictures are looked at only where that is not known.
+
+    Raises as `prepare` does.
+    """
+    dataset = pick(DATASETS, spec.name, "data")
+    if dataset.size and dataset.channels and dataset.classes:
+        return dataset.channels, dataset.size, dataset.classes
+    train = dataset.load(prepare(spec))[0]
+    return train.pixels.shape[1], train.pixels.shape[-1], len(train.classes)
 
 
 def load(spec: DataSpec) -> Splits:
