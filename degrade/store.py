@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from degrade.errors import RunError
+from degrade.files import write
 from degrade.point import MEANING, TIMINGS, Point
 from degrade.spec import RunSpec, parse
 
@@ -201,18 +202,3 @@ def read_curve(path: Path) -> Any:
 
 def write_json(path: Path, values: Mapping[str, Any], *, sync: bool = True) -> None:
     write(path, json.dumps(values, indent=1).encode(), sync=sync)
-
-
-def write(path: Path, content: Any, *, sync: bool = True) -> None:
-    """All of it or nothing: a file beside it, flushed to disk, then renamed over it."""
-    beside = path.with_name(f".{path.name}-{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            if sync:
-                os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise

@@ -68,7 +68,8 @@ def test_a_view_of_some_runs_goes_where_it_is_told(degrade, tmp_path):
 def test_nets_prints_the_table(degrade):
     table = degrade("nets", "depth=20,56", "net=residual", "shortcut=A")
     assert table.returncode == 0
-    assert "269,434" in table.stdout  # one channel, 8x8
+    assert "269,722" in table.stdout
+    assert "269,434" in degrade("nets", "depth=20", "data=digits", "net=plain").stdout  # one channel, 8x8
 
 
 @pytest.mark.parametrize(
@@ -81,16 +82,16 @@ def test_nets_prints_the_table(degrade):
         ["plot", "nowhere"],
         ["plot", ".", "--figure", "fig9"],
         ["plot", "."],
-        ["sweep", "results=/dev/null/x"],
-        ["train", "net=plain,residual"],
+        ["sweep", "data=digits", "results=/dev/null/x"],
+        ["train", "data=digits", "net=plain,residual"],
         ["plan", "depth=9"],
         ["rerun", "nothing"],
         ["recipe-diff", "nothing"],
         ["status", "nowhere"],
         ["clean", "nowhere", "--failed"],
         ["clean"],
-        ["sweep", "--time-limit", "soon"],
-        ["sweep", "--exclude", "dept=20"],
+        ["sweep", "data=digits", "--time-limit", "soon"],
+        ["sweep", "data=digits", "--exclude", "dept=20"],
     ],
 )
 def test_a_mistake_is_one_line_exit_2_and_leaves_nothing(degrade, tmp_path, arguments):

@@ -45,7 +45,7 @@ def test_degrade_commands_of_the_readme_work(degrade):
     short = ["recipe=smoke", "recipe.iterations=2", "data.train_limit=40", "width=2"]
     for line in (line for line in commands("sh") if line.startswith("degrade ")):
         _, command, *arguments = line.split()
-        done = degrade(command, *arguments, *(short if command == "sweep" else []))
+        done = degrade(command, *arguments, *(short if command in ("sweep", "plan") else []))
         assert done.returncode == 0, f"{line}: {done.stderr}"
 
 
@@ -80,4 +80,4 @@ def test_every_key_of_the_configuration_is_in_the_readme():
 def test_every_command_is_in_the_readme():
     for command in cli.app.registered_commands:
         assert command.callback is not None
-        assert f"degrade {command.callback.__name__}" in README
+        assert f"`degrade {command.name or command.callback.__name__}" in README

@@ -33,6 +33,7 @@ def test_a_run_leaves_what_it_is_how_it_went_and_on_what(tmp_path):
     environment = json.loads(folder.environment.read_text())
     assert environment["command"] == "degrade sweep x"
     assert environment["torch"] == torch.__version__
+    assert environment["commit"] is None or len(environment["commit"].rstrip("+")) == 40
     state = folder.read_state()
     assert (state["state"], state["iteration"], state["iterations"]) == ("finished", 12, 12)
     assert len(curve(tmp_path, spec)) == 9

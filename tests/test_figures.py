@@ -4,6 +4,7 @@ After a change that is meant, `python tests/test_figures.py` writes the golden f
 """
 
 import json
+import os
 import re
 from dataclasses import asdict
 from itertools import combinations
@@ -336,11 +337,10 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 def test_a_write_that_breaks_off_leaves_the_old_figure_and_no_other_file(tmp_path, monkeypatch):
     before = files_of(save(run(), ["fig4"], tmp_path))
 
-    def full(path, _):
-        path.touch()
+    def full(handle):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     (drawn,) = save(run(upto=40), ["fig4"], tmp_path)
     assert "cannot be written (No space left on device)" in drawn.failed
     assert {path.name: path.read_bytes() for path in (tmp_path / "x-1").iterdir()} == before

@@ -11,7 +11,7 @@ import degrade
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    ["spec", "checked", "point", "errors"],
+    ["spec", "checked", "point", "files", "errors"],
     ["nets", "data", "curves", "deviations"],
     ["train", "store", "figures"],
     ["experiment", "plan", "screen", "clean"],

@@ -8,8 +8,9 @@ import pytest
 from conftest import tiny
 
 from degrade.errors import RunError
+from degrade.files import write
 from degrade.point import MEANING, Point
-from degrade.store import RunDir, load, write, write_json
+from degrade.store import RunDir, load, write_json
 
 
 def points(*iterations: int) -> list[Point]:

@@ -129,6 +129,12 @@ def test_workers_of_a_killed_parent_leave_checkpoints_behind(tmp_path, undisturb
     assert results(tmp_path) == undisturbed
 
 
+def test_two_sweeps_at_once_on_one_folder_train_each_run_once(tmp_path, undisturbed):
+    first, second = begin(tmp_path, *LONG), begin(tmp_path, *LONG)
+    assert (first.wait(PATIENCE), second.wait(PATIENCE)) == (0, 0)
+    assert results(tmp_path) == undisturbed
+
+
 def test_a_run_that_fails_does_not_stop_the_others(tmp_path):
     keys = [*KEYS, "depth=8", "jobs=1"]
     assert begin(tmp_path, *keys).wait(PATIENCE) == 0

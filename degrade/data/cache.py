@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from degrade.data.images import Images, Pair, fingerprint
 from degrade.errors import DataError
+from degrade.files import write
 
 FORMAT = 1  # of the folders, and of how pictures are decoded: part of every key
 SPLITS = ("train", "test")
@@ -89,9 +90,7 @@ class Cache:
         """Whole or not at all. To be called while `known` makes something: the lock is held."""
         path = self.home / "keys" / f"{key}.json"
         path.parent.mkdir(exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(known._asdict()))
-        part.replace(path)
+        write(path, json.dumps(known._asdict()).encode())
 
     def recall(self, key: str, *, partial: bool = False) -> Known | None:
         """What is known of `key`, if it is here and every byte is as it was; else None."""

@@ -1,7 +1,6 @@
 """Figures of the paper from the curves of any runs. A new one is a function frame -> panels and a line in FIGURES."""
 
 import io
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +8,7 @@ from typing import NamedTuple
 import matplotlib as mpl
 import pandas as pd
 
+from degrade import files
 from degrade.errors import DegradeError, RunError, pick
 from degrade.figures import style
 from degrade.figures.draw import draw
@@ -60,7 +60,7 @@ def save(
         for name, maker in makers.items():
             try:
                 panels = maker(rows, view or View())
-                files = write(panels, name, title_of(rows), folder / place, command)
+                made = write(panels, name, title_of(rows), folder / place, command)
             except NothingToDraw as reason:
                 refused.setdefault(name, str(reason))
                 continue
@@ -68,7 +68,7 @@ def save(
                 kind = "" if isinstance(error, DegradeError) else f"{type(error).__name__}: "
                 yield Drawn(name, (), f"{name} of {place}: not drawn; {kind}{' '.join(str(error).split())}")
             else:
-                yield Drawn(name, files)
+                yield Drawn(name, made)
             done.add(name)
     if reasons := [reason for name, reason in refused.items() if name not in done and (names or not done)]:
         raise RunError("; ".join(reasons))
@@ -94,20 +94,10 @@ def write(panels: Sequence[Panel], name: str, title: str, folder: Path, command:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, content in made.items():
-            replace(path, content)
+            files.write(path, content)
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error.strerror}); choose another folder with --out") from None
     return tuple(made)
-
-
-def replace(path: Path, content: bytes) -> None:
-    """All of it or nothing: a file beside it, then renamed over it, so that no reader sees half a picture."""
-    part = path.with_name(f".{path.name}-{os.getpid()}.tmp")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def title_of(curves: pd.DataFrame) -> str:

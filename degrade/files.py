@@ -1,0 +1,20 @@
+"""Files that are whole or not there."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+
+def write(path: Path, content: Any, *, sync: bool = True) -> None:
+    """All of it or nothing: a file beside it, flushed to disk, then renamed over it."""
+    beside = path.with_name(f".{path.name}-{os.getpid()}.tmp")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
