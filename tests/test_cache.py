@@ -170,7 +170,7 @@ cache.known(sys.argv[2], lambda: make(cache))
 def test_a_crash_leaves_nothing_that_looks_finished(root):
     assert subprocess.run([sys.executable, "-c", CRASH, str(root), KEY]).returncode == 9
     cache = Cache(root)
-    assert folders(cache) == ["draft"]
+    assert folders(cache) == ["draft", "keys"]
     assert cache.recall(KEY) is None
     known = cache.known(KEY, lambda: make(cache))
     assert folders(cache) == sorted([known.content, "keys"])
@@ -186,12 +186,21 @@ def test_an_error_leaves_nothing_behind(root):
 
     with pytest.raises(DataError, match=r"\.degrade: cannot be written \(No space left on device\)"):
         cache.known(KEY, fail)
-    assert folders(cache) == []
+    assert folders(cache) == ["keys"]
     assert cache.empty
 
 
-def test_a_root_that_takes_no_files_has_its_cache_in_the_users_folder(root, user):
-    (root / ".degrade").write_text("a file where the folder should be: nothing can be made in it")
+def no_folder(cache: Path) -> None:
+    cache.write_text("a file where the folder should be: nothing can be made in it")
+
+
+def no_lock(cache: Path) -> None:
+    (cache / ".lock").mkdir(parents=True)  # not to be opened, as one of another user
+
+
+@pytest.mark.parametrize("hinder", [no_folder, no_lock])
+def test_a_root_that_takes_no_files_has_its_cache_in_the_users_folder(root, user, hinder):
+    hinder(root / ".degrade")
     cache = Cache(root)
     known = cache.known(KEY, lambda: make(cache))
     assert (user / known.content / "about.json").exists()

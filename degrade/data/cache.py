@@ -66,8 +66,9 @@ class Cache:
         """Raises DataError where no folder takes files."""
         for folder in self.folders:
             try:
-                folder.mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryFile(dir=folder):
+                (folder / "keys").mkdir(parents=True, exist_ok=True)
+                (folder / ".lock").open("ab").close()  # in a shared folder it may be another user's
+                with tempfile.TemporaryFile(dir=folder), tempfile.TemporaryFile(dir=folder / "keys"):
                     return folder
             except OSError:
                 continue
@@ -89,7 +90,6 @@ class Cache:
     def remember(self, key: str, known: Known) -> None:
         """Whole or not at all. To be called while `known` makes something: the lock is held."""
         path = self.home / "keys" / f"{key}.json"
-        path.parent.mkdir(exist_ok=True)
         write(path, json.dumps(known._asdict()).encode())
 
     def recall(self, key: str, *, partial: bool = False) -> Known | None:
