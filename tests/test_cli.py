@@ -9,7 +9,7 @@ from degrade.figures import FORMATS
 
 
 def test_a_sweep_then_its_figure_then_nothing_to_do(degrade, tmp_path):
-    keys = ["sweep", "study=smoke", "depth=8", "shortcut=A"]
+    keys = ["sweep", "study=smoke", "depth=8", "shortcut=A", "jobs=1"]
     first = degrade(*keys)
     assert first.returncode == 0, first.stderr
     assert "2 distinct runs, 0 finished, 2 to do" in first.stdout
@@ -46,7 +46,7 @@ def test_completion_is_there_for_each_shell(degrade, shell):
 
 
 def test_a_view_of_some_runs_goes_where_it_is_told(degrade, tmp_path):
-    assert degrade("sweep", "study=smoke", "depth=8,14", "shortcut=A,B").returncode == 0
+    assert degrade("sweep", "study=smoke", "depth=8,14", "shortcut=A,B", "jobs=1").returncode == 0
     view = ["--train", "clean", "--x", "epochs", "--top", "30", "--shortcut", "A", "--out", "here"]
     drawn = degrade("plot", "results", "--figure", "fig1,fig4", *view)
     assert drawn.returncode == 0, drawn.stderr

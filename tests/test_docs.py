@@ -42,7 +42,7 @@ def test_the_demo_is_what_the_readme_says():
 
 def test_degrade_commands_of_the_readme_work(degrade):
     """The long one is run by `make demo`; the others here, shortened to a few steps."""
-    short = ["recipe=smoke", "recipe.iterations=2", "data.train_limit=40", "width=2"]
+    short = ["recipe=smoke", "recipe.iterations=2", "data.train_limit=40", "width=2", "jobs=1"]
     for line in (line for line in commands("sh") if line.startswith("degrade ")):
         _, command, *arguments = line.split()
         done = degrade(command, *arguments, *(short if command in ("sweep", "plan") else []))
@@ -56,7 +56,7 @@ def test_the_refusal_in_the_readme_is_what_is_printed(degrade):
 
 
 def test_python_of_the_readme_runs(degrade, tmp_path):
-    assert degrade("sweep", "study=smoke", "depth=8", "shortcut=A").returncode == 0
+    assert degrade("sweep", "study=smoke", "depth=8", "shortcut=A", "jobs=1").returncode == 0
     blocks = [text for kind, text in BLOCKS if kind == "python"]
     assert len(blocks) == 3
     for text in blocks:

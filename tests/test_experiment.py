@@ -1,4 +1,8 @@
 import json
+import random
+import shutil
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -7,6 +11,7 @@ import pytest
 import torch
 from conftest import tiny
 
+from degrade import experiment
 from degrade.errors import RunError
 from degrade.experiment import run
 from degrade.point import TIMINGS
@@ -106,6 +111,49 @@ def test_with_no_good_checkpoint_the_run_fails_with_the_reason_and_keeps_what_th
     assert folder.previous.read_bytes() == b"nonsense"
 
 
+TRAIN = """
+import json, sys
+from pathlib import Path
+from degrade.experiment import run
+from degrade.spec import parse
+print("ready", flush=True)
+run([parse(json.loads(sys.argv[1]))], Path(sys.argv[2]))
+"""
+
+
+def test_killed_at_twenty_random_moments_a_run_ends_with_the_same_bits(tmp_path):
+    """kill -9 at whatever it is doing, again and again, until twenty kills have hit."""
+    spec = tiny(recipe={"iterations": 400, "eval_every": 25}, engine={"checkpoint_every": 10})
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    begun = time.monotonic()
+    run([spec], whole)
+    long = time.monotonic() - begun
+    command = [sys.executable, "-c", TRAIN, json.dumps(spec.tree()), str(cut)]
+    draws, kills, furthest = random.Random(20), 0, 0
+    while kills < 20:
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            try:
+                process.wait(draws.random() * long / 3)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                kills += 1
+        state = RunDir(cut, spec.run).read_state()
+        assert state.get("iteration", 0) >= furthest  # once there is a checkpoint, nothing starts from zero
+        if RunDir(cut, spec.run).checkpoint.exists():
+            furthest = unpack(RunDir(cut, spec.run).checkpoint.read_bytes())["iteration"]
+        if state["state"] == "finished":
+            pd.testing.assert_frame_equal(curve(cut, spec), curve(whole, spec), check_exact=True)
+            assert weights(cut, spec) == weights(whole, spec)
+            shutil.rmtree(cut)  # and once more from the start
+            furthest = 0
+    assert run([spec], cut) == {spec.run: "finished"}
+    pd.testing.assert_frame_equal(curve(cut, spec), curve(whole, spec), check_exact=True)
+    assert weights(cut, spec) == weights(whole, spec)
+    assert not list(RunDir(cut, spec.run).path.glob(".*.tmp"))
+
+
 def test_chosen_checkpoints_stay(tmp_path):
     spec = tiny(engine={"keep_checkpoints": [3, 12], "checkpoint_every": 4})
     run([spec], tmp_path)
@@ -122,6 +170,16 @@ def test_a_curve_ahead_of_its_checkpoint_is_cut_back(tmp_path):
     left = iter(range(2))
     run([spec], tmp_path, stop=lambda: next(left, None) is None)
     assert len(curve(tmp_path, spec)) < 9
+
+
+def test_a_long_evaluation_still_gives_signs_of_life(tmp_path, monkeypatch):
+    folder = RunDir(tmp_path, tiny().run)
+    with folder.claimed():
+        pulse = experiment.Pulse(folder, lambda: False)
+        assert (pulse(), folder.state.exists()) == (False, False)
+        monkeypatch.setattr(experiment, "BEAT", 0.0)
+        assert not pulse()
+        assert folder.read_state()["state"] == "running"
 
 
 @pytest.mark.parametrize(("seconds", "state"), [(5, "elsewhere"), (1000, "finished")])

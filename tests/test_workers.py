@@ -2,8 +2,6 @@
 
 import json
 import os
-import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -95,22 +93,11 @@ def test_a_killed_worker_harms_one_run_and_the_next_sweep_takes_it_up(tmp_path, 
     assert results(tmp_path) == undisturbed
 
 
-def test_killed_at_twenty_random_moments_the_bits_stay_the_same(tmp_path, undisturbed):
-    """kill -9 of every process of the sweep, at whatever it is doing; then again, until twenty kills have hit."""
-    draws, kills = random.Random(20), 0
-    while kills < 20:
-        sweep = begin(tmp_path, *LONG)
-        try:
-            sweep.wait(2.5 + draws.random() * 1.5)  # loading takes two or three seconds of it
-        except subprocess.TimeoutExpired:
-            os.killpg(sweep.pid, signal.SIGKILL)
-            sweep.wait()
-            kills += 1
-        else:
-            for folder in (tmp_path / "runs").iterdir():  # done before the twentieth: once more from the start
-                assert json.loads((folder / "state.json").read_text())["state"] == "finished"
-            assert results(tmp_path) == undisturbed
-            shutil.rmtree(tmp_path / "runs")
+def test_the_whole_sweep_killed_at_once_goes_on(tmp_path, undisturbed):
+    sweep = begin(tmp_path, *LONG)
+    until(both_under_way(tmp_path), sweep)
+    os.killpg(sweep.pid, signal.SIGKILL)
+    sweep.wait()
     finish(tmp_path)
     assert results(tmp_path) == undisturbed
     assert not list((tmp_path / "runs").glob("*/.*.tmp"))
