@@ -32,9 +32,9 @@ def folders(root: Path) -> list[RunDir]:
 def reason(folder: RunDir, failed: bool, orphaned: bool, days: float | None) -> str:
     if not folder.spec.exists():
         return "no run: it has no spec.json" if orphaned else ""
-    state = folder.read_state()
-    if failed and state["state"] == "failed":
-        return f"failed: {state['reason']}"
+    state = folder.standing()
+    if failed and state["state"] in ("failed", "damaged"):
+        return f"{state['state']}: {state['reason']}"
     age = (time.time() - state.get("heartbeat", folder.spec.stat().st_mtime)) / 86_400
     return f"{state['state']}, {age:.0f} days old" if days is not None and age > days else ""
 

@@ -130,7 +130,7 @@ def recipe_diff(
     """List everything in which a run differs from the paper."""
     from degrade import launch, tables
 
-    tables.differences(launch.spec_at(launch.find(run, results)))
+    tables.differences(launch.spec_at(launch.find(run, results)[0]))
 
 
 @app.command()
@@ -147,7 +147,7 @@ def status(
 @app.command()
 def clean(
     results: Annotated[Path, typer.Argument(help="The results folder.")] = Path("results"),
-    failed: Annotated[bool, typer.Option("--failed", help="Runs that failed.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Runs that failed, or cannot be read.")] = False,
     orphaned: Annotated[bool, typer.Option("--orphaned", help="Folders that are no run.")] = False,
     older_than: Annotated[float | None, typer.Option(metavar="DAYS", help="Runs untouched for so many days.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,

@@ -1,12 +1,25 @@
 """What the shell offers for a half-typed KEY=VALUE: keys, groups, and values, also after a comma."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 from degrade import sweep
 from degrade.errors import DegradeError
-from degrade.spec import CHOICES
+from degrade.spec import CHOICES, NORMALIZES, PARTS
 
-COMMON = {"depth": ("8", "20", "32", "44", "56", "110"), "seed": ("0", "1", "2"), "width": ("16", "32", "64")}
+COMMON = {
+    **{
+        f"{part}.{f.name}": ("true", "false")
+        for part, kind in PARTS.items()
+        for f in fields(kind)
+        if f.type in (bool, "bool")
+    },
+    "data.normalize": NORMALIZES,
+    "recipe.bn_group": ("null", "64"),
+    "depth": ("8", "20", "32", "44", "56", "110"),
+    "seed": ("0", "1", "2"),
+    "width": ("16", "32", "64"),
+}
 
 
 def overrides(incomplete: str, before: Sequence[str] = ()) -> list[str]:

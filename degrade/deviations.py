@@ -10,6 +10,8 @@ PAPER: dict[str, tuple[object, str]] = {
     "data.name": ("cifar10", "Sec. 4.2"),
     "data.train_limit": (None, "Sec. 4.2: trained on the training set"),
     "data.test_limit": (None, "Sec. 4.2: evaluated on the test set"),
+    "data.normalize": ("pixel", "Sec. 4.2: the per-pixel mean subtracted"),
+    "data.validation": (0, "Sec. 4.2: trained on the training set; 45k/5k only chose the schedule"),
     "net.width": (16, "Sec. 4.2: {16, 32, 64} filters"),
     "recipe.iterations": (64_000, "Sec. 4.2: terminate training at 64k iterations"),
     "recipe.batch": (128, "Sec. 4.2"),

@@ -108,11 +108,11 @@ def resume(fit: Fit, folder: RunDir) -> None:
             fit.restore(unpack(path.read_bytes()))
         except RunError as error:
             reasons.append(f"{path}: {error}")
-            print(reasons[-1], "- trying the one before", flush=True)
+            print(reasons[-1], flush=True)
         else:
             return
     if reasons:
-        raise RunError(f"{reasons[0]}; remove {folder.checkpoint.name} to train the run anew")
+        raise RunError(f"{'; '.join(reasons)}; remove what is damaged to train the run anew")
 
 
 class Saved(NamedTuple):

@@ -3,14 +3,14 @@
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from degrade import store, sweep, tables
 from degrade.checked import digest
@@ -42,11 +42,11 @@ def launch(overrides: Sequence[str], how: How) -> int:
     States are read from the run folders, whatever launcher placed the runs. A run that failed before is tried again
     from its checkpoint; with `retry_failed`, nothing else is done.
     """
-    if how.fail_fast:
-        overrides = [*overrides, "hydra.launcher.fail_fast=true"]
     code = 0
     with sweep.hydra():
         plan = limited(overrides, how) if how.time_limit is not None else expanded(overrides, how)
+        if how.fail_fast:
+            fail_fast(plan.config)
         tables.announce(plan.asked, plan.specs, plan.root)
         if how.dry_run:
             return 0
@@ -72,6 +72,14 @@ def expanded(overrides: Sequence[str], how: How) -> sweep.Plan:
     return plan
 
 
+def fail_fast(config: DictConfig) -> None:
+    """Tells our launcher to stop at the first failure; others cannot."""
+    chosen = config.hydra.runtime.choices["hydra/launcher"]
+    if chosen != "workers":
+        raise SpecError(f"--fail-fast: hydra/launcher={chosen} cannot; use hydra/launcher=workers, or leave it out")
+    OmegaConf.update(config, "hydra.launcher.fail_fast", True)
+
+
 def launcher_of(config: DictConfig) -> Launcher:
     """The launcher that `hydra/launcher=` names, ours or a third party's."""
     from hydra._internal.callbacks import Callbacks  # what launchers of others expect; Hydra has no public way to it
@@ -95,6 +103,9 @@ def price(overrides: Sequence[str], exclude: Sequence[str]) -> None:
     missing = [spec for spec in plan.specs if not RunDir(plan.root, spec.run).over]
     if missing:
         cost, workers = costs(missing), workers_of(plan)
+        for spec in missing:  # of a run that was begun, the rest
+            left = 1 - RunDir(plan.root, spec.run).read_state().get("iteration", 0) / spec.recipe.iterations
+            cost[spec.run] = replace(cost[spec.run], seconds=cost[spec.run].seconds * left)
         seconds = makespan(missing, cost, workers)
         tables.prices(missing, plan.root, cost, seconds, workers)
 
@@ -106,17 +117,21 @@ def limited(overrides: Sequence[str], how: How) -> sweep.Plan:
     """
     limit = seconds_of(how.time_limit or "")
     plan = expanded(overrides, how)
+    asked, *others = {spec.recipe.iterations for spec in plan.specs}
+    if others:
+        raise SpecError("--time-limit: the runs have different recipe.iterations; give one number for all, or none")
     record = plan.root / "time-limits" / f"{digest([sorted(spec.run for spec in plan.specs), limit])}.json"
     if record.exists():
         iterations = json.loads(record.read_bytes())["iterations"]
     else:
         seconds = makespan(plan.specs, costs(plan.specs), workers_of(plan))
-        longest = max(spec.recipe.iterations for spec in plan.specs)
-        iterations = min(longest, int(longest * limit / seconds))
+        iterations = min(asked, int(asked * limit / seconds))
         if iterations < 1:
             raise SpecError(f"--time-limit {how.time_limit}: less than one iteration of each run; allow more")
-        record.parent.mkdir(parents=True, exist_ok=True)
-        store.write_json(record, {"limit": limit, "iterations": iterations, "runs": [s.run for s in plan.specs]})
+        if not how.dry_run:
+            store.make_root(plan.root)
+            record.parent.mkdir(exist_ok=True)
+            store.write_json(record, {"limit": limit, "iterations": iterations, "runs": [s.run for s in plan.specs]})
     console.print(f"--time-limit {how.time_limit}: {iterations:,} iterations a run ({record})")
     return expanded([*overrides, f"recipe.iterations={iterations}"], how)
 
@@ -146,37 +161,48 @@ def seconds_of(limit: str) -> float:
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
 
 
-def find(run: str, root: Path) -> RunDir:
-    """A run by its folder, its name or the beginning of it. Raises RunError if there is none, or more than one."""
-    path = Path(run)
+def find(run: str, root: Path) -> tuple[RunDir, Path]:
+    """A run by its folder, its name or the beginning of it, and its results folder.
+
+    Raises RunError if there is none, or more than one.
+    """
+    path = Path(run).expanduser().resolve()
     if (path / "spec.json").exists():
-        return RunDir(path.parent.parent, path.resolve().name)
+        return RunDir(path.parent.parent, path.name), path.parent.parent
     folders = [folder for folder in store.run_dirs(root) if folder.run.startswith(run)]
     if len(folders) != 1:
         said = "no run begins so" if not folders else f"{len(folders)} runs begin so, as {folders[1].run}"
         raise RunError(f"{run}: {said} in {root}; `degrade status {root}` lists them")
-    return folders[0]
+    return folders[0], root
 
 
 def spec_at(folder: RunDir) -> RunSpec:
     return parse(folder.read(folder.spec)["spec"])
 
 
-def rerun(run: str, root: Path) -> int:
-    """Trains a stored run once more, in root/reruns/<n>/, and says whether the curve came out the same."""
-    folder = find(run, root)
+def rerun(run: str, results: Path) -> int:
+    """Trains a stored run once more, in reruns/<n>/ of its results folder, and says whether the curve is the same.
+
+    Raises RunError for a run that is not over, or whose pictures have changed.
+    """
+    folder, root = find(run, results)
+    if not folder.over:
+        raise RunError(f"{folder.run}: is {folder.standing()['state']}; only what is finished can be compared with")
     spec = spec_at(folder)
+    if sweep.prepared(spec.data).content != spec.data.content:
+        raise RunError(f"{folder.run}: the pictures under {spec.data.root} are not those it was trained on any more")
     tries = (root / "reruns" / str(n) for n in range(1, 10**6))
     into = next(path for path in tries if not RunDir(path, spec.run).over)  # one that was stopped goes on
     try:
         train([spec], into, jobs=1)
     except Stopped as stopped:
-        console.print(f"stopped; go on with: degrade rerun {folder.run}")
+        console.print(f"stopped; go on with: degrade rerun {folder.path}")
         return 128 + stopped.signal
     if tables.summary([spec], into):
         return 1
-    same = store.same_curve(folder.curve, RunDir(into, spec.run).curve)
-    console.print(f"{RunDir(into, spec.run).path}: the same curve to the last bit" if same else
-                  f"{RunDir(into, spec.run).path}: another curve; other hardware, threads or versions do that "
-                  f"(compare {folder.environment.name})")  # fmt: skip
+    again = RunDir(into, spec.run)
+    said = "the same curve to the last bit"
+    if not store.same_curve(folder.curve, again.curve):
+        said = f"another curve; other hardware, threads or versions do that (compare {again.environment.name})"
+    console.print(f"{again.path}: {said}")
     return 0

@@ -21,11 +21,18 @@ from rich.text import Text
 from degrade.spec import RunSpec
 from degrade.store import OVER, RunDir
 
-COLOURS = {"finished": "green", "diverged": "magenta", "failed": "red", "running": "cyan", "interrupted": "yellow"}
-SETTLED = (*OVER, "failed", "interrupted", "elsewhere")
+COLOURS = {
+    "finished": "green",
+    "diverged": "magenta",
+    "failed": "red",
+    "damaged": "red",
+    "running": "cyan",
+    "interrupted": "yellow",
+}
+SETTLED = (*OVER, "failed", "interrupted")
 REDRAW, LINE = 0.5, 10.0  # seconds between two redraws; between two lines about one run
 
-console = Console()
+console = Console(markup=False)  # names and paths are what they are, brackets and all
 
 
 @contextmanager

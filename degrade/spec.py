@@ -90,11 +90,10 @@ class DataSpec(Checked):
         self.demand(root is None or (root.strip() != "" and "\0" not in root), "root", "must be a folder, or null")
         self.demand(self.size is None or 1 <= self.size <= 1024, "size", "must be from 1 to 1024, or null")
         given = self.normalize
-        ok = (
-            given in NORMALIZES
-            if isinstance(given, str)
-            else len(given) % 2 == 0 and all(d > 0 for d in given[len(given) // 2 :]) and given != ()
-        )
+        ok = given in NORMALIZES
+        if not isinstance(given, str):
+            deviations = given[len(given) // 2 :]
+            ok = given != () and len(given) % 2 == 0 and all(map(math.isfinite, given)) and min(deviations) > 0
         self.demand(ok, "normalize", "must be pixel, channel, or [means...,deviations...] with deviations above 0")
         self.demand(self.validation >= 0, "validation", "must be a number of images, or 0 for none")
         for name in ("train_limit", "test_limit"):

@@ -88,10 +88,15 @@ class RunDir:
         return state["state"] == "running" and not here and time.time() - state["heartbeat"] < STALE
 
     def begin(self, spec: RunSpec, environment: Mapping[str, Any]) -> None:
-        """Writes what the run is, or checks that the folder is this run's. Raises RunError if it is another's."""
+        """Writes what the run is and on what it runs; a run that is taken up again adds to that.
+
+        Raises RunError if the folder is another run's.
+        """
         if self.spec.exists():
             if parse(self.read(self.spec)["spec"]).run != spec.run:
                 raise RunError(f"{self.spec}: describes another run than {spec.run}; move the folder away")
+            known = self.read(self.environment)
+            write_json(self.environment, {**known, "resumed": [*known.get("resumed", []), environment]})
             return
         write_json(self.environment, environment)
         write_json(self.spec, {"format": FORMAT, "spec": spec.tree()})
@@ -100,11 +105,12 @@ class RunDir:
         """A JSON file of this run; {} where there is none. Raises RunError if it cannot be read."""
         try:
             values: dict[str, Any] = json.loads(file.read_bytes())
+            newer = values.get("format", FORMAT) > FORMAT
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, AttributeError, TypeError) as error:
             raise RunError(f"{file}: cannot be read ({error}); move the run's folder away to train it anew") from None
-        if values.get("format", FORMAT) > FORMAT:
+        if newer:
             raise RunError(f"{file}: written by a newer degrade; update degrade to use it")
         return values
 
@@ -114,6 +120,7 @@ class RunDir:
 
     def write_state(self, state: str, **values: Any) -> None:
         """Keeps what was said before of keys that are not given."""
+        self.path.mkdir(parents=True, exist_ok=True)  # a worker can die before it has made it
         sign = {"host": socket.gethostname(), "pid": os.getpid(), "heartbeat": time.time()}
         write_json(
             self.state, {**self.read(self.state), "format": FORMAT, "state": state, **sign, **values}, sync=False
@@ -138,12 +145,30 @@ class RunDir:
         return self.read_state()["state"] in OVER
 
     def standing(self) -> dict[str, Any]:
-        """read_state, but a run whose process is gone is `interrupted`, and one that never started `new`."""
-        state = self.read_state()
-        if state["state"] == "running" and not self.alive_elsewhere():
-            with self.claimed() as mine:
-                state["state"] = "interrupted" if mine else "running"
+        """read_state, but a run whose process is gone is `interrupted`, and one that cannot be read `damaged`.
+
+        Nothing is written and no lock is taken: a sweep may be about to.
+        """
+        try:
+            state = self.read_state()
+        except RunError as error:
+            return {"state": "damaged", "reason": str(error)}
+        if state["state"] == "running" and not self.alive_elsewhere() and not alive_here(state):
+            state["state"] = "interrupted"
         return state
+
+
+def alive_here(state: Mapping[str, Any]) -> bool:
+    """Whether the process that wrote a state is on this host and still there."""
+    if state.get("host") != socket.gethostname():
+        return False
+    try:
+        os.kill(state["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's
+    return True
 
 
 class Tables(NamedTuple):
@@ -189,8 +214,8 @@ def load(*roots: Path, runs: Collection[str] | None = None) -> Tables:
 
 def same_curve(one: Path, other: Path) -> bool:
     """Whether two curves are equal to the last bit in all columns but the timings."""
-    first, second = (read_curve(path).drop_columns(list(TIMINGS)) for path in (one, other))
-    return first.equals(second)
+    first, second = (read_curve(path).drop_columns(list(TIMINGS)).to_pandas() for path in (one, other))
+    return bool(first.equals(second))  # of pandas, to which a loss that is no number equals itself
 
 
 def read_curve(path: Path) -> Any:

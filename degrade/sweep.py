@@ -3,7 +3,8 @@
 Hydra is used by its Compose API: `hydra.main` does not start on Python 3.14.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+import re
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -22,9 +23,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from degrade import data, screen
-from degrade.checked import show, typed
+from degrade.checked import typed
 from degrade.errors import SpecError, nearest
-from degrade.spec import DataSpec, RunSpec, parse
+from degrade.spec import PARTS, DataSpec, RunSpec, parse
 
 GROUPS = ("data", "recipe", "engine", "study")  # folders of conf/
 NOT_SPEC = ("jobs", "results")  # keys of the sweep itself
@@ -86,21 +87,30 @@ def expand(
     before anything starts.
     """
     given = [parsed(text) for text in overrides]
+    for override in given:
+        if override.key_or_group in NOT_SPEC and override.is_sweep_override():
+            raise SpecError(
+                f"{override.input_line}: a sweep has one {override.key_or_group}; put quotes around a comma"
+            )
     groups = [o for o in given if is_group(o)]
+    conditions = [condition(text) for text in exclude]
     asked, found = 0, list[Job]()
     for chosen in combinations(groups):
         config = composed(chosen)
-        params = OmegaConf.to_container(config.hydra.sweeper.params or OmegaConf.create({})) if axes_of_config else {}
-        params = cast(dict[str, Any], params)
+        params = OmegaConf.select(config, "hydra.sweeper.params") if axes_of_config else None
+        params = cast(dict[str, Any], OmegaConf.to_container(params)) if OmegaConf.is_dict(params) else {}
         axes = {key: parsed(f"{key}={value}") for key, value in params.items()}
         axes |= {o.key_or_group: o for o in given if not is_group(o)}
         for values in combinations(list(axes.values())):
             job = Job(chosen + values, described(configured(chosen + values)))
             asked += 1
-            if not any(holds(condition, job.spec) for condition in exclude):
-                found.append(job)
-    if not found:
-        raise SpecError(f"--exclude {' '.join(exclude)}: leaves no run of {asked}; exclude less")
+            found.append(job)
+    for text, pairs in zip(exclude, conditions, strict=True):
+        left = [job for job in found if not holds(pairs, job.spec)]
+        if len(left) in (0, len(found)):
+            what = "leaves no run" if not left else "is true of no run"
+            raise SpecError(f"--exclude {text}: {what} of {asked} combinations; `degrade sweep --dry-run` lists them")
+        found = left
     jobs: dict[str, Job] = {}
     for job in found:  # pictures are looked at when every line is known to be right: that may take long
         spec = identified(job.spec) if look else job.spec
@@ -114,19 +124,28 @@ def expand(
     return Plan(asked, tuple(longest_first), config, root, workers)
 
 
-def holds(condition: str, spec: RunSpec) -> bool:
-    """Whether every KEY=VALUE of `net=plain,depth=110` is true of a run."""
+def condition(text: str) -> dict[str, Any]:
+    """`net=plain,depth=110` -> {"net": "plain", "depth": 110}. Raises SpecError for what is no key or value."""
+    pairs: dict[str, Any] = {}
+    for part in re.split(r",(?=[\w.]+=)", text):
+        override = parsed(part) if "=" in part else None
+        if override is None or override.key_or_group not in flat(RunSpec()):
+            key = part.partition("=")[0]
+            raise SpecError(f"--exclude {text}: {part} is not KEY=VALUE; {nearest(key, flat(RunSpec()))}")
+        pairs[override.key_or_group] = override.value()
+    return pairs
+
+
+def holds(pairs: Mapping[str, Any], spec: RunSpec) -> bool:
+    values = flat(spec)
+    return all(values[key] == value for key, value in pairs.items())
+
+
+def flat(spec: RunSpec) -> dict[str, Any]:
+    """Every value of a run by its key, and data and recipe by their names."""
     tree = spec.tree()
-    flat = {key: value for key, value in tree.items() if not isinstance(value, dict)}
-    flat |= {f"{part}.{key}": value for part in ("data", "recipe", "engine") for key, value in tree[part].items()}
-    flat |= {part: tree[part]["name"] for part in ("data", "recipe")}
-    for pair in condition.split(","):
-        key, sign, value = pair.partition("=")
-        if not sign or key not in flat:
-            raise SpecError(f"--exclude {condition}: {pair} is not KEY=VALUE; {nearest(key, flat)}")
-        if show(flat[key]) != value:
-            return False
-    return True
+    inner = {f"{part}.{key}": value for part in PARTS for key, value in tree[part].items()}
+    return {k: v for k, v in tree.items() if k not in PARTS} | inner | {p: tree[p]["name"] for p in ("data", "recipe")}
 
 
 def spec_of(overrides: Sequence[str]) -> RunSpec:
@@ -151,8 +170,9 @@ def identified(spec: RunSpec) -> RunSpec:
 @lru_cache(maxsize=64)
 def prepared(wanted: DataSpec) -> DataSpec:
     """Fetches and decodes what is not there yet: once for all runs of a command."""
+    root = None if wanted.root is None else str(Path(wanted.root).expanduser().absolute())  # also for a rerun elsewhere
     with screen.bar() as note:
-        return data.prepare(wanted, note)
+        return data.prepare(replace(wanted, root=root), note)
 
 
 def configured(overrides: tuple[str, ...], *, whole: bool = False) -> DictConfig:
@@ -214,10 +234,9 @@ def is_group(override: Override) -> bool:
         return False
     if override.is_add() or override.is_delete():
         raise SpecError(f"{override.input_line}: write {name}=... without a sign")
-    known = (*options(name), *(["null"] if name == "study" else []))
     for value in values_of(override):
-        if value not in known:
-            raise SpecError(f"{name}={value}: unknown; {nearest(value, known)}")
+        if value not in options(name):
+            raise SpecError(f"{name}={value}: unknown; {nearest(value, options(name))}")
     return True
 
 

@@ -26,15 +26,18 @@ def announce(asked: int, specs: Sequence[RunSpec], root: Path) -> None:
     counts = Counter(state["state"] for state in states.values())
     done = sum(counts[state] for state in OVER)
     table = grid("run", "data", ">iterations", "state")
-    shown = specs if len(specs) <= 40 else specs[:30]
-    for spec in shown:
+    for spec in specs[:SHOWN]:
         table.add_row(spec.run, spec.data.name, f"{spec.recipe.iterations:,}", coloured(states[spec.run]["state"]))
     console.print(table)
-    if len(shown) < len(specs):
-        console.print(f"  ... and {len(specs) - len(shown)} more")
+    more(len(specs))
     console.print(
         f"{asked} combinations, {len(specs)} distinct runs, {done} finished, {len(specs) - done} to do in {root}"
     )
+
+
+def more(rows: int) -> None:
+    if rows > SHOWN:
+        console.print(f"  ... and {rows - SHOWN} more")
 
 
 def summary(specs: Sequence[RunSpec], root: Path) -> int:
@@ -44,7 +47,8 @@ def summary(specs: Sequence[RunSpec], root: Path) -> int:
     states = {spec.run: RunDir(root, spec.run).read_state() for spec in specs}
     tables = store.load(root, runs=states) if root.is_dir() else None
     if tables is not None and len(tables.curves):
-        outcomes = tables.runs.groupby("group").outcome.agg(lambda said: ", ".join(sorted({*said} - {""})))
+        said = tables.runs.outcome.where(tables.runs.state.isin(OVER), tables.runs.state)
+        outcomes = said.groupby(tables.runs.group).agg(lambda each: ", ".join(sorted({*each} - {""})))
         errors(curves.final_errors(tables.curves).assign(outcome=lambda finals: finals.group.map(outcomes)))
         rate = {spec.run: spec.recipe.lr for spec in specs if spec.data.validation}
         if len({*rate.values()}) > 1:
@@ -55,7 +59,9 @@ def summary(specs: Sequence[RunSpec], root: Path) -> int:
     console.print(", ".join(f"{n} {state}" for state, n in sorted(counts.items())) + f"; in {root}")
     failed = {run: state for run, state in states.items() if state["state"] == "failed"}
     for run, state in failed.items():
-        console.print(f"failed: {run}: {state['reason']} (see {RunDir(root, run).log})", style="red", soft_wrap=True)
+        log = RunDir(root, run).log
+        see = f" (see {log})" if log.exists() else ""
+        console.print(f"failed: {run}: {state['reason']}{see}", style="red", soft_wrap=True)
     return len(failed)
 
 
@@ -63,7 +69,7 @@ def errors(finals: "pd.DataFrame") -> None:
     """Errors at the last point of each group, in %: mean over seeds, ± standard deviation where there are several."""
     for protocol, rows in finals.groupby("protocol", sort=False):
         seeds = int(rows.seeds.max())
-        title = f"error at the last iteration, % ({protocol}{f', mean ± std of {seeds} seeds' if seeds > 1 else ''})"
+        title = f"error at the last point, % ({protocol}{f', mean ± std of {seeds} seeds' if seeds > 1 else ''})"
         table = grid("net", "shortcut", ">depth", ">train", ">train, clean", ">test", "")
         table.title, table.title_justify, table.title_style = title, "left", "bold"
         for row in rows.to_dict("records"):
@@ -108,6 +114,7 @@ def prices(specs: Sequence[RunSpec], root: Path, cost: Mapping[str, "Price"], se
         row = (spec.run, f"{spec.recipe.iterations:,}", f"{price.epochs:.1f}", duration(price.seconds))
         table.add_row(*row, size(price.memory))
     console.print(table)
+    more(len(specs))
     disk = size(sum(price.disk for price in cost.values()))
     console.print(f"{len(specs)} runs to do: about {duration(seconds)} on {workers} workers, {disk} in {root}")
 
@@ -116,8 +123,10 @@ def status(roots: Sequence[Path], *, as_json: bool) -> None:
     """Every run under the roots and how it stands."""
     folders = [folder for root in roots for folder in run_dirs(root)]
     states: dict[str, dict[str, Any]] = {}
-    for folder in folders:
-        states[folder.run] = {**folder.standing(), "path": str(folder.path)}
+    for folder in folders:  # of a run in two places, the one that is further, as in every figure
+        state = {**folder.standing(), "path": str(folder.path)}
+        if folder.run not in states or state.get("iteration", 0) > states[folder.run].get("iteration", 0):
+            states[folder.run] = state
     if as_json:
         print(json.dumps(states, indent=1))
         return

@@ -26,6 +26,7 @@ from degrade.spec import RunSpec
 from degrade.store import RunDir
 
 TICK = 0.25  # seconds between two looks at the workers
+KINDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SPAWN = get_context("spawn")  # a forked copy of a process with threads can hang
 
 
@@ -37,21 +38,21 @@ def train(specs: Sequence[RunSpec], root: Path, *, jobs: int | None = None, fail
     """
     queue = deque(sorted(specs, key=lambda spec: -spec.cost))
     on_cpu = all(spec.engine.device == "cpu" for spec in specs)
-    workers = [Worker(root, slot) for slot in range(min(jobs or default_jobs(on_cpu), len(queue)))]
-    with signals() as received, Progress(specs, root, len(workers)) as progress:
+    count = min(jobs or default_jobs(on_cpu), len(queue))
+    with signals() as received, Progress(specs, root, count) as progress:
+        workers = [Worker(root, slot) for slot in range(count)]
         try:
             while (queue and not received) or any(w.spec for w in workers):
                 for worker in workers:
                     if not worker.spec and queue and not received:
                         worker.give(queue.popleft())
                 wait([w.pipe for w in workers if w.spec], timeout=TICK)
-                for worker in workers:
-                    if worker.look() == "failed" and fail_fast:
-                        queue.clear()
-                        for other in workers:
-                            other.stop(kill=False)
-                    if received:
-                        worker.stop(kill=len(received) > 1)
+                for worker in workers if received else []:
+                    worker.stop(kill=len(received) > 1)
+                if "failed" in [worker.look() for worker in workers] and fail_fast:
+                    queue.clear()
+                    for worker in workers:
+                        worker.stop(kill=False)
                 progress.update([w.spec.run for w in workers if w.spec])
         finally:
             for worker in workers:
@@ -82,13 +83,22 @@ def signals() -> Generator[list[int]]:
             first = first or time.monotonic()
             received.append(number)
 
-    kinds = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    before = {kind: signal.signal(kind, note) for kind in kinds}
+    before = {kind: signal.signal(kind, note) for kind in KINDS}
     try:
         yield received
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)
+
+
+@contextlib.contextmanager
+def held_back() -> Generator[None]:
+    """Signals that are kept from this thread, and from a process it starts, until they are let through."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, KINDS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, KINDS)
 
 
 class Worker:
@@ -104,7 +114,8 @@ class Worker:
         self.pipe, theirs = SPAWN.Pipe()
         command = shlex.join(["degrade", *sys.argv[1:]])
         self.process = SPAWN.Process(target=serve, args=(theirs, self.root, self.slot, command), daemon=True)
-        self.process.start()
+        with held_back():  # inherited: a signal that comes before `serve` can listen waits for it
+            self.process.start()
         theirs.close()
 
     def give(self, spec: RunSpec) -> None:
@@ -160,6 +171,8 @@ def serve(pipe: Connection, root: Path, slot: int, command: str) -> None:
     halt = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
     signal.signal(signal.SIGTERM, lambda number, frame: halt.set())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, KINDS)
     threading.Thread(target=outlive, args=(halt,), daemon=True).start()
     from degrade import experiment  # loads torch
 

@@ -33,6 +33,13 @@ def test_each_kind_of_waste_is_found_by_its_own_flag(tmp_path):
     assert names(waste(tmp_path, failed=False, orphaned=False, days=30)) == {old.run}
 
 
+def test_a_run_that_cannot_be_read_is_waste_too(tmp_path):
+    folder = make(tmp_path, "finished", 0)
+    folder.state.write_text("[]")
+    (found,) = waste(tmp_path, failed=True, orphaned=False, days=None)
+    assert found.why.startswith("damaged: ")
+
+
 def test_what_is_removed_is_gone_and_the_rest_stays(tmp_path):
     failed, kept = make(tmp_path, "failed", 0), make(tmp_path, "finished", 1)
     assert remove(waste(tmp_path, failed=True, orphaned=True, days=None)) == 1
@@ -44,6 +51,9 @@ def test_a_run_that_is_held_is_never_touched(tmp_path):
     folder = make(tmp_path, "running", 0, age=40)
     with folder.claimed():
         assert waste(tmp_path, failed=True, orphaned=True, days=1) == []
+    folder.write_state("interrupted")
+    said = json.loads(folder.state.read_text())
+    write_json(folder.state, {**said, "heartbeat": time.time() - 40 * 86_400})
     found = waste(tmp_path, failed=False, orphaned=False, days=1)
     with folder.claimed():
         assert remove(found) == 0

@@ -13,7 +13,7 @@ def test_a_sweep_then_its_figure_then_nothing_to_do(degrade, tmp_path):
     first = degrade(*keys)
     assert first.returncode == 0, first.stderr
     assert "2 distinct runs, 0 finished, 2 to do" in first.stdout
-    assert "error at the last iteration" in first.stdout
+    assert "error at the last point" in first.stdout
     drawn = degrade("plot")
     assert drawn.returncode == 0, drawn.stderr
     files = [tmp_path / line for line in drawn.stdout.split()]

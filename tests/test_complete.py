@@ -15,6 +15,8 @@ from degrade.complete import overrides
         ("shortcut=A,", ["shortcut=A,B", "shortcut=A,C", "shortcut=A,none"]),
         ("study=quickstart", ["study=quickstart", "study=quickstart3"]),
         ("recipe.norm=", ["recipe.norm=batch", "recipe.norm=none"]),
+        ("recipe.nesterov=", ["recipe.nesterov=true", "recipe.nesterov=false"]),
+        ("data.normalize=c", ["data.normalize=channel"]),
         ("depth=20,5", ["depth=20,56"]),
         ("nonsense=", []),
         ("zzz", []),

@@ -133,3 +133,8 @@ def test_a_wrong_value_is_one_line(changes, words):
     with pytest.raises(SpecError) as caught:
         DataSpec(**changes)
     assert str(caught.value).startswith(words)
+
+
+def test_given_statistics_must_fit_the_channels():
+    with pytest.raises(SpecError, match=r"data\.normalize=.*: 1 channels need 2 numbers"):
+        data.prepare(DataSpec(name="digits", normalize=(0.1, 0.2, 0.3, 1.0, 1.0, 1.0)))

@@ -1,7 +1,6 @@
 from dataclasses import replace
 
 import pytest
-from conftest import tiny
 
 from degrade.deviations import PAPER, deviations
 from degrade.spec import DataSpec, NetSpec, RecipeSpec, RunSpec
@@ -37,12 +36,17 @@ def test_every_key_is_one_of_a_run_and_is_seen(key):
         float: lambda: value / 2,
         tuple: lambda: (0.25,),
         type(None): lambda: 7,
-        str: lambda: {"all": "conv", "conv": "all", "caffe": "torch", "auto": "on", "batch": "none", "he": "small"}.get(
-            value, "none"
-        ),
+        str: lambda: {
+            "all": "conv",
+            "conv": "all",
+            "caffe": "torch",
+            "auto": "on",
+            "batch": "none",
+            "he": "small",
+            "pixel": "channel",
+        }.get(value, "none"),
     }[type(value)]()
     if key == "data.name":
         other = "digits"
     changed = replace(spec, **{part: replace(getattr(spec, part), **{name: other})})
     assert (name if part == "net" else key) in keys(changed)
-    assert tiny().run  # the spec machinery is untouched by it

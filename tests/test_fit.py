@@ -115,13 +115,27 @@ def test_the_warm_up_ends_once_the_net_has_started_or_at_its_cap():
 
 
 def test_precise_statistics_are_averages_over_the_training_set():
-    fit = finish(start(tiny(recipe={"precise_bn": True, "batch": 100})))  # one batch, so its own mean and variance
-    x, _ = fit.train.clean(slice(None))
-    net = fit.backend.net
-    with torch.no_grad():
-        stem = net.stem[0](x)
-    assert torch.allclose(net.stem[1].running_mean, stem.mean((0, 2, 3)), atol=1e-5)
-    assert torch.allclose(net.stem[1].running_var, stem.var((0, 2, 3)), rtol=1e-4)
+    for options in ({"batch": 100}, {"batch": 96}, {"batch": 99}, {"batch": 50, "bn_group": 7}):  # 1 or 4 or 2 remain
+        fit = finish(start(tiny(recipe={"precise_bn": True, **options})))
+        net, (x, _) = fit.backend.net, fit.train.clean(slice(None))
+        with torch.no_grad():
+            stem = net.stem[0](x)
+        assert torch.allclose(net.stem[1].running_mean, stem.mean((0, 2, 3)), atol=1e-5), options
+        assert net.stem[1].num_batches_tracked == (
+            12 if "bn_group" not in options else 12 * 7
+        )  # 49 in sevens, and the last takes the one left over
+        if options == {"batch": 100}:
+            assert torch.allclose(net.stem[1].running_var, stem.var((0, 2, 3)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("polls", range(1, 14))
+def test_averaging_that_is_cut_short_is_done_again(polls):
+    spec = tiny(recipe={"precise_bn": True, "iterations": 3, "eval_every": 3})
+    calls = iter([False] * polls)
+    cut, again = start(spec, stop=lambda: next(calls, True)), start(spec)
+    cut.advance(100)
+    again.restore(cut.state())
+    assert bits(finish(again)) == bits(finish(start(spec)))
 
 
 def test_a_validation_set_is_a_split_of_its_own():

@@ -1,9 +1,10 @@
 import json
 import os
+from unittest.mock import ANY
 
 import pytest
 
-from degrade import launch
+from degrade import launch, sweep
 from degrade.errors import RunError, SpecError
 from degrade.launch import How
 from degrade.store import RunDir, run_dirs
@@ -34,6 +35,7 @@ def spoil(folder: RunDir) -> None:
 def test_a_dry_run_lists_and_leaves_nothing(tmp_path, capsys):
     assert go(tmp_path / "results", dry_run=True) == 0
     assert "6 combinations, 4 distinct runs, 0 finished, 4 to do" in capsys.readouterr().out
+    assert go(tmp_path / "results", dry_run=True, time_limit="9s") == 0
     assert not (tmp_path / "results").exists()
 
 
@@ -63,6 +65,44 @@ def test_fail_fast_begins_nothing_after_the_first_failure(tmp_path):
     spoil(run_dirs(tmp_path)[0])  # the longest run, so the first
     assert go(tmp_path, "depth=14,8", "net=plain", fail_fast=True) == 1
     assert list(states(tmp_path).values()) == ["failed"]
+
+
+def test_what_cannot_be_is_one_line(tmp_path):
+    with pytest.raises(SpecError, match="--fail-fast: hydra/launcher=basic cannot"):
+        go(tmp_path, "hydra/launcher=basic", fail_fast=True)
+    with pytest.raises(SpecError, match=r"--time-limit: the runs have different recipe\.iterations"):
+        go(tmp_path, "recipe.iterations=5,6", time_limit="9s")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_rerun_of_what_is_not_over_is_refused(tmp_path):
+    assert at_once(tmp_path, "net=plain") == 0
+    (folder,) = run_dirs(tmp_path)
+    folder.write_state("interrupted")
+    with pytest.raises(RunError, match="is interrupted; only what is finished can be compared with"):
+        launch.rerun("plain", tmp_path)
+
+
+def test_a_run_that_diverged_reruns_to_the_same_curve(tmp_path, capsys):
+    """Its last loss is no number, which equals nothing, itself included, unless asked kindly."""
+    assert at_once(tmp_path, "net=plain", "recipe.lr=1e9", "recipe.iterations=60") == 0
+    assert list(states(tmp_path).values()) == ["diverged"]
+    assert launch.rerun("plain", tmp_path) == 0
+    assert "the same curve to the last bit" in capsys.readouterr().out
+
+
+def test_a_plan_prices_the_rest_of_a_run_that_was_begun(tmp_path, capsys):
+    overrides = [*TINY, "net=plain", "recipe.iterations=100000", f"results={tmp_path}", "jobs=1"]
+    launch.price(overrides, ())
+    whole = capsys.readouterr().out
+    assert at_once(tmp_path, "net=plain") == 0
+    with sweep.hydra():
+        (spec,) = sweep.expand(overrides).specs
+    RunDir(tmp_path, spec.run).write_state("interrupted", iteration=100_000)
+    launch.price(overrides, ())
+    rest = capsys.readouterr().out
+    assert "about 0:00 on 1 workers" in rest
+    assert "about 0:00 on 1 workers" not in whole
 
 
 def test_a_launcher_of_others_gets_the_runs(tmp_path, capsys):
@@ -96,8 +136,9 @@ def test_a_wrong_time_limit_is_one_line(tmp_path, limit):
 def test_a_run_is_found_by_the_beginning_of_its_name_or_its_folder(tmp_path):
     assert at_once(tmp_path, "shortcut=A") == 0
     plain, _ = run_dirs(tmp_path)
-    assert launch.find("plain", tmp_path).run == plain.run
-    assert launch.find(str(plain.path), tmp_path / "elsewhere").path == plain.path
+    assert launch.find("plain", tmp_path)[0].run == plain.run
+    assert launch.find(str(plain.path), tmp_path / "elsewhere") == (ANY, tmp_path)
+    assert launch.find(str(plain.path), tmp_path / "elsewhere")[0].path == plain.path
     with pytest.raises(RunError, match="no run begins so"):
         launch.find("highway", tmp_path)
     with pytest.raises(RunError, match="2 runs begin so"):

@@ -29,6 +29,8 @@ def test_a_spec_survives_the_way_through_plain_values():
         ({"data": {"train_limit": 0}}, ["data.train_limit=0", "null for all"]),
         ({"data": {"normalize": "none"}}, ["data.normalize=none", "pixel, channel"]),
         ({"data": {"normalize": [0.5, 0.0]}}, ["data.normalize", "above 0"]),
+        ({"data": {"normalize": [float("nan"), 1.0]}}, ["data.normalize"]),
+        ({"data": {"normalize": []}}, ["data.normalize"]),
         ({"data": {"normalize": [0.5]}}, ["data.normalize"]),
         ({"recipe": {"lr": float("nan")}}, ["recipe.lr=nan"]),
         ({"recipe": {"lr": -0.1}}, ["recipe.lr=-0.1"]),

@@ -120,6 +120,34 @@ def test_two_sweeps_at_once_on_one_folder_train_each_run_once(tmp_path, undistur
     first, second = begin(tmp_path, *LONG), begin(tmp_path, *LONG)
     assert (first.wait(PATIENCE), second.wait(PATIENCE)) == (0, 0)
     assert results(tmp_path) == undisturbed
+    for folder in (tmp_path / "runs").iterdir():  # begun by one, and taken up by no other
+        assert "resumed" not in json.loads((folder / "environment.json").read_text())
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.3, 0.6])
+def test_ctrl_c_while_workers_are_starting_is_an_orderly_end(tmp_path, delay):
+    sweep = begin(tmp_path, *LONG)
+    until(lambda: children(sweep.pid), sweep)
+    time.sleep(delay)
+    os.killpg(sweep.pid, signal.SIGINT)
+    assert sweep.wait(PATIENCE) == 130
+    assert "Traceback" not in (tmp_path / "output").read_text()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for the workers in /proc")
+def test_a_worker_killed_before_it_began_harms_one_run(tmp_path):
+    sweep = begin(tmp_path, *LONG)
+    until(lambda: len(children(sweep.pid)) >= 2, sweep)
+    os.kill(children(sweep.pid)[-1], signal.SIGKILL)
+    assert sweep.wait(PATIENCE) == 1
+    assert sorted(state["state"] for state in states(tmp_path).values()) == ["failed", "finished"]
+
+
+def children(pid: int) -> list[int]:
+    """The worker processes of a sweep; multiprocessing's resource tracker is none."""
+    tasks = Path(f"/proc/{pid}/task/{pid}/children")
+    found = [int(child) for child in tasks.read_text().split()] if tasks.exists() else []
+    return [child for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def test_a_run_that_fails_does_not_stop_the_others(tmp_path):

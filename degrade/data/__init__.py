@@ -56,7 +56,11 @@ def prepare(spec: DataSpec, note: Note = quiet) -> DataSpec:
     if dataset.size and spec.size not in (None, dataset.size):
         raise SpecError(f"data.size={spec.size}: data={spec.name} has {dataset.size}x{dataset.size} pixels; use null")
     prepared = replace(spec, content=dataset.prepare(spec, note))
-    dataset.load(prepared)[0].spares(spec.validation)
+    train, _ = dataset.load(prepared)
+    train.spares(spec.validation)
+    channels, given = train.pixels.shape[1], spec.normalize
+    if not isinstance(given, str) and len(given) != 2 * channels:
+        raise SpecError(f"data.normalize={list(given)}: {channels} channels need {2 * channels} numbers")
     return prepared
 
 

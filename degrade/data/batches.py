@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from degrade.data.images import Images
-from degrade.errors import SpecError
 
 MASK = 0xFFFFFFFF
 Word = TypeVar("Word", int, Tensor)
@@ -68,10 +67,7 @@ class Resident:
 
 
 def scale_of(images: Images, normalize: str | tuple[float, ...]) -> Scale:
-    """The scale of `data.normalize`, computed over a training set or given.
-
-    Raises SpecError where what is given does not fit the channels.
-    """
+    """The scale of `data.normalize`, computed over a training set or given."""
     if isinstance(normalize, str):
         mean, square = moments(images)
         if normalize == "pixel":
@@ -80,10 +76,7 @@ def scale_of(images: Images, normalize: str | tuple[float, ...]) -> Scale:
         deviation = np.sqrt(square.mean((1, 2), keepdims=True) - channel**2)
         deviation[deviation == 0] = 1.0  # a channel that is the same everywhere
         return Scale(*(torch.from_numpy(each.astype(np.float32)) for each in (channel, deviation)))
-    channels = images.pixels.shape[1]
-    if len(normalize) != 2 * channels:
-        raise SpecError(f"data.normalize={list(normalize)}: {channels} channels need {2 * channels} numbers")
-    given = torch.tensor(normalize).view(2, channels, 1, 1)
+    given = torch.tensor(normalize).view(2, images.pixels.shape[1], 1, 1)  # as data.prepare has checked
     return Scale(given[0], given[1])
 
 

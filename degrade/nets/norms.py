@@ -1,5 +1,6 @@
 """Variations on batch normalisation, made by exchanging the layers of a net that is built: blocks need not know."""
 
+from collections.abc import Iterable
 from typing import cast
 
 import torch
@@ -17,9 +18,17 @@ class SubBatchNorm(nn.BatchNorm2d):
         self.group = group
 
     def forward(self, input: Tensor) -> Tensor:
-        if not self.training or len(input) <= self.group:
+        if not self.training:
             return super().forward(input)
-        return torch.cat([super(SubBatchNorm, self).forward(part) for part in input.split(self.group)])
+        return torch.cat([super(SubBatchNorm, self).forward(part) for part in parts(input, self.group)])
+
+
+def parts(x: Tensor, size: int) -> list[Tensor]:
+    """x (N, ...) in pieces of `size`; a last one of 1, of which no variance can be taken, joins the one before."""
+    pieces = list(x.split(size))
+    if len(pieces) > 1 and len(pieces[-1]) == 1:
+        pieces[-2:] = [torch.cat(pieces[-2:])]
+    return pieces
 
 
 def exchange(net: nn.Module, norm: str, group: int | None) -> nn.Module:
@@ -40,10 +49,20 @@ def biased(conv: nn.Conv2d) -> nn.Conv2d:
     return nn.Conv2d(*shape, bias=True)
 
 
-def average_statistics(net: nn.Module) -> list[nn.BatchNorm2d]:
-    """Makes BN's running statistics plain averages over all batches to come, from none; returns the layers changed."""
+def average_statistics(net: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Sets BN's running statistics to their averages over x (N, C, H, W), each batch counting by its images.
+
+    A batch is what BN sees at once: no larger than a sub-batch, where there are any.
+    """
     layers = [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)]
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # torch's word for a cumulative average
-    return layers
+    before = [(layer.momentum, cast(Tensor, layer.num_batches_tracked).clone()) for layer in layers]
+    seen = 0
+    with torch.no_grad():
+        for x in batches:
+            seen += len(x)
+            for layer in layers:
+                layer.momentum = len(x) / seen  # the first batch replaces what was there
+            net(x)
+    for layer, (momentum, tracked) in zip(layers, before, strict=True):
+        layer.momentum = momentum
+        cast(Tensor, layer.num_batches_tracked).copy_(tracked)  # these were no steps, however often it is done

@@ -13,6 +13,7 @@ from degrade.data.batches import Batches, Resident, scale_of
 from degrade.data.images import Splits
 from degrade.errors import RunError, SpecError, pick
 from degrade.nets import build
+from degrade.nets.norms import parts
 from degrade.point import Point
 from degrade.spec import RunSpec
 from degrade.train.backends import BACKENDS
@@ -41,7 +42,7 @@ class Fit:
         self.spec, self.stop = spec, stop
         self.device = device or pick_device(spec.engine.device)
         torch.backends.cudnn.deterministic = spec.engine.deterministic
-        self.threads, self.backend_name = spec.engine.threads, spec.engine.backend
+        self.threads = spec.engine.threads
         train, test, val = splits
         scale = scale_of(train, spec.data.normalize)
         self.train, self.test = Resident(train, scale, self.device), Resident(test, scale, self.device)
@@ -49,10 +50,8 @@ class Fit:
         self.val = None if val is None else Resident(val, scale, self.device)
         self.batches = Batches(self.train, batch=spec.recipe.batch, seed=spec.seed, augment=spec.recipe.augment)
         self.classes = len(train.classes)
-        recipe, channels = spec.recipe, train.pixels.shape[1]
-        variant: dict[str, Any] = {"init": recipe.init, "norm": recipe.norm, "bn_group": recipe.bn_group}
-        net = build(spec.net, channels=channels, classes=self.classes, seed=spec.seed, **variant)
-        self.backend = pick(BACKENDS, self.backend_name, "engine.backend")(net, recipe, self.device)
+        recipe = spec.recipe
+        self._use(spec.engine.backend)
         self.points: list[Point] = []
         self.iteration, self.diverged = 0, False
         self.warmup = Warmup(None) if recipe.warms_up(spec.net) else Warmup()
@@ -61,6 +60,13 @@ class Fit:
         self._looked = (0, 0.0)  # iteration and mistakes when the warm-up was last looked at
         self.seconds, self._training = 0.0, 0.0  # of the whole run; of the steps since the last point
         self._grad_norm = 0.0  # of the last step before a point: gradients themselves are not part of the state
+
+    def _use(self, name: str) -> None:
+        """Begins with a new net on the backend of that name."""
+        self.backend_name, recipe, channels = name, self.spec.recipe, self.train.pixels.shape[1]
+        variant: dict[str, Any] = {"init": recipe.init, "norm": recipe.norm, "bn_group": recipe.bn_group}
+        net = build(self.spec.net, channels=channels, classes=self.classes, seed=self.spec.seed, **variant)
+        self.backend = pick(BACKENDS, name, "engine.backend")(net, recipe, self.device)
 
     @property
     def done(self) -> bool:
@@ -161,12 +167,13 @@ class Fit:
         return now
 
     def _clean_batches(self) -> Iterator[Tensor]:
-        """All training images as they are, in batches as large as those trained on; ends early if told to stop."""
-        for start in range(0, len(self.train), self.spec.recipe.batch):
+        """All training images as they are, as many at once as BN sees; ends early if told to stop."""
+        recipe, everything = self.spec.recipe, torch.arange(len(self.train), device=self.device)
+        for index in parts(everything, min(recipe.bn_group or recipe.batch, recipe.batch)):
             self._cut = self._cut or self.stop()
             if self._cut:
                 return
-            yield self.train.clean(slice(start, start + self.spec.recipe.batch))[0]
+            yield self.train.clean(index)[0]
 
     def _evaluate(self, images: Resident) -> tuple[float, float, int]:
         """(mean loss in nats, error in %, images); without meaning if told to stop half-way."""
@@ -199,11 +206,13 @@ class Fit:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes back to `state`, with the threads it began with. Raises RunError if it is not this run's."""
+        """Goes back to `state`, with the backend and threads it began with. Raises RunError if it is not this run's."""
         if state["format"] > FORMAT:
             raise RunError(f"{self.spec.run}: its checkpoint is of a newer degrade; update degrade to go on with it")
         if state["run"] != self.spec.run:
             raise RunError(f"checkpoint of {state['run']} offered to {self.spec.run}; they are different runs")
+        if state["backend"] != self.backend_name:
+            self._use(state["backend"])
         self.backend.restore(state)
         self.threads = state["threads"]
         self.iteration, self.diverged = state["iteration"], state["diverged"]

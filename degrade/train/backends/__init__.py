@@ -28,7 +28,7 @@ class Backend(Protocol):
         ...
 
     def average_statistics(self, batches: Iterable[Tensor]) -> None:
-        """Sets BN's statistics to their averages over the given batches x (N, C, H, W), weights unchanged."""
+        """Sets BN's statistics to their averages over x (N, C, H, W), by the images of each; weights unchanged."""
         ...
 
     def evaluate(self, x: Tensor, y: Tensor) -> Tensor:

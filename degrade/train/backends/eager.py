@@ -73,12 +73,7 @@ class Eager:
         return torch.linalg.vector_norm(self.grad)
 
     def average_statistics(self, batches: Iterable[Tensor]) -> None:
-        layers = average_statistics(self.net)
-        with torch.no_grad():
-            for x in batches:
-                self.net(x.contiguous(memory_format=torch.channels_last))
-        for layer in layers:
-            layer.momentum = nn.BatchNorm2d(1).momentum
+        average_statistics(self.net, (x.contiguous(memory_format=torch.channels_last) for x in batches))
 
     def evaluate(self, x: Tensor, y: Tensor) -> Tensor:
         self.net.eval()
