@@ -15,7 +15,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Generator, Sequence
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
@@ -94,6 +94,7 @@ def signals() -> Generator[list[int]]:
 @contextlib.contextmanager
 def held_back() -> Generator[None]:
     """Signals that are kept from this thread, and from a process it starts, until they are let through."""
+    resource_tracker.ensure_running()  # starting with the first process, it would let them through
     signal.pthread_sigmask(signal.SIG_BLOCK, KINDS)
     try:
         yield
