@@ -13,7 +13,12 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 MAKEFILE = (ROOT / "Makefile").read_text()
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    *ROOT.glob("results/*/README.md"),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 
 
 def commands(kind: str) -> list[str]:
@@ -62,6 +67,21 @@ def test_python_of_the_readme_runs(degrade, tmp_path):
     for text in blocks:
         done = subprocess.run([sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+
+
+def test_the_reference_study_says_what_the_readme_says():
+    """Training error rises with depth in plain nets, and not in residual ones."""
+    from degrade import curves, store
+
+    finals = curves.final_errors(store.load(ROOT / "results" / "quickstart").curves)
+    clean = finals.set_index(["net", "depth"]).train_clean
+    assert len(clean) == 8
+    assert clean["plain", 56] - clean["plain", 20] >= 20
+    assert clean["residual", 56] < 2
+    table = (ROOT / "results" / "quickstart" / "README.md").read_text()
+    for (net, depth), error in clean.items():
+        row = next(line for line in table.splitlines() if line.startswith(f"| {net}") and f"| {depth} |" in line)
+        assert f"| {error:.2f} |" in row
 
 
 def test_every_key_of_the_configuration_is_in_the_readme():
