@@ -14,7 +14,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     help="Measure the degradation problem of deep plain nets, and its cure by residual learning (arXiv:1512.03385).",
 )
 
@@ -79,7 +79,7 @@ def sweep(
 ) -> None:
     """Train every combination of KEY=A,B,C that is not trained yet.
 
-    [bold]degrade sweep study=quickstart[/bold] asks the paper's question on small digits, in about two minutes on a
+    **degrade sweep study=quickstart** asks the paper's question on small digits, in about two minutes on a
     CPU. A study is a preset: what is given beside it replaces its values and adds axes, and study=A,B is the union of
     both. The first axis turns slowest. Keys and their values: conf/ and the README.
     """
@@ -97,7 +97,7 @@ def sweep(
 
 @app.command()
 def train(overrides: Overrides = None) -> None:
-    """Train one run, as in [bold]degrade train net=plain depth=20[/bold]."""
+    """Train one run, as in **degrade train net=plain depth=20**."""
     from degrade import launch
 
     raise typer.Exit(launch.launch(overrides or [], launch.How(alone=True)))
@@ -215,7 +215,7 @@ def listed(values: str) -> list[str]:
 
 @app.command()
 def nets(overrides: Overrides = None) -> None:
-    """Print parameters and multiply-adds of the nets of KEY=A,B,C, as in [bold]degrade nets depth=20,56,110[/bold]."""
+    """Print parameters and multiply-adds of the nets of KEY=A,B,C, as in **degrade nets depth=20,56,110**."""
     from degrade import sweep, tables
 
     with sweep.hydra():
