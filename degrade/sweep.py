@@ -93,7 +93,6 @@ def expand(
                 f"{override.input_line}: a sweep has one {override.key_or_group}; put quotes around a comma"
             )
     groups = [o for o in given if is_group(o)]
-    conditions = [condition(text) for text in exclude]
     asked, found = 0, list[Job]()
     for chosen in combinations(groups):
         config = composed(chosen)
@@ -105,12 +104,7 @@ def expand(
             job = Job(chosen + values, described(configured(chosen + values)))
             asked += 1
             found.append(job)
-    for text, pairs in zip(exclude, conditions, strict=True):
-        left = [job for job in found if not holds(pairs, job.spec)]
-        if len(left) in (0, len(found)):
-            what = "leaves no run" if not left else "is true of no run"
-            raise SpecError(f"--exclude {text}: {what} of {asked} combinations; `degrade sweep --dry-run` lists them")
-        found = left
+    found = without(found, exclude)
     jobs: dict[str, Job] = {}
     for job in found:  # pictures are looked at when every line is known to be right: that may take long
         spec = identified(job.spec) if look else job.spec
@@ -122,6 +116,18 @@ def expand(
         raise SpecError(f"jobs={workers}: must be at least 1, or null for one a core")
     root = Path(typed("results", config.results, str)).expanduser()
     return Plan(asked, tuple(longest_first), config, root, workers)
+
+
+def without(found: list[Job], exclude: Sequence[str]) -> list[Job]:
+    """The jobs of which no condition is true. Raises SpecError for one that is true of none, or of all that are left."""
+    left = found
+    for text, pairs in [(text, condition(text)) for text in exclude]:  # every condition is read before one is used
+        left, before = [job for job in left if not holds(pairs, job.spec)], left
+        if len(left) in (0, len(before)):
+            what = "leaves no run" if not left else "is true of no run"
+            said = f"{what} of {len(found)} combinations; `degrade sweep --dry-run` lists them"
+            raise SpecError(f"--exclude {text}: {said}")
+    return left
 
 
 def condition(text: str) -> dict[str, Any]:
