@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # of the folder; a newer one is refused
 FINISHED = "finished"
-STALE = 120.0  # seconds without a heartbeat after which a process is taken for dead; one comes at least every 10
+STALE = 120.0  # seconds without a heartbeat after which a process is taken for dead; one is due every 10 at most
 OVER = (FINISHED, "diverged")  # results: never trained again
 SCHEMA = pa.schema(
     [pa.field(name, kind, nullable=False, metadata={"meaning": meaning}) for name, (kind, meaning) in MEANING.items()]

@@ -87,11 +87,7 @@ def expand(
     before anything starts.
     """
     given = [parsed(text) for text in overrides]
-    for override in given:
-        if override.key_or_group in NOT_SPEC and override.is_sweep_override():
-            raise SpecError(
-                f"{override.input_line}: a sweep has one {override.key_or_group}; put quotes around a comma"
-            )
+    refuse_axes(given)
     groups = [o for o in given if is_group(o)]
     asked, found = 0, list[Job]()
     for chosen in combinations(groups):
@@ -118,8 +114,17 @@ def expand(
     return Plan(asked, tuple(longest_first), config, root, workers)
 
 
+def refuse_axes(given: Sequence[Override]) -> None:
+    """Raises SpecError where the sweep's own keys are given several values."""
+    for override in given:
+        if override.key_or_group in NOT_SPEC and override.is_sweep_override():
+            raise SpecError(
+                f"{override.input_line}: a sweep has one {override.key_or_group}; put quotes around a comma"
+            )
+
+
 def without(found: list[Job], exclude: Sequence[str]) -> list[Job]:
-    """The jobs of which no condition is true. Raises SpecError for one that is true of none, or of all that are left."""
+    """The jobs of which no condition is true. Raises SpecError for one that is true of none, or of all left."""
     left = found
     for text, pairs in [(text, condition(text)) for text in exclude]:  # every condition is read before one is used
         left, before = [job for job in left if not holds(pairs, job.spec)], left
