@@ -21,12 +21,12 @@ class Point:
     seconds: float
 
 
-# column -> (type, meaning); the order is the order in the file. Stored as metadata inside every curve.parquet.
-MEANING: dict[str, tuple[str, str]] = {
+# column -> (type, meaning); the order is the order in the file. Stored as metadata inside every parquet file.
+LABELS: dict[str, tuple[str, str]] = {
     "run": ("string", "name of the run: a readable slug and a hash of all that defines its result"),
     "group": ("string", "runs that differ in nothing but the seed"),
     "protocol": ("string", "groups that differ in nothing but net, shortcut, depth and width: may be compared"),
-    "net": ("string", "what a block computes: plain | residual"),
+    "net": ("string", "what a block computes: a key of degrade.nets.NETS"),
     "family": ("string", "cifar: the 6n+2 nets of He et al. 2015, Sec. 4.2"),
     "shortcut": ("string", "option A | B | C of Sec. 3.3; none for plain nets"),
     "depth": ("int64", "weighted layers"),
@@ -35,6 +35,9 @@ MEANING: dict[str, tuple[str, str]] = {
     "data": ("string", "name of the dataset"),
     "recipe": ("string", "name of the recipe"),
     "precision": ("string", "arithmetic of the training step"),
+    "origin": ("string", "nothing: weights drawn at random; constructed-20: a trained net of 20 layers and identities"),
+}
+MEANING = LABELS | {
     "iteration": ("int64", "SGD steps done"),
     "epoch": ("float64", "passes over the training set"),
     "split": (
@@ -50,5 +53,4 @@ MEANING: dict[str, tuple[str, str]] = {
     "images_per_second": ("float64", "training images per second since the last point, evaluation not counted"),
     "seconds": ("float64", "wall time of the run so far, evaluation counted"),
 }
-LABELS = tuple(MEANING)[: tuple(MEANING).index("iteration")]
 TIMINGS = ("images_per_second", "seconds")  # the two columns in which a repeated run may differ

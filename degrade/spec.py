@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from degrade.checked import ASIDE, Checked, build, digest, identity_of, plain
+from degrade.origin import OriginSpec
 
 # The shortcut options (Sec. 3.3) that each net can take. The blocks themselves: degrade.nets.NETS.
 SHORTCUTS: dict[str, tuple[str, ...]] = {"plain": ("none",), "residual": ("A", "B", "C")}
@@ -188,6 +189,7 @@ class RunSpec(Checked):
     recipe: RecipeSpec = field(default_factory=RecipeSpec)
     engine: EngineSpec = field(default_factory=EngineSpec)
     seed: int = 0
+    origin: OriginSpec | None = None  # None: weights are drawn at random
 
     def check(self) -> None:
         self.demand(0 <= self.seed < SEED_LIMIT, "seed", "must be from 0 to 2**63 - 1")
@@ -195,25 +197,28 @@ class RunSpec(Checked):
     @cached_property
     def identity(self) -> dict[str, dict[str, Any]]:
         """What defines the result, by part, less what equals a released default."""
-        return {part: identity_of(getattr(self, part)) for part in ("net", "data", "recipe", "engine")}
+        return {part: identity_of(getattr(self, part)) for part in ("net", *PARTS)}
 
     @cached_property
     def name(self) -> str:
-        """Readable: residual-A-56, plain-20, residual-B-20-w32."""
+        """Readable: residual-A-56, plain-20, residual-B-20-w32, plain-56-from20."""
         parts = (self.net.net, self.net.shortcut.replace("none", ""), str(self.net.depth))
-        return "-".join(p for p in parts if p) + (f"-w{self.net.width}" if self.net.width != 16 else "")
+        begun = f"-from{self.origin.depth}" if self.origin else ""
+        return "-".join(p for p in parts if p) + (f"-w{self.net.width}" if self.net.width != 16 else "") + begun
 
     @cached_property
     def run(self) -> str:
-        return f"{self.name}-s{self.seed}-{digest([self.identity, self.seed])}"
+        begun = {"origin": plain(self.origin)} if self.origin else {}
+        return f"{self.name}-s{self.seed}-{digest([{**self.identity, **begun}, self.seed])}"
 
     @cached_property
     def group(self) -> str:
-        return f"{self.name}-{digest(self.identity)}"
+        begun = {"origin": self.origin.shared} if self.origin else {}
+        return f"{self.name}-{digest({**self.identity, **begun})}"
 
     @cached_property
     def protocol(self) -> str:
-        """Everything but net, shortcut, depth, width; `pad` belongs to the shortcut."""
+        """Everything but net, shortcut, depth, width, origin; `pad` belongs to the shortcut."""
         kept = {**self.identity, "net": {"family": self.net.family}}
         return f"{self.data.name}-{digest(kept)}"
 
@@ -232,6 +237,7 @@ class RunSpec(Checked):
             "data": self.data.name,
             "recipe": self.recipe.name,
             "precision": self.engine.precision,
+            "origin": self.origin.label if self.origin else "",
         }
 
     @property
@@ -242,7 +248,8 @@ class RunSpec(Checked):
     def tree(self) -> dict[str, Any]:
         """All values as plain types, such that parse(spec.tree()) == spec."""
         parts = {part: plain(getattr(self, part)) for part in ("data", "recipe", "engine")}
-        return {**plain(self.net), "seed": self.seed, **parts}
+        begun = {"origin": plain(self.origin)} if self.origin else {}
+        return {**plain(self.net), "seed": self.seed, **parts, **begun}
 
 
 def parse(tree: Mapping[str, Any]) -> RunSpec:
@@ -252,8 +259,9 @@ def parse(tree: Mapping[str, Any]) -> RunSpec:
     """
     rest = dict(tree)
     parts = {key: build(kind, rest.pop(key, {})) for key, kind in PARTS.items()}
-    seed = rest.pop("seed", 0)
-    return RunSpec(net=build(NetSpec, rest, extra=("seed", *PARTS)), seed=seed, **parts)
+    seed, origin = rest.pop("seed", 0), rest.pop("origin", None)
+    begun = None if origin is None else build(OriginSpec, origin)
+    return RunSpec(net=build(NetSpec, rest, extra=("seed", *PARTS)), seed=seed, origin=begun, **parts)
 
 
 PARTS: dict[str, type[Any]] = {"data": DataSpec, "recipe": RecipeSpec, "engine": EngineSpec}

@@ -3,6 +3,8 @@
 <root>/runs/<run>/spec.json         what it is
                   environment.json  on what, by which command
                   curve.parquet     degrade.point.MEANING, rewritten at each point
+                  probes.parquet    degrade.measures.PROBES, where engine.probe asks for it
+                  responses.parquet, blocks.parquet   degrade.measures, where they have been measured
                   checkpoint.pt     weights, momentum, BN, tallies and the points so far: written last
                   state.json        where it stands; also the heartbeat
                   log.txt           what the training printed
@@ -15,17 +17,16 @@ import socket
 import time
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
+from degrade import parquet
 from degrade.errors import RunError
 from degrade.files import write
-from degrade.point import MEANING, TIMINGS, Point
+from degrade.parquet import CURVES, TABLES
+from degrade.point import TIMINGS, Point
 from degrade.spec import RunSpec, parse
 
 if TYPE_CHECKING:
@@ -35,9 +36,6 @@ FORMAT = 1  # of the folder; a newer one is refused
 FINISHED = "finished"
 STALE = 120.0  # seconds without a heartbeat after which a process is taken for dead; one is due every 10 at most
 OVER = (FINISHED, "diverged")  # results: never trained again
-SCHEMA = pa.schema(
-    [pa.field(name, kind, nullable=False, metadata={"meaning": meaning}) for name, (kind, meaning) in MEANING.items()]
-)
 
 
 class RunDir:
@@ -48,6 +46,7 @@ class RunDir:
         self.spec = self.path / "spec.json"
         self.environment = self.path / "environment.json"
         self.curve = self.path / "curve.parquet"
+        self.tables = {name: self.path / f"{name}.parquet" for name in TABLES}
         self.checkpoint = self.path / "checkpoint.pt"
         self.previous = self.path / "checkpoint-previous.pt"
         self.state = self.path / "state.json"
@@ -128,11 +127,11 @@ class RunDir:
 
     def write_curve(self, spec: RunSpec, points: Sequence[Point]) -> None:
         """All points so far, with the labels of the run, in one atomic step."""
-        labels = spec.labels()
-        table = pa.Table.from_pylist([{**labels, **asdict(point)} for point in points], schema=SCHEMA)
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
-        write(self.curve, sink.getvalue())
+        parquet.write_rows(self.curve, spec.labels(), points, CURVES)
+
+    def write_table(self, name: str, spec: RunSpec, rows: Sequence[Any]) -> None:
+        """One of degrade.parquet.TABLES, as a whole."""
+        parquet.write_rows(self.tables[name], spec.labels(), rows, TABLES[name])
 
     def write_checkpoint(self, content: bytes) -> None:
         """The newest generation; the one before it stays."""
@@ -176,6 +175,14 @@ class Tables(NamedTuple):
 
     runs: "pd.DataFrame"  # a row a run: its labels and state.json
     curves: "pd.DataFrame"  # degrade.point.MEANING
+    responses: "pd.DataFrame"  # degrade.measures.RESPONSES, with the labels of the run; so are the next two
+    blocks: "pd.DataFrame"
+    probes: "pd.DataFrame"
+    specs: dict[str, RunSpec]  # by the name of the run
+
+    def measured(self) -> "dict[str, pd.DataFrame]":
+        """What is measured besides the curves, by the names of degrade.parquet.TABLES."""
+        return {name: getattr(self, name) for name in TABLES}
 
 
 def make_root(root: Path) -> None:
@@ -205,24 +212,24 @@ def load(*roots: Path, runs: Collection[str] | None = None) -> Tables:
         state = run.read_state()
         if run.run not in found or state.get("iteration", 0) > found[run.run][1].get("iteration", 0):
             found[run.run] = (run, state)
-    rows = [{"outcome": "", **parse(run.read(run.spec)["spec"]).labels(), **state} for run, state in found.values()]
-    curves = [read_curve(run.curve) for run, _ in found.values() if run.curve.exists()]
+    specs = {name: parse(run.read(run.spec)["spec"]) for name, (run, _) in found.items()}
+    rows = [{"outcome": "", **specs[name].labels(), **state} for name, (_, state) in found.items()]
+    folders = [run for run, _ in found.values()]
+    measured = {name: gathered([run.tables[name] for run in folders], schema) for name, schema in TABLES.items()}
     import pandas as pd  # here, since the processes that only write need no frames
 
-    return Tables(pd.DataFrame(rows), pa.concat_tables([SCHEMA.empty_table(), *curves]).to_pandas())
+    return Tables(pd.DataFrame(rows), gathered([run.curve for run in folders], CURVES), **measured, specs=specs)
+
+
+def gathered(paths: Sequence[Path], schema: Any) -> "pd.DataFrame":
+    """The rows of all these files that are there."""
+    return parquet.together([parquet.read(path, schema) for path in paths if path.exists()], schema).to_pandas()
 
 
 def same_curve(one: Path, other: Path) -> bool:
     """Whether two curves are equal to the last bit in all columns but the timings."""
-    first, second = (read_curve(path).drop_columns(list(TIMINGS)).to_pandas() for path in (one, other))
+    first, second = (parquet.read(path, CURVES).drop_columns(list(TIMINGS)).to_pandas() for path in (one, other))
     return bool(first.equals(second))  # of pandas, to which a loss that is no number equals itself
-
-
-def read_curve(path: Path) -> Any:
-    try:
-        return pq.read_table(path, schema=SCHEMA)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise RunError(f"{path}: cannot be read ({error}); move the run's folder away") from None
 
 
 def write_json(path: Path, values: Mapping[str, Any], *, sync: bool = True) -> None:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from degrade import cli, figures, store
 from degrade.errors import RunError, SpecError
-from degrade.figures import FIGURES, FORMATS, NothingToDraw, View, draw, save, style
+from degrade.figures import FIGURES, FORMATS, NothingToDraw, View, draw, style
 
 GOLDEN = Path(__file__).parent / "golden"
 SCHEDULE = 100  # iterations of every run here
@@ -27,7 +27,15 @@ def run(net="plain", shortcut="none", depth=8, seed=0, *, upto=SCHEDULE, state="
     """The curve of one run, a point every 20 iterations: training error from 50 % to `end`, test error 2 % above."""
     name = f"{net}-{shortcut}-{depth}-w{width}-{protocol}"
     labels = {"run": f"{name}-s{seed}", "group": name, "protocol": protocol, "net": net, "shortcut": shortcut}
-    labels |= {"depth": depth, "width": width, "seed": seed, "data": "digits", "recipe": "tiny", "precision": "fp32"}
+    labels |= {
+        "depth": depth,
+        "width": width,
+        "seed": seed,
+        "data": "digits",
+        "recipe": "tiny",
+        "precision": "fp32",
+        "origin": "",
+    }
     labels |= {"state": state or ("finished" if upto == SCHEDULE else "running"), "iterations": SCHEDULE}
     rows = []
     for i in range(20, upto + 1, 20):
@@ -51,8 +59,12 @@ def whole():
     return pd.concat(parts, ignore_index=True)
 
 
+def save(curves, *words, **options):
+    return figures.save({"curves": curves}, *words, **options)
+
+
 def panels(name, curves=None, **view):
-    return FIGURES[name](sweep() if curves is None else curves, View(**view))
+    return FIGURES[name].make(sweep() if curves is None else curves, View(**view))
 
 
 def labels(panel):
@@ -61,7 +73,7 @@ def labels(panel):
 
 def golden(name):
     """The panels of a figure and the look of its keys, as JSON has them."""
-    made = [asdict(panel) for panel in FIGURES[name](whole(), View())]
+    made = [asdict(panel) for panel in FIGURES[name].make(whole(), View())]
     keys = {line["key"] for panel in made for line in panel["lines"]}
     tree = {"panels": made, "marks": {key: mark._asdict() for key, mark in style.marks(keys).items()}}
     return json.loads(json.dumps(tree, default=lambda array: np.round(array, 9).tolist()))
@@ -285,7 +297,7 @@ def test_a_figure_that_fails_stops_no_other_and_leaves_no_file(tmp_path, monkeyp
     def broken(*_):
         raise ValueError("two\nlines")
 
-    monkeypatch.setitem(figures.FIGURES, "fig4", broken)
+    monkeypatch.setitem(figures.FIGURES, "fig4", figures.Figure(broken))
     drawn = {one.figure: one for one in save(sweep(), None, tmp_path)}
     assert drawn["fig4"] == ("fig4", (), "fig4 of x-1: not drawn; ValueError: two lines")
     assert drawn["fig1"].files
@@ -297,8 +309,8 @@ def test_the_command_line_lists_what_failed_and_ends_with_1(tmp_path, monkeypatc
     def broken(*_):
         raise KeyError("colour")
 
-    monkeypatch.setitem(figures.FIGURES, "fig1", broken)
-    monkeypatch.setattr(store, "load", lambda *_: store.Tables(pd.DataFrame(), sweep()))
+    monkeypatch.setitem(figures.FIGURES, "fig1", figures.Figure(broken))
+    monkeypatch.setattr(store, "load", lambda *_: store.Tables(pd.DataFrame(), sweep(), *3 * [sweep().iloc[:0]], {}))
     done = CliRunner().invoke(cli.app, ["plot", str(tmp_path)])
     assert done.exit_code == 1
     assert done.stderr == "degrade: fig1 of x-1: not drawn; KeyError: 'colour'\n"

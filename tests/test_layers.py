@@ -11,8 +11,8 @@ import degrade
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    ["spec", "checked", "point", "files", "errors"],
-    ["nets", "data", "curves", "deviations"],
+    ["spec", "origin", "checked", "point", "measures", "files", "errors"],
+    ["nets", "data", "curves", "deviations", "parquet"],
     ["train", "store", "figures"],
     ["experiment", "plan", "screen", "clean"],
     ["sweep", "workers", "tables"],
@@ -20,14 +20,21 @@ LAYERS = [
     ["cli", "hydra_plugins", "__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-MAY = {("spec", "checked"), ("checked", "errors"), ("spec", "errors"), ("__main__", "cli")}  # within a layer
+MAY = {
+    ("spec", "checked"),
+    ("spec", "origin"),
+    ("origin", "checked"),
+    ("checked", "errors"),
+    ("spec", "errors"),
+    ("__main__", "cli"),
+}  # within a layer
 ONLY = {  # third-party library -> the only rooms that may import it
     "hydra": {"sweep", "launch", "hydra_plugins"},
     "omegaconf": {"sweep", "launch", "hydra_plugins"},
     "typer": {"cli"},
     "rich": {"screen"},
     "matplotlib": {"figures"},
-    "pyarrow": {"store"},
+    "pyarrow": {"parquet"},
     "torch": {"nets", "data", "train", "experiment", "plan"},
     "pandas": {"curves", "figures", "store", "tables"},
     "filelock": {"store", "data"},

@@ -1,12 +1,13 @@
 """Figures of the paper from the curves of any runs. A new one is a function frame -> panels and a line in FIGURES."""
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib as mpl
 import pandas as pd
+from matplotlib.figure import Figure as MplFigure
 
 from degrade import files
 from degrade.errors import DegradeError, RunError, pick
@@ -15,14 +16,39 @@ from degrade.figures.draw import draw
 from degrade.figures.lines import fig1, fig4, fig6, options
 from degrade.figures.panels import AXES, TRAIN, NothingToDraw, Panel, View
 
-__all__ = ["AXES", "FIGURES", "FORMATS", "TRAIN", "Drawn", "NothingToDraw", "Panel", "View", "draw", "save", "style"]
+__all__ = [
+    "AXES",
+    "FIGURES",
+    "FORMATS",
+    "TRAIN",
+    "Drawn",
+    "Figure",
+    "NothingToDraw",
+    "Panel",
+    "View",
+    "draw",
+    "save",
+    "style",
+]
 
-# frame of degrade.curves.standing, view -> panels; NothingToDraw where the runs do not allow the figure
-FIGURES: dict[str, Callable[[pd.DataFrame, View], list[Panel]]] = {
-    "fig1": fig1,
-    "fig4": fig4,
-    "fig6": fig6,
-    "options": options,
+
+class Figure(NamedTuple):
+    """What makes a figure: rows of a table of degrade.store.Tables (curves: of degrade.curves.standing) -> panels.
+
+    It raises NothingToDraw where the runs do not allow the figure; it is not called without rows.
+    """
+
+    make: Callable[[pd.DataFrame, View], list[Panel]]
+    table: str = "curves"
+    abreast: int = 3  # panels in a row
+    missing: str = "no run has a point yet; train with `degrade sweep` first"  # said where the table has no rows
+
+
+FIGURES: dict[str, Figure] = {
+    "fig1": Figure(fig1),
+    "fig4": Figure(fig4),
+    "fig6": Figure(fig6),
+    "options": Figure(options),
 }
 FORMATS = ("png", "svg", "pdf")
 MIXED = "mixed"  # folder of figures that show several protocols
@@ -37,7 +63,7 @@ class Drawn(NamedTuple):
 
 
 def save(
-    curves: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
     names: Sequence[str] | None,
     folder: Path,
     view: View | None = None,
@@ -47,20 +73,25 @@ def save(
 ) -> Iterator[Drawn]:
     """Draws the named figures (default: all that the runs allow) of each protocol into folder/<protocol>/.
 
+    `tables`: the frames that figures are made of, by their names in degrade.store.Tables.
+
     A figure shows one protocol, or with `mix` all of them, and then says so. One that fails stops no other.
     Raises SpecError for an unknown name; RunError, after the others, for a named figure that the runs do not allow, and
     where there is nothing to draw at all.
     """
     makers = {name: pick(FIGURES, name, "--figure") for name in names or FIGURES}
-    if curves.empty:
+    if all(rows.empty for rows in tables.values()):
         raise RunError(f"{folder.parent}: no run there has a point yet; train with `degrade sweep` first")
     refused: dict[str, str] = {}
     done: set[str] = set()
-    for place, rows in by_protocol(curves, mix):
-        for name, maker in makers.items():
+    for place, parts in by_protocol(tables, mix):
+        for name, figure in makers.items():
+            rows = parts.get(figure.table)
             try:
-                panels = maker(rows, view or View())
-                made = write(panels, name, title_of(rows), folder / place, command)
+                if rows is None or rows.empty:
+                    raise NothingToDraw(f"{name}: {figure.missing}")
+                drawn = draw(panels := figure.make(rows, view or View()), title_of(rows), figure.abreast)
+                made = write(drawn, name, runs_in(panels), folder / place, command)
             except NothingToDraw as reason:
                 refused.setdefault(name, str(reason))
                 continue
@@ -74,17 +105,22 @@ def save(
         raise RunError("; ".join(reasons))
 
 
-def by_protocol(curves: pd.DataFrame, mix: bool) -> Iterator[tuple[str, pd.DataFrame]]:
-    """(folder, rows) of what is drawn in one figure."""
-    if mix and curves.protocol.nunique() > 1:
-        yield MIXED, curves
+def by_protocol(tables: Mapping[str, pd.DataFrame], mix: bool) -> Iterator[tuple[str, dict[str, pd.DataFrame]]]:
+    """(folder, rows of each table) of what is drawn in one figure."""
+    protocols = sorted({str(protocol) for rows in tables.values() for protocol in rows.protocol.unique()})
+    if mix and len(protocols) > 1:
+        yield MIXED, dict(tables)
     else:
-        yield from ((str(protocol), rows) for protocol, rows in curves.groupby("protocol"))
+        for protocol in protocols:
+            yield protocol, {name: rows[rows.protocol == protocol] for name, rows in tables.items()}
 
 
-def write(panels: Sequence[Panel], name: str, title: str, folder: Path, command: str) -> tuple[Path, ...]:
+def runs_in(panels: Sequence[Panel]) -> list[str]:
+    return sorted({run for panel in panels for line in panel.lines for run in line.runs})
+
+
+def write(figure: MplFigure, name: str, runs: Sequence[str], folder: Path, command: str) -> tuple[Path, ...]:
     """The figure in all formats: all files or, if one cannot be made, none. Raises RunError if it may not write."""
-    figure, runs = draw(panels, title), sorted({run for panel in panels for line in panel.lines for run in line.runs})
     made: dict[Path, bytes] = {}
     for kind in FORMATS:
         sink = io.BytesIO()

@@ -17,13 +17,13 @@ SPOTS = 6  # markers on a line, about
 MARGIN = 0.015  # of an axis beyond its limits: a line at 0 % and the last marker are drawn whole
 
 
-def draw(panels: Sequence[Panel], title: str = "") -> Figure:
-    """The panels in rows of at most three, with `title` and what their lines mean above."""
-    rows = ceil(len(panels) / ABREAST)
+def draw(panels: Sequence[Panel], title: str = "", abreast: int = ABREAST) -> Figure:
+    """The panels in rows of at most `abreast`, with `title` and what their lines mean above."""
+    rows = ceil(len(panels) / abreast)
     columns = ceil(len(panels) / rows)
     marks = style.marks(line.key for panel in panels for line in panel.lines)
     with mpl.rc_context(style.RC):
-        width, names = 0.8 + 4.2 * columns, max(ceil(len(names_in(panel)) / abreast(panel)) for panel in panels)
+        width, names = 0.8 + 4.2 * columns, max(ceil(len(names_in(panel)) / legend_columns(panel)) for panel in panels)
         figure = Figure(figsize=(width, 0.5 + (3.7 + 0.17 * names) * rows), layout="constrained")
         for number, panel in enumerate(panels):
             axes = figure.add_subplot(rows, columns, number + 1)
@@ -44,12 +44,17 @@ def draw_panel(axes: Axes, panel: Panel, marks: Mapping[str, style.Mark]) -> Non
     (left, right), (low, high) = panel.xlim, panel.ylim
     axes.set(title=panel.title, xlabel=panel.xlabel)
     axes.set_xlim(left, right + MARGIN * (right - left))
-    axes.set_ylim(low - MARGIN * (high - low), high)
-    axes.set_yticks(panel.ticks, [f"{y:g}" for y in panel.ticks])
+    if panel.scale == "log":
+        axes.set_yscale("log")
+        axes.set_ylim(low, high)
+    else:
+        axes.set_ylim(low - MARGIN * (high - low), high)
+    if panel.ticks:
+        axes.set_yticks(panel.ticks, [f"{y:g}" for y in panel.ticks])
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.10g}")
     if names_in(panel):  # below, where it hides no line
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=abreast(panel), handlelength=2.6)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=legend_columns(panel), handlelength=2.6)
 
 
 def names_in(panel: Panel) -> list[str]:
@@ -57,7 +62,7 @@ def names_in(panel: Panel) -> list[str]:
     return [line.label for line in panel.lines if line.label]
 
 
-def abreast(panel: Panel) -> int:
+def legend_columns(panel: Panel) -> int:
     """Columns of its legend: as many as fit below the panel."""
     return 2 if max(map(len, names_in(panel)), default=0) <= 22 else 1
 

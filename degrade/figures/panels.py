@@ -44,9 +44,10 @@ class Panel:
     lines: tuple[Line, ...]
     xlim: tuple[float, float]
     ylim: tuple[float, float]
-    ticks: tuple[float, ...]  # of the y axis
+    ticks: tuple[float, ...]  # of the y axis; none: the renderer chooses
     grid: tuple[float, ...]  # the ticks that have a line across
     notes: tuple[str, ...] = ()  # what dash and weight mean
+    scale: str = "linear"  # of the y axis: linear | log
 
 
 @dataclass(frozen=True)

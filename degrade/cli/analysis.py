@@ -1,0 +1,67 @@
+"""Commands that turn what was trained into answers."""
+
+import shlex
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from degrade.cli.app import Roots, app, listed
+
+if TYPE_CHECKING:
+    from degrade.figures import Drawn
+
+
+@app.command()
+def plot(
+    results: Roots = None,
+    figure: Annotated[
+        list[str] | None, typer.Option(help="fig1, fig4, fig6, options; default: all that the runs allow")
+    ] = None,
+    net: Annotated[str, typer.Option(metavar="A,B", help="Only these nets, as in plain,residual")] = "",
+    depth: Annotated[str, typer.Option(metavar="A,B", help="Only these depths, as in 20,56")] = "",
+    shortcut: Annotated[str, typer.Option(metavar="A,B", help="Only these options; plain nets stay")] = "",
+    data: Annotated[str, typer.Option(metavar="A,B", help="Only these datasets")] = "",
+    train: Annotated[
+        str, typer.Option(help="Training error: running (augmented mini-batches) or clean (evaluation mode)")
+    ] = "running",
+    x: Annotated[str, typer.Option(help="iterations, epochs or seconds")] = "iterations",
+    top: Annotated[
+        float | None, typer.Option(help="Where the error axis ends, in %; default: 20, or 100 if a net ends above")
+    ] = None,
+    mix: Annotated[bool, typer.Option("--mix", help="Draw all protocols in one figure, which then says so")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for the figures; default: figures/ in RESULTS")] = None,
+) -> None:
+    """Draw the figures of the paper from the runs under RESULTS, as PNG, SVG and PDF.
+
+    Several seeds become a mean and a band from the least to the greatest; runs under way are drawn as far as they are.
+    """
+    from degrade import curves, figures, store
+
+    view, roots = figures.View(train=train, x=x, top=top), results or [Path("results")]
+    tables = store.load(*roots)
+    wanted = {"net": listed(net), "depth": listed(depth), "shortcut": listed(shortcut), "data": listed(data)}
+    rows = curves.standing(curves.chosen(tables.curves, **wanted), tables.runs)
+    names = [name for given in figure or [] for name in listed(given)]
+    shown = {"curves": rows, **{name: frame[frame.run.isin(rows.run)] for name, frame in tables.measured().items()}}
+    drawn = figures.save(shown, names, out or roots[0] / "figures", view, mix=mix, command=command())
+    raise typer.Exit(say(drawn))
+
+
+def command() -> str:
+    """What the user typed, for the metadata of what it makes."""
+    return shlex.join(["degrade", *sys.argv[1:]])
+
+
+def say(drawn: "Iterable[Drawn]") -> bool:
+    """Prints the files of each figure, or why there are none; whether one failed."""
+    failed = False
+    for figure in drawn:
+        for path in figure.files:
+            print(path)
+        if figure.failed:
+            failed = True
+            print(f"degrade: {figure.failed}", file=sys.stderr)
+    return failed

@@ -1,0 +1,68 @@
+"""The application, what its commands share, and the one place where errors become a line."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import degrade
+from degrade.errors import DegradeError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="markdown",
+    help="Measure the degradation problem of deep plain nets, and its cure by residual learning (arXiv:1512.03385).",
+)
+
+
+def main() -> None:
+    """Runs a command; an error that a user can cause is one line and exit code 2."""
+    try:
+        app()
+    except DegradeError as error:
+        print(f"degrade: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except BrokenPipeError:  # the reader of a pipe has left, as in `degrade nets | head`
+        raise SystemExit(0) from None
+
+
+def version(value: bool) -> None:
+    if value:
+        print(f"degrade {degrade.__version__}")
+        raise typer.Exit
+
+
+def offered(ctx: typer.Context, incomplete: str) -> list[str]:
+    from degrade import complete
+
+    return complete.overrides(incomplete, list(ctx.params.get("overrides") or ()))
+
+
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False, autocompletion=offered)
+]
+Roots = Annotated[
+    list[Path] | None, typer.Argument(metavar="[RESULTS]...", help="Results folders.", show_default="results")
+]
+Root = Annotated[Path, typer.Option("--results", help="The results folder.")]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE,...", help="Leave out runs for which all of these hold; repeatable."),
+]
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def listed(values: str) -> list[str]:
+    """The parts of a comma list: 20,56 is 20 and 56."""
+    return [value.strip() for value in values.split(",") if value.strip()]

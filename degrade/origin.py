@@ -1,0 +1,38 @@
+"""Where the weights of a run came from, when they were not drawn at random."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from degrade.checked import Checked, plain
+
+
+@dataclass(frozen=True, kw_only=True)
+class OriginSpec(Checked):
+    """The trained net that a constructed one copies (Sec. 1: "a solution by construction"); made by degrade.construct.
+
+    All of it is part of the identity; of the group, what does not differ between seeds.
+    """
+
+    prefix: ClassVar[str] = "origin."
+
+    run: str  # that was copied
+    group: str  # of it
+    depth: int  # of it
+    iteration: int  # SGD steps it had done
+    weights: str  # 16 hexadecimal digits of the SHA-256 of its weights and BN statistics
+    how: str = (
+        "matched"  # matched: added blocks are the identity in training mode too, but for rounding; exact: to the bit
+    )
+
+    def check(self) -> None:
+        self.one_of("how", ("matched", "exact"))
+
+    @property
+    def label(self) -> str:
+        """constructed-20, or constructed-20-exact."""
+        return f"constructed-{self.depth}" + ("-exact" if self.how == "exact" else "")
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """What runs of one group have in common."""
+        return {k: v for k, v in plain(self).items() if k not in ("run", "weights")}
