@@ -103,7 +103,8 @@ def resume(fit: Fit, folder: RunDir) -> None:
     Raises RunError where there are checkpoints and none is good: to train anew is for the user to decide.
     """
     reasons: list[str] = []
-    for path in (path for path in (folder.checkpoint, folder.previous) if path.exists()):
+    start = [folder.kept(0)] if fit.spec.origin else []
+    for path in (path for path in (folder.checkpoint, folder.previous, *start) if path.exists()):
         try:
             fit.restore(unpack(path.read_bytes()))
         except RunError as error:
@@ -113,6 +114,9 @@ def resume(fit: Fit, folder: RunDir) -> None:
             return
     if reasons:
         raise RunError(f"{'; '.join(reasons)}; remove what is damaged to train the run anew")
+    if fit.spec.origin:
+        again = f"degrade construct --ckpt {fit.spec.origin.run} depth={fit.spec.net.depth}"
+        raise RunError(f"{folder.path}: the constructed net it began with is not there; make it again: {again}")
 
 
 class Saved(NamedTuple):

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from degrade import store, sweep, tables
 from degrade.checked import digest
 from degrade.errors import RunError, SpecError, Stopped
+from degrade.files import write
 from degrade.screen import console
 from degrade.spec import RunSpec, parse
 from degrade.store import OVER, RunDir
@@ -176,6 +177,17 @@ def find(run: str, root: Path) -> tuple[RunDir, Path]:
     return folders[0], root
 
 
+def write_start(folder: RunDir, again: RunDir) -> None:
+    """Copies the constructed net that a run began with. Raises RunError where it is gone."""
+    if not folder.kept(0).exists():
+        raise RunError(
+            f"{folder.kept(0)}: the constructed net it began with is gone; `degrade construct` makes it again"
+        )
+    again.path.mkdir(parents=True, exist_ok=True)
+    if not again.kept(0).exists():
+        write(again.kept(0), folder.kept(0).read_bytes())
+
+
 def spec_at(folder: RunDir) -> RunSpec:
     return parse(folder.read(folder.spec)["spec"])
 
@@ -193,6 +205,8 @@ def rerun(run: str, results: Path) -> int:
         raise RunError(f"{folder.run}: the pictures under {spec.data.root} are not those it was trained on any more")
     tries = (root / "reruns" / str(n) for n in range(1, 10**6))
     into = next(path for path in tries if not RunDir(path, spec.run).over)  # one that was stopped goes on
+    if spec.origin:  # it begins where the first one began, not at random weights
+        write_start(folder, RunDir(into, spec.run))
     try:
         train([spec], into, jobs=1)
     except Stopped as stopped:

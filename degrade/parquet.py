@@ -33,27 +33,43 @@ TABLES = {
 
 def write_rows(path: Path, labels: Mapping[str, Any], rows: Sequence[Any], schema: Any) -> None:
     """Dataclass rows, each with the labels of its run, in one atomic step."""
-    save(path, pa.Table.from_pylist([{**labels, **asdict(row)} for row in rows], schema=schema))
+    save(path, table(labels, rows, schema))
 
 
-def save(path: Path, table: Any) -> None:
+def table(labels: Mapping[str, Any], rows: Sequence[Any], schema: Any) -> Any:
+    """Dataclass rows, each with the labels of its run."""
+    return pa.Table.from_pylist([{**labels, **asdict(row)} for row in rows], schema=schema)
+
+
+def of_frame(frame: Any, schema: Any) -> Any:
+    """A pandas frame as a table."""
+    return pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
+
+
+def save(path: Path, rows: Any) -> None:
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(rows, sink, compression="zstd")
     write(path, sink.getvalue())
 
 
 def read(path: Path, schema: Any) -> Any:
     """The columns of `schema`. Raises RunError if the file cannot be read or lacks one that has no default."""
     try:
-        table = pq.read_table(path)
+        rows = pq.read_table(path)
         for field in schema:
-            if field.name not in table.column_names:
-                fill = pa.array([MISSING[str(field.type)]] * len(table), field.type)
-                table = table.append_column(field.name, fill)
-        return table.select(schema.names).cast(schema)
+            if field.name not in rows.column_names:
+                fill = pa.array([MISSING[str(field.type)]] * len(rows), field.type)
+                rows = rows.append_column(field.name, fill)
+        return rows.select(schema.names).cast(schema)
     except (OSError, pa.ArrowInvalid, KeyError) as error:
         raise RunError(f"{path}: cannot be read ({error}); move the run's folder away") from None
 
 
 def together(tables: Sequence[Any], schema: Any) -> Any:
     return pa.concat_tables([schema.empty_table(), *tables])
+
+
+def split(rows: Any, **values: Any) -> tuple[Any, Any]:
+    """(the rows whose columns have these values, the others)."""
+    kept = [all(row[name] == value for name, value in values.items()) for row in rows.to_pylist()]
+    return rows.filter(pa.array(kept, pa.bool_())), rows.filter(pa.array([not one for one in kept], pa.bool_()))

@@ -28,6 +28,7 @@ COLOURS = {
     "damaged": "red",
     "running": "cyan",
     "interrupted": "yellow",
+    "constructed": "blue",
 }
 SETTLED = (*OVER, "failed", "interrupted")
 REDRAW, LINE = 0.5, 10.0  # seconds between two redraws; between two lines about one run

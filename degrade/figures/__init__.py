@@ -12,14 +12,17 @@ from matplotlib.figure import Figure as MplFigure
 from degrade import files
 from degrade.errors import DegradeError, RunError, pick
 from degrade.figures import style
+from degrade.figures.constructed import constructed
 from degrade.figures.draw import draw
 from degrade.figures.lines import fig1, fig4, fig6, options
-from degrade.figures.panels import AXES, TRAIN, NothingToDraw, Panel, View
+from degrade.figures.panels import AXES, OVER, TRAIN, NothingToDraw, Panel, View
+from degrade.figures.responses import blocks, fig7, gates
 
 __all__ = [
     "AXES",
     "FIGURES",
     "FORMATS",
+    "OVER",
     "TRAIN",
     "Drawn",
     "Figure",
@@ -44,11 +47,16 @@ class Figure(NamedTuple):
     missing: str = "no run has a point yet; train with `degrade sweep` first"  # said where the table has no rows
 
 
+UNMEASURED = "no responses are measured; run `degrade responses` on the results folder, or --ckpt RUN"
 FIGURES: dict[str, Figure] = {
     "fig1": Figure(fig1),
     "fig4": Figure(fig4),
     "fig6": Figure(fig6),
     "options": Figure(options),
+    "fig7": Figure(fig7, "responses", 1, UNMEASURED),
+    "blocks": Figure(blocks, "blocks", 2, UNMEASURED),
+    "gates": Figure(gates, "blocks", 1, UNMEASURED),
+    "constructed": Figure(constructed, abreast=2),
 }
 FORMATS = ("png", "svg", "pdf")
 MIXED = "mixed"  # folder of figures that show several protocols

@@ -7,6 +7,7 @@ of the others goes on as a dotted line of its own, so that no mean is over chang
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pandas as pd
 
@@ -147,8 +148,7 @@ def lines_of(
     """The lines of each group, shallow to deep, in the order of `looks`; only those that go beyond x = `since`."""
     for _, own in rows.groupby(["depth", "net", "shortcut", "width", "protocol", "group"]):
         first = own.iloc[0]
-        key, extra = keys[first.group], keys[first.group].partition(" ")[2]
-        name = f"{kind_label(first.net, first.shortcut)}-{first.depth}" + (f" {extra}" if extra else "")
+        key, name = keys[first.group], name_of(first, keys)
         for split, look in looks.items():
             part = own[own.split == split]
             look = replace(look, dash=look.dashes.get(first.net, look.dash))
@@ -182,6 +182,12 @@ def group_lines(rows: pd.DataFrame, view: View, look: Look, key: str, label: str
         label = ""  # stands at the first line of a group
 
 
+def name_of(row: "pd.Series[Any]", keys: Mapping[str, str]) -> str:
+    """The group of a row in a legend: plain-56, or plain-56 w32 where the key says more than the depth."""
+    extra = keys[row.group].partition(" ")[2]
+    return f"{kind_label(row.net, row.shortcut)}-{row.depth}" + (f" {extra}" if extra else "")
+
+
 def standing_label(rows: pd.DataFrame, view: View) -> str:
     """What the legend says of a group besides its name: ", 3 seeds (to 3,000; 1 diverged)"."""
     seeds, mean = rows.run.nunique(), over_seeds(rows, view.axis.column)
@@ -199,13 +205,15 @@ def standing_label(rows: pd.DataFrame, view: View) -> str:
 def keys_of(rows: pd.DataFrame, *, by_option: bool = False) -> dict[str, str]:
     """group -> what says its colour: "56", or "B" by option; then what tells it from others of that name.
 
-    Width where it is not the paper's 16; the hash of the protocol, or of the group, only where names are still equal.
+    Width where it is not the paper's 16; what it was constructed from; the hash of the protocol, or of the group, only
+    where names are still equal.
     """
-    groups = rows[KEYS].drop_duplicates()
+    groups = rows[[*KEYS, "origin"]].drop_duplicates()
     base = groups.depth.astype(str)
     if by_option:
         base = groups.shortcut.where(groups.shortcut != "none", groups.net)
     base = base + groups.width.map(lambda width: f" w{width}" if width != 16 else "")
+    base = base + groups.origin.map(lambda origin: f" {origin}" if origin else "")
     for column in (None, "protocol", "group"):
         more = "" if column is None else " " + groups[column].str.rsplit("-", n=1).str[-1]
         names = groups.assign(key=base + more)

@@ -68,6 +68,7 @@ AXES = {
     "epochs": Axis("epoch", "epochs", 1, " epochs"),
     "seconds": Axis("seconds", "wall time (s)", 0, " s"),
 }
+OVER = {"pooled": "std", "channel": "std_channel"}  # what a standard deviation of responses is taken over: its column
 TRAIN = {"running": ("train", "training"), "clean": ("train_clean", "clean training")}  # its split and its name
 
 
@@ -78,10 +79,12 @@ class View:
     train: str = "running"  # a key of TRAIN
     x: str = "iterations"  # a key of AXES
     top: float | None = None  # %, end of the y axis; None: the paper's 20, or 100 where a net ends above that
+    over: str = "pooled"  # a key of OVER
 
     def __post_init__(self) -> None:
         pick(TRAIN, self.train, "--train")
         pick(AXES, self.x, "--x")
+        pick(OVER, self.over, "--over")
         if self.top is not None and not 0 < self.top <= 100:
             raise SpecError(f"--top={self.top:g}: must be a percentage above 0 and up to 100, as in 20")
 
@@ -128,8 +131,8 @@ def yticks(top: float) -> tuple[float, ...]:
 
 
 def needed(curves: pd.DataFrame, figure: str, splits: Sequence[str], what: str = "run") -> pd.DataFrame:
-    """The rows of these splits. Raises NothingToDraw where there is none."""
-    rows = curves[curves.split.isin(splits)]
+    """The rows of these splits of nets whose weights were drawn at random. Raises NothingToDraw where there is none."""
+    rows = curves[curves.split.isin(splits) & (curves.origin == "")]
     if rows.empty:
         raise NothingToDraw(f"{figure}: no {what} has a measured point; train one, or wait for its first evaluation")
     return rows

@@ -141,30 +141,46 @@ class Fit:
         whole = self.diverged or self.iteration == self.spec.recipe.iterations
         if whole and self.spec.recipe.precise_bn and not self.diverged:
             self.backend.average_statistics(self._clean_batches())
-        splits = {"train_clean": self.train if whole else self.clean, "test": self.test, "val": self.val}
-        measured = {split: self._evaluate(images) for split, images in splits.items() if images is not None}
+        measured = self._measured(whole=whole)
         now = self._spend(begin, training=False)
         if self._cut:
             self.diverged = False  # found again when the evaluation is done again
             return now
-        measured = {"train": (loss / n, 100 * wrong / n, n), **measured}
-        for split, (mean_loss, error, images) in measured.items():
+        speed = steps * self.spec.recipe.batch / self._training if self._training else 0.0
+        self._note({"train": (loss / n, 100 * wrong / n, n), **measured}, speed)
+        self._tally, self._training = tally, 0.0
+        return now
+
+    def _measured(self, *, whole: bool) -> dict[str, tuple[float, float, int]]:
+        """split -> (mean loss, error, images), by evaluation; `whole`: on all training images."""
+        splits = {"train_clean": self.train if whole else self.clean, "test": self.test, "val": self.val}
+        return {split: self._evaluate(images) for split, images in splits.items() if images is not None}
+
+    def _note(self, measured: Mapping[str, tuple[float, float, int]], images_per_second: float = 0.0) -> None:
+        for split, (loss, error, images) in measured.items():
             self.points.append(
                 Point(
                     iteration=self.iteration,
                     epoch=self.iteration * self.spec.recipe.batch / len(self.train),
                     split=split,
-                    loss=mean_loss,
+                    loss=loss,
                     error=error,
                     n=images,
                     lr=self.lr,
                     grad_norm=self._grad_norm,
-                    images_per_second=steps * self.spec.recipe.batch / self._training if self._training else 0.0,
+                    images_per_second=images_per_second,
                     seconds=self.seconds,
                 )
             )
-        self._tally, self._training = tally, 0.0
-        return now
+
+    def begin_from(self, net: Mapping[str, Tensor]) -> None:
+        """Starts from the weights and statistics of a state_dict, and measures them: the points of iteration 0.
+
+        There is no running training error yet: no step was done.
+        """
+        assert self.iteration == 0
+        self.backend.restore({**self.backend.state(), "net": net})
+        self._note(self._measured(whole=True))
 
     def _clean_batches(self) -> Iterator[Tensor]:
         """All training images as they are, as many at once as BN sees; ends early if told to stop."""

@@ -1,0 +1,113 @@
+"""What layers and blocks of trained nets do: tables of degrade.measures -> panels.
+
+Of each run the latest measured iteration is shown; several seeds are their mean and a band from the least to the
+greatest. Measurements on the test set under running statistics come before others, and the notes say which it is.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from degrade.figures.lines import keys_of, name_of
+from degrade.figures.panels import OVER, Line, NothingToDraw, Panel, View
+
+DASHES = {"plain": "dashed", "residual": "solid", "highway": "dashdot"}
+FIRST = [("test", "running"), ("train", "running"), ("test", "batch"), ("train", "batch")]  # what is shown, if there
+
+
+def fig7(responses: pd.DataFrame, view: View) -> list[Panel]:
+    """Fig. 7: standard deviation of each 3x3 layer's responses; original order above, sorted by magnitude below."""
+    rows = shown(responses)
+    rows = rows.assign(y=rows[OVER[view.over]])
+    ranked = rows.assign(layer=rows.groupby("run").y.rank(ascending=False, method="first").astype(int))
+    over = "" if view.over == "pooled" else ", mean over channels"
+    sorted_by = "layer index (sorted by magnitude)"
+    return [
+        replace(panel(rows, "layer", "layer index (original)", f"std{over}"), lines=unnamed(lines(rows, "layer"))),
+        panel(ranked, "layer", sorted_by, f"std{over}"),
+    ]
+
+
+def blocks(rows: pd.DataFrame, view: View) -> list[Panel]:
+    """How little a block changes its signal: ||F(x)|| / ||x|| of nets with shortcuts, ||H(x) - x|| / ||x|| of all."""
+    rows = shown(rows)
+    made: list[Panel] = []
+    added = rows[rows.net != "plain"]
+    if len(added):
+        made.append(panel(added.assign(y=added.change), "index", "block", "||F(x)|| / ||x||", "what a block adds"))
+    moved = rows.assign(y=rows.distance)
+    return [*made, panel(moved, "index", "block", "||H(x) − x|| / ||x||", "distance of a block from the identity")]
+
+
+def gates(rows: pd.DataFrame, view: View) -> list[Panel]:
+    """Mean opening of each shortcut: an identity is never closed, a gate may be (Sec. 2). Raises NothingToDraw."""
+    rows = shown(rows)
+    if "highway" not in set(rows.net):
+        raise NothingToDraw("gates: needs a highway net; sweep net=highway, then `degrade responses`")
+    made = panel(rows.assign(y=rows.opening), "index", "block", "mean opening of the shortcut", "gates")
+    notes = ("1: an identity shortcut", "0: none, a plain block", *made.notes)
+    return [replace(made, ylim=(0.0, 1.0), ticks=(0.0, 0.25, 0.5, 0.75, 1.0), grid=(0.0, 1.0), notes=notes)]
+
+
+def shown(rows: pd.DataFrame) -> pd.DataFrame:
+    """The latest measurement of each run, all of one kind; what is no finite number is left out.
+
+    Raises NothingToDraw where nothing is finite.
+    """
+    kinds = {(split, bn) for split, bn in zip(rows.split, rows.bn, strict=True)}
+    split, bn = next(kind for kind in FIRST if kind in kinds)
+    rows = rows[(rows.split == split) & (rows.bn == bn)]
+    rows = rows[rows.iteration == rows.groupby("run").iteration.transform("max")]
+    numbers = rows.select_dtypes("float")
+    rows = rows[(numbers.abs() < float("inf")).all(axis=1)]
+    if rows.empty:
+        raise NothingToDraw("responses: none of the measured nets has finite ones; they have diverged")
+    return rows
+
+
+def panel(rows: pd.DataFrame, x: str, xlabel: str, ylabel: str, title: str = "") -> Panel:
+    """`rows` with what is drawn in column y."""
+    first = rows.iloc[0]
+    said = {"running": "running statistics", "batch": "batch statistics"}[first.bn]
+    drawn = tuple(lines(rows, x))
+    return Panel(
+        title=title,
+        xlabel=xlabel,
+        ylabel=ylabel,
+        lines=drawn,
+        xlim=(0, float(rows[x].max())),
+        ylim=(0, 1.05 * max(float(line.high.max()) for line in drawn) or 1.0),
+        ticks=(),
+        grid=(),
+        notes=(f"{first.split} images", said, *dashes(rows)),
+    )
+
+
+def lines(rows: pd.DataFrame, x: str) -> Iterator[Line]:
+    """A line a group, shallow to deep: the mean of y over its runs, from the least to the greatest."""
+    keys: Mapping[str, str] = keys_of(rows)
+    for _, own in rows.groupby(["depth", "net", "shortcut", "width", "protocol", "group"]):
+        first, seeds = own.iloc[0], own.run.nunique()
+        by = own.groupby(x).y.agg(["mean", "min", "max"])
+        yield Line(
+            label=name_of(first, keys) + (f", {seeds} seeds" if seeds > 1 else ""),
+            key=keys[first.group],
+            x=by.index.to_numpy(float),
+            y=by["mean"].to_numpy(float),
+            low=by["min"].to_numpy(float),
+            high=by["max"].to_numpy(float),
+            dash=DASHES.get(first.net, "dotted"),
+            runs=tuple(sorted(own.run.unique())),
+        )
+
+
+def dashes(rows: pd.DataFrame) -> Sequence[str]:
+    """What the dashes mean, where there are several."""
+    nets = [net for net in DASHES if net in set(rows.net)]
+    return [f"{DASHES[net]}: {net}" for net in nets] if len(nets) > 1 else []
+
+
+def unnamed(drawn: Iterator[Line]) -> tuple[Line, ...]:
+    """The same lines, for a panel whose legend stands elsewhere."""
+    return tuple(replace(line, label="") for line in drawn)
