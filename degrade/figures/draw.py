@@ -7,7 +7,7 @@ from math import ceil
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from degrade.figures import style
 from degrade.figures.panels import Line, Panel
@@ -28,7 +28,7 @@ def draw(panels: Sequence[Panel], title: str = "", abreast: int = ABREAST) -> Fi
         for number, panel in enumerate(panels):
             axes = figure.add_subplot(rows, columns, number + 1)
             draw_panel(axes, panel, marks)
-            if number % columns == 0:
+            if number % columns == 0 or panel.ylabel != panels[number - 1].ylabel:
                 axes.set_ylabel(panel.ylabel)
         notes = ", ".join({note: 0 for panel in panels for note in panel.notes})
         text = [line for part in (title, notes) for line in textwrap.wrap(part, int(width * 15))]
@@ -47,6 +47,9 @@ def draw_panel(axes: Axes, panel: Panel, marks: Mapping[str, style.Mark]) -> Non
     if panel.scale == "log":
         axes.set_yscale("log")
         axes.set_ylim(low, high)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+        axes.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_ylim(low - MARGIN * (high - low), high)
     if panel.ticks:

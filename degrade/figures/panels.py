@@ -29,8 +29,8 @@ class Line:
     y: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
-    dash: str = "solid"  # solid | dashed | dotted
-    weight: str = "bold"  # bold | thin
+    dash: str = "solid"  # a key of style.DASH
+    weight: str = "bold"  # bold | medium | thin
     runs: tuple[str, ...] = ()  # which it shows
 
 

@@ -13,6 +13,7 @@ from degrade.figures.lines import keys_of, name_of
 from degrade.figures.panels import OVER, Line, NothingToDraw, Panel, View
 
 DASHES = {"plain": "dashed", "residual": "solid", "highway": "dashdot"}
+WIDE = 8.0  # greatest value over median, above which the y axis is logarithmic: nets that failed would hide the others
 FIRST = [("test", "running"), ("train", "running"), ("test", "batch"), ("train", "batch")]  # what is shown, if there
 
 
@@ -71,16 +72,20 @@ def panel(rows: pd.DataFrame, x: str, xlabel: str, ylabel: str, title: str = "")
     first = rows.iloc[0]
     said = {"running": "running statistics", "batch": "batch statistics"}[first.bn]
     drawn = tuple(lines(rows, x))
+    values = rows.y[rows.y > 0]
+    wide = len(values) > 0 and values.max() > WIDE * values.median()
+    top = max(float(line.high.max()) for line in drawn)
     return Panel(
         title=title,
         xlabel=xlabel,
         ylabel=ylabel,
         lines=drawn,
         xlim=(0, float(rows[x].max())),
-        ylim=(0, 1.05 * max(float(line.high.max()) for line in drawn) or 1.0),
+        ylim=(0.8 * float(values.min()), 1.25 * top) if wide else (0, 1.05 * top or 1.0),
         ticks=(),
         grid=(),
         notes=(f"{first.split} images", said, *dashes(rows)),
+        scale="log" if wide else "linear",
     )
 
 
@@ -98,6 +103,7 @@ def lines(rows: pd.DataFrame, x: str) -> Iterator[Line]:
             low=by["min"].to_numpy(float),
             high=by["max"].to_numpy(float),
             dash=DASHES.get(first.net, "dotted"),
+            weight="medium",
             runs=tuple(sorted(own.run.unique())),
         )
 
