@@ -3,6 +3,7 @@ the added layers are identity mapping, and the other layers are copied" (Sec. 1)
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ def deepen(
     weights = net.state_dict()
     channels, classes = weights["stem.0.weight"].shape[1], len(weights["head.bias"])
     deeper = build(
-        NetSpec(**{**vars(spec), "depth": depth}),
+        replace(spec, depth=depth),
         channels=channels,
         classes=classes,
         seed=seed,
