@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from degrade.anatomy import responses
     from degrade.errors import DataError, DegradeError, RunError, SpecError
+    from degrade.evaluation import ensemble, evaluate
     from degrade.experiment import run
     from degrade.nets import build
+    from degrade.solution import construct
     from degrade.spec import DataSpec, EngineSpec, NetSpec, RecipeSpec, RunSpec
     from degrade.store import load
     from degrade.train.fit import Fit
+    from degrade.trained import Trained, open_net
 
 _HOME = {
     "DataError": "errors",
@@ -28,8 +32,14 @@ _HOME = {
     "RunError": "errors",
     "RunSpec": "spec",
     "SpecError": "errors",
+    "Trained": "trained",
     "build": "nets",
+    "construct": "solution",
+    "ensemble": "evaluation",
+    "evaluate": "evaluation",
     "load": "store",
+    "open_net": "trained",
+    "responses": "anatomy",
     "run": "experiment",
 }
 
@@ -44,8 +54,14 @@ __all__ = [
     "RunError",
     "RunSpec",
     "SpecError",
+    "Trained",
     "build",
+    "construct",
+    "ensemble",
+    "evaluate",
     "load",
+    "open_net",
+    "responses",
     "run",
 ]
 

@@ -103,8 +103,7 @@ def resume(fit: Fit, folder: RunDir) -> None:
     Raises RunError where there are checkpoints and none is good: to train anew is for the user to decide.
     """
     reasons: list[str] = []
-    start = [folder.kept(0)] if fit.spec.origin else []
-    for path in (path for path in (folder.checkpoint, folder.previous, *start) if path.exists()):
+    for path in (path for path in folder.checkpoints if path.exists()):
         try:
             fit.restore(unpack(path.read_bytes()))
         except RunError as error:

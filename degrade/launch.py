@@ -17,7 +17,7 @@ from degrade.checked import digest
 from degrade.errors import RunError, SpecError, Stopped
 from degrade.files import write
 from degrade.screen import console
-from degrade.spec import RunSpec, parse
+from degrade.spec import RunSpec
 from degrade.store import OVER, RunDir
 from degrade.workers import default_jobs, train
 
@@ -162,21 +162,6 @@ def seconds_of(limit: str) -> float:
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
 
 
-def find(run: str, root: Path) -> tuple[RunDir, Path]:
-    """A run by its folder, its name or the beginning of it, and its results folder.
-
-    Raises RunError if there is none, or more than one.
-    """
-    path = Path(run).expanduser().resolve()
-    if (path / "spec.json").exists():
-        return RunDir(path.parent.parent, path.name), path.parent.parent
-    folders = [folder for folder in store.run_dirs(root) if folder.run.startswith(run)]
-    if len(folders) != 1:
-        said = "no run begins so" if not folders else f"{len(folders)} runs begin so, as {folders[1].run}"
-        raise RunError(f"{run}: {said} in {root}; `degrade status {root}` lists them")
-    return folders[0], root
-
-
 def write_start(folder: RunDir, again: RunDir) -> None:
     """Copies the constructed net that a run began with. Raises RunError where it is gone."""
     if not folder.kept(0).exists():
@@ -188,19 +173,15 @@ def write_start(folder: RunDir, again: RunDir) -> None:
         write(again.kept(0), folder.kept(0).read_bytes())
 
 
-def spec_at(folder: RunDir) -> RunSpec:
-    return parse(folder.read(folder.spec)["spec"])
-
-
 def rerun(run: str, results: Path) -> int:
     """Trains a stored run once more, in reruns/<n>/ of its results folder, and says whether the curve is the same.
 
     Raises RunError for a run that is not over, or whose pictures have changed.
     """
-    folder, root = find(run, results)
+    folder, root = store.find(run, results)
     if not folder.over:
         raise RunError(f"{folder.run}: is {folder.standing()['state']}; only what is finished can be compared with")
-    spec = spec_at(folder)
+    spec = folder.read_spec()
     if sweep.prepared(spec.data).content != spec.data.content:
         raise RunError(f"{folder.run}: the pictures under {spec.data.root} are not those it was trained on any more")
     tries = (root / "reruns" / str(n) for n in range(1, 10**6))

@@ -57,6 +57,11 @@ class RunDir:
         """A checkpoint that stays for good."""
         return self.path / f"checkpoint-{iteration}.pt"
 
+    @property
+    def checkpoints(self) -> tuple[Path, ...]:
+        """Where the state of the training may lie, the newest first; a constructed net begins at the last of them."""
+        return self.checkpoint, self.previous, self.kept(0)
+
     @contextmanager
     def claimed(self) -> Generator[bool]:
         """True while this process alone may write here; False where another holds it. Freed by the owner's death.
@@ -92,7 +97,7 @@ class RunDir:
         Raises RunError if the folder is another run's.
         """
         if self.spec.exists():
-            if parse(self.read(self.spec)["spec"]).run != spec.run:
+            if self.read_spec().run != spec.run:
                 raise RunError(f"{self.spec}: describes another run than {spec.run}; move the folder away")
             known = self.read(self.environment)
             write_json(self.environment, {**known, "resumed": [*known.get("resumed", []), environment]})
@@ -112,6 +117,9 @@ class RunDir:
         if newer:
             raise RunError(f"{file}: written by a newer degrade; update degrade to use it")
         return values
+
+    def read_spec(self) -> RunSpec:
+        return parse(self.read(self.spec)["spec"])
 
     def read_state(self) -> dict[str, Any]:
         """state.json, or {"state": "new"}."""
@@ -200,6 +208,21 @@ def run_dirs(root: Path) -> list[RunDir]:
     return [RunDir(root, path.parent.name) for path in sorted((root / "runs").glob("*/spec.json"))]
 
 
+def find(run: str, root: Path) -> tuple[RunDir, Path]:
+    """A run by its folder, its name or the beginning of it, and its results folder.
+
+    Raises RunError if there is none, or more than one.
+    """
+    path = Path(run).expanduser().resolve()
+    if (path / "spec.json").exists():
+        return RunDir(path.parent.parent, path.name), path.parent.parent
+    folders = [folder for folder in run_dirs(root) if folder.run.startswith(run)]
+    if len(folders) != 1:
+        said = "no run begins so" if not folders else f"{len(folders)} runs begin so, as {folders[1].run}"
+        raise RunError(f"{run}: {said} in {root}; `degrade status {root}` lists them")
+    return folders[0], root
+
+
 def load(*roots: Path, runs: Collection[str] | None = None) -> Tables:
     """The tables of all runs under `roots`, or of those named; of a run found twice, the one that is further.
 
@@ -212,7 +235,7 @@ def load(*roots: Path, runs: Collection[str] | None = None) -> Tables:
         state = run.read_state()
         if run.run not in found or state.get("iteration", 0) > found[run.run][1].get("iteration", 0):
             found[run.run] = (run, state)
-    specs = {name: parse(run.read(run.spec)["spec"]) for name, (run, _) in found.items()}
+    specs = {name: run.read_spec() for name, (run, _) in found.items()}
     rows = [{"outcome": "", **specs[name].labels(), **state} for name, (_, state) in found.items()]
     folders = [run for run, _ in found.values()]
     measured = {name: gathered([run.tables[name] for run in folders], schema) for name, schema in TABLES.items()}

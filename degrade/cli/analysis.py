@@ -1,25 +1,21 @@
 """Commands that turn what was trained into answers."""
 
-import shlex
-import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from degrade.cli.app import Roots, app, listed
+from degrade.cli.app import Roots, app, command, listed, say
 
-if TYPE_CHECKING:
-    from degrade.figures import Drawn
+FIGURES = (
+    "fig1, fig4, fig6, options, fig7, blocks, gates, gradients, constructed"  # of degrade.figures, not loaded here
+)
 
 
 @app.command()
 def plot(
     results: Roots = None,
-    figure: Annotated[
-        list[str] | None, typer.Option(help="fig1, fig4, fig6, options; default: all that the runs allow")
-    ] = None,
+    figure: Annotated[list[str] | None, typer.Option(help=f"{FIGURES}; default: all that the runs allow")] = None,
     net: Annotated[str, typer.Option(metavar="A,B", help="Only these nets, as in plain,residual")] = "",
     depth: Annotated[str, typer.Option(metavar="A,B", help="Only these depths, as in 20,56")] = "",
     shortcut: Annotated[str, typer.Option(metavar="A,B", help="Only these options; plain nets stay")] = "",
@@ -48,20 +44,3 @@ def plot(
     shown = {"curves": rows, **{name: frame[frame.run.isin(rows.run)] for name, frame in tables.measured().items()}}
     drawn = figures.save(shown, names, out or roots[0] / "figures", view, mix=mix, command=command())
     raise typer.Exit(say(drawn))
-
-
-def command() -> str:
-    """What the user typed, for the metadata of what it makes."""
-    return shlex.join(["degrade", *sys.argv[1:]])
-
-
-def say(drawn: "Iterable[Drawn]") -> bool:
-    """Prints the files of each figure, or why there are none; whether one failed."""
-    failed = False
-    for figure in drawn:
-        for path in figure.files:
-            print(path)
-        if figure.failed:
-            failed = True
-            print(f"degrade: {figure.failed}", file=sys.stderr)
-    return failed

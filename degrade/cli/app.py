@@ -1,13 +1,18 @@
 """The application, what its commands share, and the one place where errors become a line."""
 
+import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import degrade
 from degrade.errors import DegradeError
+
+if TYPE_CHECKING:
+    from degrade.figures import Drawn
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -66,3 +71,20 @@ def options(
 def listed(values: str) -> list[str]:
     """The parts of a comma list: 20,56 is 20 and 56."""
     return [value.strip() for value in values.split(",") if value.strip()]
+
+
+def command() -> str:
+    """What the user typed, for the metadata of what it makes."""
+    return shlex.join(["degrade", *sys.argv[1:]])
+
+
+def say(drawn: "Iterable[Drawn]") -> bool:
+    """Prints the files of each figure, or why there are none; whether one failed."""
+    failed = False
+    for figure in drawn:
+        for path in figure.files:
+            print(path)
+        if figure.failed:
+            failed = True
+            print(f"degrade: {figure.failed}", file=sys.stderr)
+    return failed

@@ -207,6 +207,7 @@ class Fit:
         return {
             "format": FORMAT,
             "run": self.spec.run,
+            "spec": self.spec.tree(),  # so that a checkpoint says by itself what net it holds
             "iteration": self.iteration,
             "diverged": self.diverged,
             "seconds": self.seconds,

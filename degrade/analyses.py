@@ -1,0 +1,146 @@
+"""Behind commands that open trained nets: responses, evaluate, ensemble, construct; and what they print."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from degrade import tables
+from degrade.errors import RunError, SpecError, Stopped
+from degrade.overrides import asked, changed
+from degrade.screen import console, grid, percent
+from degrade.spec import RunSpec
+from degrade.store import RunDir, run_dirs
+from degrade.workers import train
+
+if TYPE_CHECKING:
+    from degrade.anatomy import Responses, Under
+    from degrade.evaluation import Evaluation
+    from degrade.solution import Constructed
+    from degrade.trained import Trained
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Which nets a command is about: checkpoints, or all runs of results folders that have one."""
+
+    ckpts: tuple[Path, ...] = ()
+    roots: tuple[Path, ...] = ()
+    net: str | None = None  # of a foreign state_dict: plain or residual
+    pad: str = "after"  # of a foreign state_dict with option A
+
+    def open(self) -> "list[Trained]":
+        """Raises RunError where there is nothing to open, or a net cannot be."""
+        from degrade.trained import open_net  # loads torch
+
+        if self.ckpts:
+            return [open_net(path, net=self.net, pad=self.pad) for path in self.ckpts]
+        folders = [folder for root in self.roots for folder in run_dirs(root)]
+        kept = [folder for folder in folders if any(file.exists() for file in folder.checkpoints)]
+        if not kept:
+            where = ", ".join(map(str, self.roots))
+            raise RunError(f"{where}: no run there has a checkpoint; train with `degrade sweep`, or name one by --ckpt")
+        if missing := len(folders) - len(kept):
+            console.print(f"{missing} of {len(folders)} runs have no checkpoint: left out")
+        return [open_net(folder.path) for folder in kept]
+
+
+def responses(sources: Sources, under: "Under", overrides: Sequence[str]) -> "Responses":
+    """Measures, and prints a row for each net."""
+    from degrade import anatomy
+
+    measured = anatomy.responses(sources.open(), under, asked(overrides))
+    table = grid("net", ">runs", ">layers", ">std", ">greatest", ">change", ">distance", ">opening")
+    keys = ["protocol", "net", "shortcut", "depth", "width", "group"]
+    layers = measured.layers.groupby(keys).agg(
+        runs=("run", "nunique"), layers=("layer", "max"), std=("std", "mean"), greatest=("std", "max")
+    )
+    blocks = measured.blocks.groupby(keys)[["change", "distance", "opening"]].mean()
+    for row in layers.join(blocks).reset_index().to_dict("records"):
+        cells = (f"{row[name]:.3f}" for name in ("std", "greatest", "change", "distance", "opening"))
+        table.add_row(row["group"].rpartition("-")[0], str(row["runs"]), str(row["layers"]), *cells)
+    console.print(table)
+    first = measured.layers.iloc[0]
+    counted = ", ".join(f"{n:,}" for n in sorted(measured.layers.n.unique()))
+    console.print(
+        f"std of responses: mean over layers, and the greatest; change: ‖F(x)‖/‖x‖, distance: ‖H(x) − x‖/‖x‖, "
+        f"opening of the shortcut: means over blocks. {first.split} images ({counted}), {first.bn} statistics of BN"
+    )
+    return measured
+
+
+def named(ckpts: Sequence[Path] | None, net: str | None = None, pad: str = "after") -> Sources:
+    """The nets of --ckpt. Raises SpecError where none is."""
+    if not ckpts:
+        raise SpecError("--ckpt: say which net, as in --ckpt results/runs/plain-20-s0-...")
+    return Sources(ckpts=tuple(ckpts), net=net, pad=pad)
+
+
+def construct(sources: Sources, overrides: Sequence[str], *, exact: bool, then_train: bool, command: str) -> int:
+    """Makes and stores a constructed net for each run, and with `then_train` trains them; returns the exit code."""
+    from degrade import solution  # loads torch
+
+    nets = sources.open()
+    wanted = [wanted_of(net, overrides) for net in nets]  # every line is known to be right before anything is made
+    if len({root for _, root, _ in wanted}) > 1:
+        raise RunError("--ckpt: the runs lie in different results folders; call the command once for each")
+    made: list[Constructed] = []
+    for net, (depth, root, like) in zip(nets, wanted, strict=True):
+        made.append(solution.construct(net, depth, root, exact=exact, like=like, command=command))
+        proof(net.label, made[-1])
+    if not then_train:
+        return 0
+    root = made[0].folder.path.parent.parent
+    specs = [each.run for each in made]
+    try:
+        train([spec for spec in specs if not RunDir(root, spec.run).over], root)
+    except Stopped as stopped:
+        return 128 + stopped.signal
+    return int(tables.summary(specs, root) > 0)
+
+
+def wanted_of(net: "Trained", overrides: Sequence[str]) -> tuple[int, Path, RunSpec]:
+    """(depth, results folder, the run to copy with what the overrides change)."""
+    if net.run is None or net.folder is None:
+        raise RunError(f"{net.label}: is no run folder of degrade, so its data and recipe are not known; give a run")
+    begun = changed(net.run, overrides)
+    if begun.net.depth == net.spec.depth:
+        raise SpecError(f"depth={net.spec.depth}: the net has it already; say a greater one, as in depth=56")
+    return begun.net.depth, net.folder.path.parent.parent, begun
+
+
+def proof(label: str, made: "Constructed") -> None:
+    """What was compared, and that it is the same."""
+    same = "all equal" if not made.differ else f"{made.differ} differ"
+    gap = "outputs equal to the bit" if made.gap == 0 else f"largest output difference {made.gap:.1g}"
+    errors = ", ".join(f"{split} {percent(error)} %" for split, error in made.errors.items())
+    there = " (was there already)" if made.known else ""
+    console.print(f"{made.run.run}{there}: copies {label}; {made.images:,} predictions, {same}; {gap}; {errors}")
+
+
+def evaluate(sources: Sources, overrides: Sequence[str], split: str, *, as_json: bool) -> None:
+    """Prints the error of each net."""
+    from degrade import evaluation
+
+    data = asked(overrides)
+    show([evaluation.evaluate(net, data, split=split) for net in sources.open()], as_json=as_json)
+
+
+def ensemble(sources: Sources, overrides: Sequence[str], split: str, *, as_json: bool) -> None:
+    """Prints the error of each member and of their averaged softmax."""
+    from degrade import evaluation
+
+    data, nets = asked(overrides), sources.open()
+    together = evaluation.ensemble(nets, data, split=split)
+    show([*(evaluation.evaluate(net, data, split=split) for net in nets), together], as_json=as_json)
+
+
+def show(rows: "Sequence[Evaluation]", *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([row._asdict() for row in rows], indent=1))
+        return
+    table = grid("net", "data", "split", ">images", ">loss", ">error, %")
+    for row in rows:
+        table.add_row(row.label, row.data, row.split, f"{row.n:,}", f"{row.loss:.4f}", percent(row.error))
+    console.print(table)

@@ -1,0 +1,123 @@
+"""Layer responses of trained nets, Fig. 7: measured once, kept beside the run, as frames."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from degrade import parquet
+from degrade.data.batches import Resident
+from degrade.errors import SpecError
+from degrade.evaluation import Asked, pictures
+from degrade.nets.norms import parts
+from degrade.parquet import TABLES
+from degrade.store import RunDir
+from degrade.train.fit import EVALUATION_BATCH
+from degrade.train.responses import measure
+from degrade.trained import Trained
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAMES = ("responses", "blocks")  # of degrade.parquet.TABLES
+FOREIGN = "foreign"  # the protocol of nets that are no runs of ours
+
+
+class Responses(NamedTuple):
+    """What was measured on some nets, each with the labels of its run."""
+
+    layers: "pd.DataFrame"  # degrade.measures.RESPONSES
+    blocks: "pd.DataFrame"  # degrade.measures.BLOCKS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Under:
+    """The conditions of a measurement. Raises SpecError for what cannot be."""
+
+    split: str = "test"  # train | test
+    bn: str = "running"  # running: evaluation mode; batch: BN normalises each batch by itself
+    batch: int | None = None  # images at once; None: the run's own under bn=batch, else what is handy
+
+    def __post_init__(self) -> None:
+        for name, known in (("split", ("train", "test")), ("bn", ("running", "batch"))):
+            if getattr(self, name) not in known:
+                raise SpecError(f"--{name}={getattr(self, name)}: unknown; known: {', '.join(known)}")
+        if self.batch is not None and self.batch < 2:
+            raise SpecError(f"--batch={self.batch}: must be at least 2 images")
+
+    def images(self, trained: Trained) -> int:
+        own = trained.run.recipe.batch if trained.run else 128  # Sec. 4.2
+        return self.batch or (own if self.bn == "batch" else EVALUATION_BATCH)
+
+
+def responses(nets: Sequence[Trained], under: Under | None = None, asked: Asked | None = None) -> Responses:
+    """Responses of every 3x3 layer and block of `nets` (Fig. 7), on their own data or on those of `asked`.
+
+    What is measured on a run's own data is kept in its folder, and taken from there where it has the same iteration,
+    split and statistics. Raises as degrade.evaluation.pictures does.
+    """
+    found = [measured(net, under or Under(), asked) for net in nets]
+    layers, blocks = (parquet.together([each[name] for each in found], TABLES[name]).to_pandas() for name in NAMES)
+    return Responses(layers, blocks)
+
+
+def measured(trained: Trained, under: Under, asked: Asked | None) -> dict[str, Any]:
+    """The tables of NAMES for one net."""
+    own = trained.folder if asked is None and under.batch is None else None
+    where: dict[str, Any] = {"iteration": trained.iteration, "split": under.split, "bn": under.bn}
+    before = {name: rows_of(own, name) for name in NAMES} if own else {}
+    known = {name: parquet.split(rows, **where)[0] for name, rows in before.items()}
+    if known and all(len(rows) for rows in known.values()):
+        return known
+    shown = pictures(trained, asked)
+    images = shown.split(under.split)
+    net = trained.net.to(images.labels.device)
+    made = measure(net, batches(images, under.images(trained)), **where, pad=trained.spec.pad)
+    tables = {
+        name: parquet.table(labels(trained, shown.name), rows, TABLES[name])
+        for name, rows in zip(NAMES, made, strict=True)
+    }
+    for name, rows in before.items():
+        assert own is not None
+        with suppress(OSError):  # of a folder that may only be read; next time it is measured again
+            parquet.save(
+                own.tables[name], parquet.together([parquet.split(rows, **where)[1], tables[name]], TABLES[name])
+            )
+    return tables
+
+
+def rows_of(folder: RunDir, name: str) -> Any:
+    path = folder.tables[name]
+    return parquet.read(path, TABLES[name]) if path.exists() else TABLES[name].empty_table()
+
+
+def batches(images: Resident, size: int) -> Iterator[Tensor]:
+    """All images as they are, x (N, C, H, W); none alone, of which BN could take no variance."""
+    for index in parts(torch.arange(len(images), device=images.labels.device), size):
+        yield images.clean(index)[0]
+
+
+def labels(trained: Trained, data: str) -> dict[str, str | int]:
+    """The label columns of a net; of one that is no run of ours, what is known."""
+    if trained.run is not None:
+        return trained.run.labels()
+    net, name = trained.spec, f"{trained.label}-{trained.weights[:8]}"
+    shape = {"net": net.net, "family": net.family, "shortcut": net.shortcut, "depth": net.depth, "width": net.width}
+    rest = {"seed": 0, "data": data, "recipe": "unknown", "precision": "fp32", "origin": ""}
+    return {"run": name, "group": name, "protocol": FOREIGN, **shape, **rest}
+
+
+def keep(measured: Responses, folder: Path) -> list[Path]:
+    """Writes what was measured on nets that have no folder of their own to files beside their figures."""
+    made: list[Path] = []
+    for name, frame in zip(NAMES, measured, strict=True):
+        rows = frame[frame.protocol == FOREIGN]
+        if len(rows):
+            made.append(folder / FOREIGN / f"{name}.parquet")
+            made[-1].parent.mkdir(parents=True, exist_ok=True)
+            parquet.save(made[-1], parquet.of_frame(rows, TABLES[name]))
+    return made
