@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from degrade.errors import RunError
 from degrade.files import write
-from degrade.measures import BLOCKS, PROBES, RESPONSES
+from degrade.measures import BLOCKS, PROBE, RESPONSES
 from degrade.point import LABELS, MEANING
 
 Meaning = Mapping[str, tuple[str, str]]
@@ -27,7 +27,7 @@ CURVES = schema_of(MEANING)
 TABLES = {
     "responses": schema_of(LABELS | RESPONSES),
     "blocks": schema_of(LABELS | BLOCKS),
-    "probes": schema_of(LABELS | PROBES),
+    "probe": schema_of(LABELS | PROBE),
 }
 
 

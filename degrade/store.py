@@ -3,7 +3,7 @@
 <root>/runs/<run>/spec.json         what it is
                   environment.json  on what, by which command
                   curve.parquet     degrade.point.MEANING, rewritten at each point
-                  probes.parquet    degrade.measures.PROBES, where engine.probe asks for it
+                  probe.parquet     degrade.measures.PROBE, where engine.probe asks for it
                   responses.parquet, blocks.parquet   degrade.measures, where they have been measured
                   checkpoint.pt     weights, momentum, BN, tallies and the points so far: written last
                   state.json        where it stands; also the heartbeat
@@ -177,7 +177,7 @@ class Tables(NamedTuple):
     curves: "pd.DataFrame"  # degrade.point.MEANING
     responses: "pd.DataFrame"  # degrade.measures.RESPONSES, with the labels of the run; so are the next two
     blocks: "pd.DataFrame"
-    probes: "pd.DataFrame"
+    probe: "pd.DataFrame"
     specs: dict[str, RunSpec]  # by the name of the run
 
     def measured(self) -> "dict[str, pd.DataFrame]":
