@@ -200,9 +200,10 @@ def run_dirs(root: Path) -> list[RunDir]:
     return [RunDir(root, path.parent.name) for path in sorted((root / "runs").glob("*/spec.json"))]
 
 
-def load(*roots: Path, runs: Collection[str] | None = None) -> Tables:
+def load(*roots: Path, runs: Collection[str] | None = None, measured: Collection[str] = tuple(TABLES)) -> Tables:
     """The tables of all runs under `roots`, or of those named; of a run found twice, the one that is further.
 
+    Besides the curves only the tables in `measured` are read; the others are empty.
     Raises RunError for a folder that is not there or a file that cannot be read.
     """
     found: dict[str, tuple[RunDir, dict[str, Any]]] = {}
@@ -215,10 +216,11 @@ def load(*roots: Path, runs: Collection[str] | None = None) -> Tables:
     specs = {name: parse(run.read(run.spec)["spec"]) for name, (run, _) in found.items()}
     rows = [{"outcome": "", **specs[name].labels(), **state} for name, (_, state) in found.items()]
     folders = [run for run, _ in found.values()]
-    measured = {name: gathered([run.tables[name] for run in folders], schema) for name, schema in TABLES.items()}
+    read = {name: [run.tables[name] for run in folders if name in measured] for name in TABLES}
+    frames = {name: gathered(read[name], schema) for name, schema in TABLES.items()}
     import pandas as pd  # here, since the processes that only write need no frames
 
-    return Tables(pd.DataFrame(rows), gathered([run.curve for run in folders], CURVES), **measured, specs=specs)
+    return Tables(pd.DataFrame(rows), gathered([run.curve for run in folders], CURVES), **frames, specs=specs)
 
 
 def gathered(paths: Sequence[Path], schema: Any) -> "pd.DataFrame":

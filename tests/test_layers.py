@@ -16,7 +16,7 @@ LAYERS = [
     ["train", "store", "figures"],
     ["experiment", "plan", "screen", "clean"],
     ["sweep", "workers", "tables"],
-    ["launch", "complete"],
+    ["launch", "complete", "reruns"],
     ["cli", "hydra_plugins", "__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -26,6 +26,7 @@ MAY = {
     ("origin", "checked"),
     ("checked", "errors"),
     ("spec", "errors"),
+    ("launch", "reruns"),
     ("__main__", "cli"),
 }  # within a layer
 ONLY = {  # third-party library -> the only rooms that may import it
