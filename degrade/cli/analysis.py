@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def plot(
     results: Roots = None,
     figure: Annotated[
-        list[str] | None, typer.Option(help="fig1, fig4, fig6, options; default: all that the runs allow")
+        list[str] | None, typer.Option(help="fig1, fig4, fig6, options, gradients; default: all that the runs allow")
     ] = None,
     net: Annotated[str, typer.Option(metavar="A,B", help="Only these nets, as in plain,residual")] = "",
     depth: Annotated[str, typer.Option(metavar="A,B", help="Only these depths, as in 20,56")] = "",

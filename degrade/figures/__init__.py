@@ -13,6 +13,7 @@ from degrade import files
 from degrade.errors import DegradeError, RunError, pick
 from degrade.figures import style
 from degrade.figures.draw import draw
+from degrade.figures.gradients import MISSING, abreast, gradients
 from degrade.figures.lines import fig1, fig4, fig6, options
 from degrade.figures.panels import AXES, TRAIN, NothingToDraw, Panel, View
 
@@ -40,8 +41,11 @@ class Figure(NamedTuple):
 
     make: Callable[[pd.DataFrame, View], list[Panel]]
     table: str = "curves"
-    abreast: int = 3  # panels in a row
+    abreast: int | Callable[[list[Panel]], int] = 3  # panels in a row
     missing: str = "no run has a point yet; train with `degrade sweep` first"  # said where the table has no rows
+
+    def across(self, panels: list[Panel]) -> int:
+        return self.abreast if isinstance(self.abreast, int) else self.abreast(panels)
 
 
 FIGURES: dict[str, Figure] = {
@@ -49,6 +53,7 @@ FIGURES: dict[str, Figure] = {
     "fig4": Figure(fig4),
     "fig6": Figure(fig6),
     "options": Figure(options),
+    "gradients": Figure(gradients, "probe", abreast, MISSING),
 }
 FORMATS = ("png", "svg", "pdf")
 MIXED = "mixed"  # folder of figures that show several protocols
@@ -90,7 +95,8 @@ def save(
             try:
                 if rows is None or rows.empty:
                     raise NothingToDraw(f"{name}: {figure.missing}")
-                drawn = draw(panels := figure.make(rows, view or View()), title_of(rows), figure.abreast)
+                panels = figure.make(rows, view or View())
+                drawn = draw(panels, title_of(rows), figure.across(panels))
                 made = write(drawn, name, runs_in(panels), folder / place, command)
             except NothingToDraw as reason:
                 refused.setdefault(name, str(reason))

@@ -7,7 +7,7 @@ from math import ceil
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from degrade.figures import style
 from degrade.figures.panels import Line, Panel
@@ -47,6 +47,7 @@ def draw_panel(axes: Axes, panel: Panel, marks: Mapping[str, style.Mark]) -> Non
     if panel.scale == "log":
         axes.set_yscale("log")
         axes.set_ylim(low, high)
+        axes.yaxis.set_minor_formatter(NullFormatter())  # else it names ticks between ours where an axis is short
     else:
         axes.set_ylim(low - MARGIN * (high - low), high)
     if panel.ticks:
