@@ -16,6 +16,7 @@ COMMON = {
     },
     "data.normalize": NORMALIZES,
     "recipe.bn_group": ("null", "64"),
+    "engine.probe": ("0", "100", "1000"),
     "depth": ("8", "20", "32", "44", "56", "110"),
     "seed": ("0", "1", "2"),
     "width": ("16", "32", "64"),

@@ -64,14 +64,14 @@ def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str
     fit = Fit(spec, data.load(spec.data), stop=Pulse(folder, stop))
     folder.begin(spec, environment(fit.device, command))
     resume(fit, folder)
-    folder.write_curve(spec, fit.points)  # without what was measured after the checkpoint
+    record(fit, folder)  # without what was measured after the checkpoint
     folder.write_state("running", outcome="", reason="", **progress(fit))
     saved = Saved(fit.iteration, time.monotonic())
     pace = 1.0  # steps that fit in one beat
     while not fit.done and not stop():
         begin, before = time.perf_counter(), fit.iteration
         if fit.advance(min(max(1, int(pace)), until_save(fit, saved))):
-            folder.write_curve(spec, fit.points)
+            record(fit, folder)
         if fit.iteration in spec.engine.keep_checkpoints:
             write(folder.kept(fit.iteration), pack(fit.state()))
         if until_save(fit, saved) == 0:
@@ -137,9 +137,18 @@ def until_save(fit: Fit, saved: Saved) -> int:
 
 def save(fit: Fit, folder: RunDir) -> Saved:
     """Curve first, checkpoint last: what a later process goes on from is never ahead of the curve."""
-    folder.write_curve(fit.spec, fit.points)
+    record(fit, folder)
     folder.write_checkpoint(pack(fit.state()))
     return Saved(fit.iteration, time.monotonic())
+
+
+def record(fit: Fit, folder: RunDir) -> None:
+    """All that was measured so far: the curve, and what the probe saw, if there was one."""
+    folder.write_curve(fit.spec, fit.points)
+    if fit.probes:
+        folder.write_table("probe", fit.spec, fit.probes)
+    else:
+        folder.tables["probe"].unlink(missing_ok=True)
 
 
 def one_line(error: Exception) -> str:

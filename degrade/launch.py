@@ -12,14 +12,13 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from degrade import store, sweep, tables
+from degrade import reruns, store, sweep, tables
 from degrade.checked import digest
-from degrade.errors import RunError, SpecError, Stopped
-from degrade.files import write
+from degrade.errors import SpecError, Stopped
 from degrade.screen import console
 from degrade.spec import RunSpec
 from degrade.store import OVER, RunDir
-from degrade.workers import default_jobs, train
+from degrade.workers import default_jobs
 
 if TYPE_CHECKING:
     from degrade.plan import Price
@@ -32,6 +31,7 @@ class How:
     dry_run: bool = False
     fail_fast: bool = False
     retry_failed: bool = False
+    reprobe: bool = False
     time_limit: str | None = None
     exclude: tuple[str, ...] = ()
     alone: bool = False  # `degrade train`: one run, no axes of the config
@@ -41,14 +41,17 @@ def launch(overrides: Sequence[str], how: How) -> int:
     """Trains what is missing. Returns the exit code: 1 where runs failed, 128 + the signal's number after a signal.
 
     States are read from the run folders, whatever launcher placed the runs. A run that failed before is tried again
-    from its checkpoint; with `retry_failed`, nothing else is done.
+    from its checkpoint; with `retry_failed`, nothing else is done. Finished runs that lack a probe that is asked for
+    are trained again beside the first, with `reprobe` or if a person at the terminal says so.
     """
-    code = 0
+    code = failed = 0
     with sweep.hydra():
         plan = limited(overrides, how) if how.time_limit is not None else expanded(overrides, how)
         if how.fail_fast:
             fail_fast(plan.config)
         tables.announce(plan.asked, plan.specs, plan.root)
+        bare = [] if how.retry_failed else reruns.unprobed(plan.specs, plan.root)
+        again = how.reprobe or reruns.offer(bare, plan.root, ask=not how.dry_run)
         if how.dry_run:
             return 0
         store.make_root(plan.root)
@@ -58,9 +61,11 @@ def launch(overrides: Sequence[str], how: How) -> int:
         try:
             if missing:
                 launcher_of(plan.config).launch(missing, initial_job_idx=0)
+            if again:
+                failed = reruns.reprobe(bare, plan.root, jobs=plan.workers, fail_fast=how.fail_fast)
         except Stopped as stopped:
             code = 128 + stopped.signal
-    failed = tables.summary(plan.specs, plan.root)
+    failed += tables.summary(plan.specs, plan.root)
     return code or int(failed > 0)
 
 
@@ -101,6 +106,7 @@ def price(overrides: Sequence[str], exclude: Sequence[str]) -> None:
     with sweep.hydra():
         plan = sweep.expand(overrides, exclude=exclude)
     tables.announce(plan.asked, plan.specs, plan.root)
+    reruns.offer(reruns.unprobed(plan.specs, plan.root), plan.root, ask=False)
     missing = [spec for spec in plan.specs if not RunDir(plan.root, spec.run).over]
     if missing:
         cost, workers = costs(missing), workers_of(plan)
@@ -162,42 +168,9 @@ def seconds_of(limit: str) -> float:
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
 
 
-def write_start(folder: RunDir, again: RunDir) -> None:
-    """Copies the constructed net that a run began with. Raises RunError where it is gone."""
-    if not folder.kept(0).exists():
-        raise RunError(
-            f"{folder.kept(0)}: the constructed net it began with is gone; `degrade construct` makes it again"
-        )
-    again.path.mkdir(parents=True, exist_ok=True)
-    if not again.kept(0).exists():
-        write(again.kept(0), folder.kept(0).read_bytes())
-
-
-def rerun(run: str, results: Path) -> int:
+def rerun(run: str, results: Path, probe: int | None = None) -> int:
     """Trains a stored run once more, in reruns/<n>/ of its results folder, and says whether the curve is the same.
 
-    Raises RunError for a run that is not over, or whose pictures have changed.
+    `probe`: iterations between two looks at its gradients. Returns the exit code; raises RunError as reruns.rerun does.
     """
-    folder, root = store.find(run, results)
-    if not folder.over:
-        raise RunError(f"{folder.run}: is {folder.standing()['state']}; only what is finished can be compared with")
-    spec = folder.read_spec()
-    if sweep.prepared(spec.data).content != spec.data.content:
-        raise RunError(f"{folder.run}: the pictures under {spec.data.root} are not those it was trained on any more")
-    tries = (root / "reruns" / str(n) for n in range(1, 10**6))
-    into = next(path for path in tries if not RunDir(path, spec.run).over)  # one that was stopped goes on
-    if spec.origin:  # it begins where the first one began, not at random weights
-        write_start(folder, RunDir(into, spec.run))
-    try:
-        train([spec], into, jobs=1)
-    except Stopped as stopped:
-        console.print(f"stopped; go on with: degrade rerun {folder.path}")
-        return 128 + stopped.signal
-    if tables.summary([spec], into):
-        return 1
-    again = RunDir(into, spec.run)
-    said = "the same curve to the last bit"
-    if not store.same_curve(folder.curve, again.curve):
-        said = f"another curve; other hardware, threads or versions do that (compare {again.environment.name})"
-    console.print(f"{again.path}: {said}")
-    return 0
+    return reruns.rerun(*store.find(run, results), probe)

@@ -92,7 +92,7 @@ class LayerGradient:
     cosine: float
 
 
-PROBES: dict[str, tuple[str, str]] = {
+PROBE: dict[str, tuple[str, str]] = {
     "iteration": ("int64", "SGD steps done before; the probe sees the batch of the next one"),
     "layer": ("int64", "index of the weighted layer, from 1 (the stem) to 6n+2 (the last layer)"),
     **PLACE,

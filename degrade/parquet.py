@@ -1,7 +1,6 @@
 """Rows of dataclasses to parquet and back; what each column means is in the file itself."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pyarrow.parquet as pq
 
 from degrade.errors import RunError
 from degrade.files import write
-from degrade.measures import BLOCKS, PROBES, RESPONSES
+from degrade.measures import BLOCKS, PROBE, RESPONSES
 from degrade.point import LABELS, MEANING
 
 Meaning = Mapping[str, tuple[str, str]]
@@ -27,7 +26,7 @@ CURVES = schema_of(MEANING)
 TABLES = {
     "responses": schema_of(LABELS | RESPONSES),
     "blocks": schema_of(LABELS | BLOCKS),
-    "probes": schema_of(LABELS | PROBES),
+    "probe": schema_of(LABELS | PROBE),
 }
 
 
@@ -38,7 +37,9 @@ def write_rows(path: Path, labels: Mapping[str, Any], rows: Sequence[Any], schem
 
 def table(labels: Mapping[str, Any], rows: Sequence[Any], schema: Any) -> Any:
     """Dataclass rows, each with the labels of its run."""
-    return pa.Table.from_pylist([{**labels, **asdict(row)} for row in rows], schema=schema)
+    given = {name: [labels[name]] * len(rows) for name in labels}  # by column: a probe of a deep net has many rows
+    measured = {name: [getattr(row, name) for row in rows] for name in schema.names if name not in given}
+    return pa.Table.from_pydict(given | measured, schema=schema)
 
 
 def of_frame(frame: Any, schema: Any) -> Any:

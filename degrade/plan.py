@@ -9,6 +9,7 @@ import torch
 from degrade import data, nets
 from degrade.spec import RunSpec
 from degrade.train.fit import Fit
+from degrade.train.probe import probe
 
 SHALLOW, DEEP = 8, 20  # depths that are measured; every other one lies on the line through them
 PATIENCE = 0.4  # seconds of steps that a measurement takes, or one step
@@ -20,7 +21,7 @@ class Price:
     """Of one run."""
 
     epochs: float  # passes over the training set
-    seconds: float  # of training and evaluation, alone on its worker
+    seconds: float  # of training, probes and evaluation, alone on its worker
     memory: float  # bytes on the device: weights, gradients, momentum, what backward needs, the images
     disk: float  # bytes when it is finished: two checkpoints and the curve
 
@@ -31,6 +32,7 @@ class Sample:
 
     step: float  # seconds
     image: float  # seconds of evaluation
+    probe: float  # seconds of one look at the gradients; 0 without engine.probe
     saved: float  # bytes kept for the backward pass
 
 
@@ -46,6 +48,7 @@ class Prices:
         recipe, n = spec.recipe, len(train)
         points = -(-recipe.iterations // recipe.eval_every)
         held = len(val) if val else 0
+        probes = -(-recipe.iterations // spec.engine.probe) if spec.engine.probe else 0
         looked_at = (points - 1) * min(recipe.clean_images, n) + n + points * (len(test) + held)
         if recipe.precise_bn:
             looked_at += n
@@ -54,7 +57,7 @@ class Prices:
         pictures = train.pixels.nbytes + test.pixels.nbytes
         return Price(
             epochs=recipe.iterations * recipe.batch / n,
-            seconds=recipe.iterations * sample.step + looked_at * sample.image,
+            seconds=recipe.iterations * sample.step + looked_at * sample.image + probes * sample.probe,
             memory=3 * weights + sample.saved + pictures,
             disk=2 * 2 * weights + 3 * points * CURVE_ROW,
         )
@@ -64,7 +67,7 @@ class Prices:
         share = (spec.net.depth - SHALLOW) / (DEEP - SHALLOW)
         at = {
             k: getattr(shallow, k) + share * (getattr(deep, k) - getattr(shallow, k))
-            for k in ("step", "image", "saved")
+            for k in ("step", "image", "probe", "saved")
         }
         return Sample(**{key: max(value, getattr(shallow, key)) for key, value in at.items()})
 
@@ -79,7 +82,7 @@ class Prices:
 def measure(spec: RunSpec) -> Sample:
     """A few steps and evaluations of a run, timed; nothing is stored."""
     never = replace(spec.recipe, iterations=10**9, eval_every=10**9)
-    fit = Fit(replace(spec, recipe=never), data.load(spec.data))
+    fit = Fit(replace(spec, recipe=never, engine=replace(spec.engine, probe=0)), data.load(spec.data))
     saved: dict[int, int] = {}
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
@@ -91,7 +94,10 @@ def measure(spec: RunSpec) -> Sample:
         fit.advance(1)
     x, y = fit.test.clean(slice(0, 250))
     return Sample(
-        timed(fit, lambda: fit.advance(1)), timed(fit, lambda: fit.backend.evaluate(x, y)) / len(y), sum(saved.values())
+        step=timed(fit, lambda: fit.advance(1)),
+        image=timed(fit, lambda: fit.backend.evaluate(x, y)) / len(y),
+        probe=timed(fit, lambda: probe(fit.backend.copy(), *fit.batches.at(0))) if spec.engine.probe else 0.0,
+        saved=sum(saved.values()),
     )
 
 

@@ -3,6 +3,7 @@
 Everything is read from the run folders, so any launcher's runs can be watched.
 """
 
+import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -63,6 +64,16 @@ def bar() -> Generator[Callable[[str, int, int], None]]:
         yield note
     finally:
         bars.stop()
+
+
+def asked(question: str) -> bool | None:
+    """Whether the person at the terminal says yes; None where there is nobody to ask."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return None
+    try:
+        return console.input(f"{question} [y/N] ", markup=False).strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 class Progress:

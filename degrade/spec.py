@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from degrade.checked import ASIDE, Checked, build, digest, identity_of, plain
+from degrade.errors import SpecError
 from degrade.origin import OriginSpec
 
 # The shortcut options (Sec. 3.3) that each net can take. The blocks themselves: degrade.nets.NETS.
@@ -169,6 +170,7 @@ class EngineSpec(Checked):
     deterministic: bool = field(default=True, metadata=ASIDE)  # on a GPU: only algorithms that repeat to the bit
     checkpoint_every: str | int = field(default="60s", metadata=ASIDE)  # seconds (60s) or iterations (500)
     keep_checkpoints: tuple[int, ...] = field(default=(), metadata=ASIDE)  # iterations whose checkpoint stays for good
+    probe: int = field(default=0, metadata=ASIDE)  # iterations between two looks at the gradients by layer; 0: none
 
     def check(self) -> None:
         for key in (key for key in CHOICES if key.startswith(self.prefix)):
@@ -178,6 +180,7 @@ class EngineSpec(Checked):
         ok = every >= 1 if isinstance(every, int) else every.endswith("s") and every[:-1].isdecimal()
         self.demand(ok, "checkpoint_every", "must be seconds, as in 60s, or a number of iterations")
         self.demand(all(i >= 1 for i in self.keep_checkpoints), "keep_checkpoints", "must be iterations, as in [1000]")
+        self.demand(self.probe >= 0, "probe", "must be a number of iterations, as in 100, or 0 for none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +196,9 @@ class RunSpec(Checked):
 
     def check(self) -> None:
         self.demand(0 <= self.seed < SEED_LIMIT, "seed", "must be from 0 to 2**63 - 1")
+        if self.engine.probe and self.recipe.batch < 2:
+            rule = "compares the halves of a batch; use recipe.batch=2 or more, or engine.probe=0"
+            raise SpecError(f"engine.probe={self.engine.probe}: {rule}")
 
     @cached_property
     def identity(self) -> dict[str, dict[str, Any]]:

@@ -3,7 +3,7 @@
 <root>/runs/<run>/spec.json         what it is
                   environment.json  on what, by which command
                   curve.parquet     degrade.point.MEANING, rewritten at each point
-                  probes.parquet    degrade.measures.PROBES, where engine.probe asks for it
+                  probe.parquet     degrade.measures.PROBE, where engine.probe asks for it
                   responses.parquet, blocks.parquet   degrade.measures, where they have been measured
                   checkpoint.pt     weights, momentum, BN, tallies and the points so far: written last
                   state.json        where it stands; also the heartbeat
@@ -185,7 +185,7 @@ class Tables(NamedTuple):
     curves: "pd.DataFrame"  # degrade.point.MEANING
     responses: "pd.DataFrame"  # degrade.measures.RESPONSES, with the labels of the run; so are the next two
     blocks: "pd.DataFrame"
-    probes: "pd.DataFrame"
+    probe: "pd.DataFrame"
     specs: dict[str, RunSpec]  # by the name of the run
 
     def measured(self) -> "dict[str, pd.DataFrame]":
@@ -223,9 +223,10 @@ def find(run: str, root: Path) -> tuple[RunDir, Path]:
     return folders[0], root
 
 
-def load(*roots: Path, runs: Collection[str] | None = None) -> Tables:
+def load(*roots: Path, runs: Collection[str] | None = None, measured: Collection[str] = tuple(TABLES)) -> Tables:
     """The tables of all runs under `roots`, or of those named; of a run found twice, the one that is further.
 
+    Besides the curves only the tables in `measured` are read; the others are empty.
     Raises RunError for a folder that is not there or a file that cannot be read.
     """
     found: dict[str, tuple[RunDir, dict[str, Any]]] = {}
@@ -238,10 +239,11 @@ def load(*roots: Path, runs: Collection[str] | None = None) -> Tables:
     specs = {name: run.read_spec() for name, (run, _) in found.items()}
     rows = [{"outcome": "", **specs[name].labels(), **state} for name, (_, state) in found.items()]
     folders = [run for run, _ in found.values()]
-    measured = {name: gathered([run.tables[name] for run in folders], schema) for name, schema in TABLES.items()}
+    read = {name: [run.tables[name] for run in folders if name in measured] for name in TABLES}
+    frames = {name: gathered(read[name], schema) for name, schema in TABLES.items()}
     import pandas as pd  # here, since the processes that only write need no frames
 
-    return Tables(pd.DataFrame(rows), gathered([run.curve for run in folders], CURVES), **measured, specs=specs)
+    return Tables(pd.DataFrame(rows), gathered([run.curve for run in folders], CURVES), **frames, specs=specs)
 
 
 def gathered(paths: Sequence[Path], schema: Any) -> "pd.DataFrame":

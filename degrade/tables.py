@@ -45,7 +45,7 @@ def summary(specs: Sequence[RunSpec], root: Path) -> int:
     from degrade import curves, store  # loads pandas
 
     states = {spec.run: RunDir(root, spec.run).read_state() for spec in specs}
-    tables = store.load(root, runs=states) if root.is_dir() else None
+    tables = store.load(root, runs=states, measured=()) if root.is_dir() else None
     if tables is not None and len(tables.curves):
         said = tables.runs.outcome.where(tables.runs.state.isin(OVER), tables.runs.state)
         outcomes = said.groupby(tables.runs.group).agg(lambda each: ", ".join(sorted({*each} - {""})))
@@ -57,6 +57,12 @@ def summary(specs: Sequence[RunSpec], root: Path) -> int:
             rates(curves.chosen_rates(measured, same, rate))
     counts = Counter(state["state"] for state in states.values())
     console.print(", ".join(f"{n} {state}" for state, n in sorted(counts.items())) + f"; in {root}")
+    return failures(specs, root)
+
+
+def failures(specs: Sequence[RunSpec], root: Path) -> int:
+    """The list of those that failed, and why; returns how many."""
+    states = {spec.run: RunDir(root, spec.run).read_state() for spec in specs}
     failed = {run: state for run, state in states.items() if state["state"] == "failed"}
     for run, state in failed.items():
         log = RunDir(root, run).log

@@ -20,7 +20,7 @@ from degrade.errors import RunError, SpecError
 from degrade.figures import FIGURES, FORMATS, NothingToDraw, View, draw, style
 
 GOLDEN = Path(__file__).parent / "golden"
-CURVES = ("fig1", "fig4", "fig6", "options")  # the figures of curves; the others: test_response_figures, ...
+CURVES = ("fig1", "fig4", "fig6", "options")  # of the paper; the others are in files of their own
 SCHEDULE = 100  # iterations of every run here
 
 

@@ -16,7 +16,7 @@ LAYERS = [
     ["train", "store", "figures"],
     ["experiment", "trained", "plan", "screen", "clean"],
     ["evaluation", "solution", "sweep", "workers", "tables"],
-    ["anatomy", "overrides", "launch", "complete"],
+    ["anatomy", "overrides", "launch", "complete", "reruns"],
     ["analyses"],
     ["cli", "hydra_plugins", "__main__"],
 ]
@@ -27,6 +27,7 @@ MAY = {
     ("origin", "checked"),
     ("checked", "errors"),
     ("spec", "errors"),
+    ("launch", "reruns"),
     ("__main__", "cli"),
 }  # within a layer
 ONLY = {  # third-party library -> the only rooms that may import it

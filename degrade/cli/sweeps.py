@@ -18,6 +18,10 @@ def sweep(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Train failed runs again, and only those.")
     ] = False,
+    reprobe: Annotated[
+        bool,
+        typer.Option("--reprobe", help="Train finished runs without a probe again beside the first (engine.probe=N)."),
+    ] = False,
     time_limit: Annotated[
         str | None, typer.Option(metavar="90s|30m|2h", help="Scale the schedule so that all runs take about so long.")
     ] = None,
@@ -34,6 +38,7 @@ def sweep(
         dry_run=dry_run,
         fail_fast=fail_fast,
         retry_failed=retry_failed,
+        reprobe=reprobe,
         time_limit=time_limit,
         exclude=tuple(exclude or ()),
     )
@@ -59,12 +64,18 @@ def plan(overrides: Overrides = None, exclude: Exclude = None) -> None:
 @app.command()
 def rerun(
     run: Annotated[str, typer.Argument(help="A run: its name, the beginning of it, or its folder.")],
+    probe: Annotated[
+        int | None, typer.Option(metavar="N", help="Look at its gradients every N iterations (probe.parquet).")
+    ] = None,
     results: Root = Path("results"),
 ) -> None:
-    """Train a stored run once more beside it, and say whether the same curve came out."""
+    """Train a stored run once more beside it, and say whether the same curve came out.
+
+    With **--probe N** its gradients by layer are logged; where the same curve comes out, they are put beside it.
+    """
     from degrade import launch
 
-    raise typer.Exit(launch.rerun(run, results))
+    raise typer.Exit(launch.rerun(run, results, probe))
 
 
 @app.command("recipe-diff")

@@ -14,6 +14,7 @@ from degrade.errors import DegradeError, RunError, pick
 from degrade.figures import style
 from degrade.figures.constructed import constructed
 from degrade.figures.draw import draw
+from degrade.figures.gradients import MISSING, abreast, gradients
 from degrade.figures.lines import fig1, fig4, fig6, options
 from degrade.figures.panels import AXES, OVER, TRAIN, NothingToDraw, Panel, View
 from degrade.figures.responses import blocks, fig7, gates
@@ -43,8 +44,11 @@ class Figure(NamedTuple):
 
     make: Callable[[pd.DataFrame, View], list[Panel]]
     table: str = "curves"
-    abreast: int = 3  # panels in a row
+    abreast: int | Callable[[list[Panel]], int] = 3  # panels in a row
     missing: str = "no run has a point yet; train with `degrade sweep` first"  # said where the table has no rows
+
+    def across(self, panels: list[Panel]) -> int:
+        return self.abreast if isinstance(self.abreast, int) else self.abreast(panels)
 
 
 UNMEASURED = "no responses are measured; run `degrade responses` on the results folder, or --ckpt RUN"
@@ -57,6 +61,7 @@ FIGURES: dict[str, Figure] = {
     "blocks": Figure(blocks, "blocks", 2, UNMEASURED),
     "gates": Figure(gates, "blocks", 1, UNMEASURED),
     "constructed": Figure(constructed, abreast=2),
+    "gradients": Figure(gradients, "probe", abreast, MISSING),
 }
 FORMATS = ("png", "svg", "pdf")
 MIXED = "mixed"  # folder of figures that show several protocols
@@ -98,7 +103,8 @@ def save(
             try:
                 if rows is None or rows.empty:
                     raise NothingToDraw(f"{name}: {figure.missing}")
-                drawn = draw(panels := figure.make(rows, view or View()), title_of(rows), figure.abreast)
+                panels = figure.make(rows, view or View())
+                drawn = draw(panels, title_of(rows), figure.across(panels))
                 made = write(drawn, name, runs_in(panels), folder / place, command)
             except NothingToDraw as reason:
                 refused.setdefault(name, str(reason))

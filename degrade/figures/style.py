@@ -1,4 +1,4 @@
-"""How figures look, in one place: colour and marker say depth (or option), dash and weight say split."""
+"""How figures look, in one place: colour and marker say depth (or option, or time), dash and weight say split."""
 
 import colorsys
 from collections.abc import Iterable, Iterator, Set
@@ -16,7 +16,8 @@ class Mark(NamedTuple):
 # colours, which readers with any colour vision tell apart.
 DEPTHS = {"20": "#c8a415", "32": "#17a2c4", "44": "#2e9e3f", "56": "#d62728", "110": "#111111"}
 OPTIONS = {"A": "#0072b2", "B": "#d55e00", "C": "#009e73", "plain": "#555555"}
-KNOWN = DEPTHS | OPTIONS
+TIMES = {"t1": "#7cc5b8", "t2": "#3b9bc4", "t3": "#2a5aa8", "t4": "#1a1446"}  # of a training: light to dark
+KNOWN = DEPTHS | OPTIONS | TIMES
 OTHERS = ("#7b4fa3", "#1f5fbf", "#e377a2", "#8c564b", "#ff7f0e", "#5f6b6d")  # keys the paper does not have
 MARKERS = "osD^vPX*<>"
 

@@ -3,7 +3,8 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import astuple
+from dataclasses import astuple, fields
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -12,14 +13,17 @@ from torch import Tensor
 from degrade.data.batches import Batches, Resident, scale_of
 from degrade.data.images import Splits
 from degrade.errors import RunError, SpecError, pick
+from degrade.measures import LayerGradient
 from degrade.nets import build
 from degrade.nets.norms import parts
 from degrade.point import Point
 from degrade.spec import RunSpec
 from degrade.train.backends import BACKENDS
+from degrade.train.probe import probe
 from degrade.train.schedule import Warmup, due, judged, look, lr_at
 
 FORMAT = 1  # of state(); a newer one is refused
+values_of = attrgetter(*(f.name for f in fields(LayerGradient)))  # astuple takes four times as long; rows are many
 EVALUATION_BATCH = 250  # images; `stop` is polled between two batches
 
 
@@ -53,6 +57,7 @@ class Fit:
         recipe = spec.recipe
         self._use(spec.engine.backend)
         self.points: list[Point] = []
+        self.probes: list[LayerGradient] = []
         self.iteration, self.diverged = 0, False
         self.warmup = Warmup(None) if recipe.warms_up(spec.net) else Warmup()
         self._tally = [0.0, 0.0]  # the backend's tally at the last point: loss, mistakes
@@ -92,6 +97,7 @@ class Fit:
         known = len(self.points)
         begin = self._measure(time.perf_counter())
         while steps > 0 and not self.done and not self._due and not self.stop():
+            begin = self._probe(begin)
             self.backend.lr.fill_(lr_at(self.spec.recipe, self.iteration, self.warmup))
             self.backend.step(*self.batches.at(self.iteration))
             self.iteration += 1
@@ -127,6 +133,16 @@ class Fit:
         self.seconds += now - begin
         self._training += (now - begin) * training
         return now
+
+    def _probe(self, begin: float) -> float:
+        """Looks at the gradients of the next step, where engine.probe has it so; returns now. Changes no bit of it."""
+        every = self.spec.engine.probe
+        if not every or self.iteration % every:
+            return begin
+        self.backend.tally.tolist()  # waits for the device: the steps before are training
+        begin = self._spend(begin, training=True)
+        self.probes += probe(self.backend.copy(), *self.batches.at(self.iteration), self.iteration)
+        return self._spend(begin, training=False)
 
     def _measure(self, begin: float) -> float:
         """The points of this iteration, if they are due and `stop` lets the evaluation finish; returns now."""
@@ -217,6 +233,7 @@ class Fit:
             "looked": list(self._looked),
             "tally_at_point": self._tally,
             "points": [list(astuple(p)) for p in self.points],
+            "probes": [list(values_of(row)) for row in self.probes],
             "backend": self.backend_name,
             "threads": self.threads,
             **self.backend.state(),
@@ -237,6 +254,7 @@ class Fit:
         self._grad_norm, self.warmup = state["grad_norm"], Warmup(*state["warmup"])
         self._looked, self._tally = tuple(state["looked"]), list(state["tally_at_point"])
         self.points = [Point(*values) for values in state["points"]]
+        self.probes = [LayerGradient(*values) for values in state.get("probes", [])]
 
 
 def pick_device(name: str) -> torch.device:

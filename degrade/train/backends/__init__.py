@@ -27,6 +27,10 @@ class Backend(Protocol):
         """() Euclidean norm of the gradient of the last step."""
         ...
 
+    def copy(self) -> nn.Module:
+        """The net as it stands, on its device: fp32 weights and statistics that nothing else holds, no gradients."""
+        ...
+
     def average_statistics(self, batches: Iterable[Tensor]) -> None:
         """Sets BN's statistics to their averages over x (N, C, H, W), by the images of each; weights unchanged."""
         ...

@@ -1,5 +1,6 @@
 """The reference: plain PyTorch, one operator after the other, fp32, on any device."""
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -71,6 +72,9 @@ class Eager:
 
     def grad_norm(self) -> Tensor:
         return torch.linalg.vector_norm(self.grad)
+
+    def copy(self) -> nn.Module:
+        return copy.deepcopy(self.net)  # a parameter's copy has no gradient, and a storage of its own
 
     def average_statistics(self, batches: Iterable[Tensor]) -> None:
         average_statistics(self.net, (x.contiguous(memory_format=torch.channels_last) for x in batches))

@@ -1,0 +1,134 @@
+"""Finished runs, trained once more beside the first: does the same curve come out, and what does a probe see?
+
+<root>/reruns/<n>/runs/<run> is the n-th time. The folder of the first is only ever added to: by probe.parquet, and only
+where its curve came out again to the last bit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+from degrade import sweep, tables
+from degrade.errors import RunError, Stopped
+from degrade.files import write
+from degrade.screen import asked, console, duration
+from degrade.spec import RunSpec
+from degrade.store import RunDir, same_curve
+from degrade.workers import train
+
+
+def rerun(folder: RunDir, root: Path, probe: int | None = None) -> int:
+    """Trains a stored run once more, with a probe of its gradients if one is asked for; says what came out.
+
+    Returns the exit code. Raises RunError for a run that is not over, that has a probe already where one is asked for,
+    or whose pictures have changed.
+    """
+    if not folder.over:
+        raise RunError(f"{folder.run}: is {folder.standing()['state']}; only what is finished can be compared with")
+    if probe and folder.tables["probe"].exists():
+        raise RunError(f"{folder.run}: has a probe already; move {folder.tables['probe']} away to have another")
+    spec = folder.read_spec()
+    if sweep.prepared(spec.data).content != spec.data.content:
+        raise RunError(f"{folder.run}: the pictures under {spec.data.root} are not those it was trained on any more")
+    spec = spec if probe is None else with_probe(spec, probe)
+    into = place(root, spec)
+    copy_start(folder, RunDir(into, spec.run))
+    try:
+        train([spec], into, jobs=1)
+    except Stopped as stopped:
+        option = "" if probe is None else f" --probe {probe}"
+        console.print(f"stopped; go on with: degrade rerun {folder.path}{option}")
+        return 128 + stopped.signal
+    if tables.summary([spec], into):
+        return 1
+    report(folder, RunDir(into, spec.run))
+    return 0
+
+
+def copy_start(first: RunDir, again: RunDir) -> None:
+    """Of a constructed net, where it began: it must not begin at random weights. Raises RunError where that is gone."""
+    if first.read_spec().origin is None or again.kept(0).exists():
+        return
+    if not first.kept(0).exists():
+        raise RunError(f"{first.kept(0)}: where the constructed net began is gone; `degrade construct` makes it again")
+    again.path.mkdir(parents=True, exist_ok=True)
+    write(again.kept(0), first.kept(0).read_bytes())
+
+
+def place(root: Path, spec: RunSpec) -> Path:
+    """The first of reruns/<n> where the run is not; one that was stopped there, with the same probe, goes on."""
+
+    def free(folder: RunDir) -> bool:
+        return not folder.spec.exists() or (not folder.over and folder.read_spec().engine.probe == spec.engine.probe)
+
+    paths = (root / "reruns" / str(n) for n in count(1))
+    return next(path for path in paths if free(RunDir(path, spec.run)))
+
+
+def report(first: RunDir, again: RunDir) -> None:
+    """Says whether the same curve came out; if so, what a probe saw is put beside the first, unless it has one."""
+    seen = again.tables["probe"]
+    if not same_curve(first.curve, again.curve):
+        said = f"another curve; other hardware, threads or versions do that (compare {again.environment.name})"
+        left = f"; {seen.name} stays here, not with the first run" if seen.exists() else ""
+    else:
+        said, left = "the same curve to the last bit", ""
+        if seen.exists() and not first.tables["probe"].exists():
+            write(first.tables["probe"], seen.read_bytes())
+            left = f"; {seen.name} added to {first.path}"
+    console.print(f"{again.path}: {said}{left}", highlight=False, soft_wrap=True)
+
+
+def unprobed(specs: Sequence[RunSpec], root: Path) -> list[RunSpec]:
+    """Of those asked for with a probe, the finished ones that have none: what they are, and the probe."""
+    found: list[RunSpec] = []
+    for spec in specs:
+        folder = RunDir(root, spec.run)
+        if spec.engine.probe and folder.over and not folder.tables["probe"].exists():
+            found.append(with_probe(replace(folder.read_spec(), data=spec.data), spec.engine.probe))
+    return found
+
+
+def with_probe(spec: RunSpec, probe: int) -> RunSpec:
+    return replace(spec, engine=replace(spec.engine, probe=probe))
+
+
+def offer(bare: Sequence[RunSpec], root: Path, *, ask: bool) -> bool:
+    """Says that finished runs have no probe and how they get one; True where a person at the terminal wants it now."""
+    if not bare:
+        return False
+    seconds = sum(RunDir(root, spec.run).read_state().get("seconds", 0.0) for spec in bare)
+    which = "1 finished run has" if len(bare) == 1 else f"{len(bare)} finished runs have"
+    said, cost = f"{which} no probe", f"beside the first ({duration(seconds)} of training)"
+    if ask and (answer := asked(f"{said}; train again {cost}?")) is not None:
+        return answer
+    console.print(f"{said}; `degrade sweep ... --reprobe` trains again {cost}", highlight=False, soft_wrap=True)
+    return False
+
+
+def reprobe(bare: Sequence[RunSpec], root: Path, *, jobs: int | None, fail_fast: bool) -> int:
+    """Trains finished runs again, several at once; returns how many failed. Raises Stopped after a signal.
+
+    One whose probe lies in a rerun already is not trained a third time.
+    """
+    todo: dict[Path, list[RunSpec]] = {}
+    for spec in bare:
+        if not probed(root, spec.run):
+            todo.setdefault(into := place(root, spec), []).append(spec)
+            copy_start(RunDir(root, spec.run), RunDir(into, spec.run))
+    try:
+        for path, specs in todo.items():
+            train(specs, path, jobs=jobs, fail_fast=fail_fast)
+    finally:  # of what was stopped half-way, that which is done
+        for spec in bare:
+            for again in probed(root, spec.run)[:1]:
+                report(RunDir(root, spec.run), again)
+    return sum(tables.failures(specs, path) for path, specs in todo.items())
+
+
+def probed(root: Path, run: str) -> list[RunDir]:
+    """The finished reruns of a run that had a probe, those with the same curve first."""
+    folders = [RunDir(path, run) for path in sorted((root / "reruns").glob("*"))]
+    found = [folder for folder in folders if folder.over and folder.tables["probe"].exists()]
+    return sorted(found, key=lambda folder: not same_curve(RunDir(root, run).curve, folder.curve))

@@ -1,0 +1,150 @@
+import os
+import pty
+import subprocess
+import sys
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from conftest import tiny
+
+from degrade import experiment, launch, reruns
+from degrade.errors import RunError
+from degrade.launch import How
+from degrade.store import RunDir, load, run_dirs
+
+TINY = ["study=smoke", "depth=8", "recipe.iterations=4", "data.train_limit=40", "width=2"]
+
+
+def at_once(root, *overrides: str, **how) -> int:
+    """In this process, by Hydra's own launcher: no worker has to load torch."""
+    given = [*TINY, f"results={root}", "jobs=1", "hydra/launcher=basic", *overrides]
+    return launch.launch(given, How(**how))
+
+
+def files(folder: RunDir) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.path.iterdir() if path.name != ".lock"}
+
+
+def twice(root, *, probe: int = 2, lr: float = 0.05) -> tuple[RunDir, RunDir]:
+    """A run, and the same with a probe in reruns/1; with another `lr`, the curve of the first is another one."""
+    spec = tiny(recipe={"iterations": 6})
+    experiment.run([spec], root)
+    experiment.run([reruns.with_probe(spec, probe)], root / "reruns" / "1")
+    first, again = RunDir(root, spec.run), RunDir(root / "reruns" / "1", spec.run)
+    if lr != spec.recipe.lr:
+        other = tiny(recipe={"iterations": 6, "lr": lr})
+        experiment.run([other], root / "other")
+        first.curve.write_bytes(RunDir(root / "other", other.run).curve.read_bytes())
+    return first, again
+
+
+def test_a_rerun_with_a_probe_puts_it_beside_the_first_and_changes_nothing_else(tmp_path, capsys):
+    assert at_once(tmp_path, "net=plain") == 0
+    (folder,) = run_dirs(tmp_path)
+    before = files(folder)
+    assert launch.rerun("plain", tmp_path, 2) == 0
+    said = capsys.readouterr().out.replace("\n", "")
+    assert f"the same curve to the last bit; probe.parquet added to {folder.path}" in said
+    after = files(folder)
+    rows = pd.read_parquet(folder.tables["probe"])
+    assert after.pop("probe.parquet")
+    assert after == before
+    assert set(rows.iteration) == {0, 2}
+    assert set(rows.run) == {folder.run}
+    with pytest.raises(RunError, match=r"has a probe already; move .* away to have another"):
+        launch.rerun("plain", tmp_path, 1)
+
+
+def test_where_another_curve_comes_out_the_probe_stays_in_the_rerun(tmp_path, capsys):
+    first, again = twice(tmp_path, lr=0.02)
+    before = files(first)
+    reruns.report(first, again)
+    said = capsys.readouterr().out
+    assert f"{again.path}: another curve;" in said
+    assert "probe.parquet stays here, not with the first run" in said
+    assert files(first) == before
+
+
+def test_a_probe_that_is_there_is_never_replaced(tmp_path):
+    first, again = twice(tmp_path)
+    reruns.report(first, again)
+    kept = first.tables["probe"].read_bytes()
+    (tmp_path / "reruns" / "1").rename(tmp_path / "reruns" / "0")
+    experiment.run([reruns.with_probe(tiny(recipe={"iterations": 6}), 1)], tmp_path / "reruns" / "1")
+    reruns.report(first, again)
+    assert first.tables["probe"].read_bytes() == kept != again.tables["probe"].read_bytes()
+
+
+def test_a_sweep_that_asks_for_a_probe_says_which_finished_runs_have_none(tmp_path, capsys):
+    assert at_once(tmp_path, "shortcut=A") == 0
+    before = [files(folder) for folder in run_dirs(tmp_path)]
+    capsys.readouterr()
+    for how in ({}, {"dry_run": True}):
+        assert at_once(tmp_path, "shortcut=A", "engine.probe=2", **how) == 0
+        said = capsys.readouterr().out
+        assert "2 finished runs have no probe; `degrade sweep ... --reprobe` trains again beside the first (0:0" in said
+    launch.price([*TINY, "net=plain", "engine.probe=2", f"results={tmp_path}"], ())
+    assert "1 finished run has no probe" in capsys.readouterr().out
+    assert [files(folder) for folder in run_dirs(tmp_path)] == before
+    assert at_once(tmp_path, "shortcut=A") == 0
+    assert "no probe" not in capsys.readouterr().out
+
+
+def test_reprobe_trains_them_again_and_then_there_is_no_more_to_say(tmp_path, capsys):
+    assert at_once(tmp_path, "shortcut=A") == 0
+    wanted = ("shortcut=A", "engine.probe=2")
+    assert at_once(tmp_path, *wanted, reprobe=True) == 0
+    said = capsys.readouterr().out
+    assert said.count("probe.parquet added to") == 2
+    tables = load(tmp_path)
+    assert tables.probe.groupby("run").iteration.nunique().to_dict() == dict.fromkeys(tables.runs.run, 2)
+    assert at_once(tmp_path, *wanted, reprobe=True) == 0
+    assert "probe.parquet" not in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "reruns").iterdir()] == ["1"]
+
+
+def test_runs_are_trained_again_as_they_were_the_first_time(tmp_path):
+    """The command line may ask for other threads or another device now: those can change bits."""
+    spec = tiny(engine={"threads": 2, "device": "cpu"})
+    folder = RunDir(tmp_path, spec.run)
+    folder.path.mkdir(parents=True)
+    folder.begin(spec, {})
+    folder.write_state("finished")
+    (found,) = reruns.unprobed([tiny(engine={"probe": 5, "threads": 1})], tmp_path)
+    assert found == reruns.with_probe(spec, 5)
+    assert reruns.unprobed([spec, tiny(seed=1, engine={"probe": 5})], tmp_path) == []
+
+
+def test_what_lies_in_a_rerun_already_is_not_trained_a_third_time(tmp_path, capsys):
+    first, _ = twice(tmp_path)
+    (bare,) = reruns.unprobed([reruns.with_probe(first.read_spec(), 3)], tmp_path)
+    assert reruns.reprobe([bare], tmp_path, jobs=1, fail_fast=False) == 0
+    assert "probe.parquet added to" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "reruns").iterdir()] == ["1"]
+
+
+def test_a_rerun_that_was_stopped_goes_on_only_with_the_same_probe(tmp_path):
+    spec, polls = tiny(engine={"probe": 2}), iter([False] * 4)
+    experiment.run([spec], tmp_path / "reruns" / "1", stop=lambda: next(polls, True))
+    assert reruns.place(tmp_path, spec).name == "1"
+    assert reruns.place(tmp_path, reruns.with_probe(spec, 3)).name == "2"
+    assert reruns.place(tmp_path, replace(spec, seed=1)).name == "1"
+
+
+@pytest.mark.parametrize(("answer", "added"), [("n", 0), ("y", 1)])
+def test_at_a_terminal_it_asks(tmp_path, answer, added):
+    assert at_once(tmp_path / "results", "net=plain") == 0
+    master, slave = pty.openpty()
+    os.write(master, f"{answer}\n".encode())
+    command = [sys.executable, "-m", "degrade", "sweep", *TINY, "net=plain", "engine.probe=2", "jobs=1"]
+    environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb"}
+    code = subprocess.call(command, cwd=tmp_path, env=environment, stdin=slave, stdout=slave, stderr=slave)
+    said = os.read(master, 100_000).decode()
+    for end in (master, slave):
+        os.close(end)
+    assert code == 0
+    assert "1 finished run has no probe; train again beside the first (0:00 of training)? [y/N]" in " ".join(
+        said.split()
+    )
+    assert said.count("probe.parquet added to") == len(load(tmp_path / "results").probe.run.unique()) == added
