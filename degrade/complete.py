@@ -17,6 +17,7 @@ COMMON = {
     "data.normalize": NORMALIZES,
     "recipe.bn_group": ("null", "64"),
     "depth": ("8", "20", "32", "44", "56", "110"),
+    "gate_bias": ("-4", "-2", "0"),
     "seed": ("0", "1", "2"),
     "width": ("16", "32", "64"),
 }
