@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from degrade.errors import DataError, DegradeError, RunError, SpecError
     from degrade.experiment import run
     from degrade.nets import build
+    from degrade.solvers import identity
     from degrade.spec import DataSpec, EngineSpec, NetSpec, RecipeSpec, RunSpec
     from degrade.store import load
     from degrade.train.fit import Fit
@@ -29,6 +30,7 @@ _HOME = {
     "RunSpec": "spec",
     "SpecError": "errors",
     "build": "nets",
+    "identity": "solvers",
     "load": "store",
     "run": "experiment",
 }
@@ -45,6 +47,7 @@ __all__ = [
     "RunSpec",
     "SpecError",
     "build",
+    "identity",
     "load",
     "run",
 ]

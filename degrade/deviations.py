@@ -42,7 +42,7 @@ class Deviation(NamedTuple):
 
 
 def deviations(spec: RunSpec) -> list[Deviation]:
-    """Every key of PAPER that the run sets otherwise, and what the paper has not on CIFAR: options B, C, highway nets."""
+    """Every key of PAPER that the run sets otherwise, and options and nets that it does not have on CIFAR."""
     found: list[Deviation] = []
     for key, (paper, source) in PAPER.items():
         part, name = key.split(".")

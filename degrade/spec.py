@@ -56,8 +56,8 @@ class NetSpec(Checked):
     depth: int = 20  # weighted layers
     width: int = 16  # channels of the first stage; doubled at each of the two others
     pad: str = "after"  # where option A puts its zero channels; the paper does not say
-    # what the bias of a gate T begins at. Below 0, blocks begin by handing x on (arXiv:1505.00387, Sec. 2.2): at -2, for
-    # x = 0, T is 0.12
+    # what the bias of a gate T begins at. Below 0, blocks begin by handing x on (arXiv:1505.00387, Sec. 2.2): at -2,
+    # T is 0.12 where x is 0
     gate_bias: float = -2.0
 
     def check(self) -> None:

@@ -12,11 +12,11 @@ import degrade
 ROOT = Path(__file__).parent.parent
 LAYERS = [
     ["spec", "origin", "checked", "point", "measures", "files", "errors"],
-    ["nets", "data", "curves", "deviations", "parquet"],
+    ["nets", "data", "curves", "deviations", "parquet", "trial"],
     ["train", "store", "figures"],
     ["experiment", "plan", "screen", "clean"],
     ["sweep", "workers", "tables"],
-    ["launch", "complete"],
+    ["launch", "complete", "solvers"],
     ["cli", "hydra_plugins", "__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -36,7 +36,7 @@ ONLY = {  # third-party library -> the only rooms that may import it
     "matplotlib": {"figures"},
     "pyarrow": {"parquet"},
     "torch": {"nets", "data", "train", "experiment", "plan"},
-    "pandas": {"curves", "figures", "store", "tables"},
+    "pandas": {"cli", "curves", "figures", "solvers", "store", "tables"},
     "filelock": {"store", "data"},
     "torchvision": {"data"},
     "PIL": {"data"},

@@ -53,7 +53,7 @@ def initialise(net: nn.Module, seed: int, init: str = "he", gate_bias: float = 0
     """
     draws = torch.Generator().manual_seed(seed)
     layers = {n: m for n, m in net.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear, nn.BatchNorm2d))}
-    for layer in (layers[name] for name in sorted(layers, key=lambda name: turn(name, layers[name]))):
+    for _, layer in sorted(layers.items(), key=turn):
         if isinstance(layer, nn.BatchNorm2d):
             layer.reset_parameters()
             continue
@@ -63,8 +63,9 @@ def initialise(net: nn.Module, seed: int, init: str = "he", gate_bias: float = 0
                 layer.bias.fill_(gate_bias if isinstance(layer, Gate) else 0.0)
 
 
-def turn(name: str, layer: nn.Module) -> int:
+def turn(named: tuple[str, nn.Module]) -> int:
     """When a layer is drawn; those of one turn in the order in which the net has them."""
+    name, layer = named
     return 2 if isinstance(layer, Gate) else int("shortcut" in name)
 
 
