@@ -15,7 +15,7 @@ demo: .venv/.ready  ## the degradation problem on small digits: about two minute
 test: .venv/.ready  ## all tests
 	$(BIN)/pytest
 
-smoke: .venv/.ready  ## every kind of net for a few steps, and its figure
+smoke: .venv/.ready  ## plain and residual nets for a few steps, and their figure
 	$(BIN)/degrade sweep study=smoke results=results/smoke
 	$(BIN)/degrade plot results/smoke
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from degrade.experiment import run
     from degrade.nets import build
     from degrade.solution import construct
+    from degrade.solvers import identity
     from degrade.spec import DataSpec, EngineSpec, NetSpec, RecipeSpec, RunSpec
     from degrade.store import load
     from degrade.train.fit import Fit
@@ -37,6 +38,7 @@ _HOME = {
     "construct": "solution",
     "ensemble": "evaluation",
     "evaluate": "evaluation",
+    "identity": "solvers",
     "load": "store",
     "open_net": "trained",
     "responses": "anatomy",
@@ -59,6 +61,7 @@ __all__ = [
     "construct",
     "ensemble",
     "evaluate",
+    "identity",
     "load",
     "open_net",
     "responses",

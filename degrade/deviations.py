@@ -42,7 +42,7 @@ class Deviation(NamedTuple):
 
 
 def deviations(spec: RunSpec) -> list[Deviation]:
-    """Every key of PAPER that the run sets otherwise, and option B or C, which the paper has on ImageNet alone."""
+    """Every key of PAPER that the run sets otherwise, and options and nets that it does not have on CIFAR."""
     found: list[Deviation] = []
     for key, (paper, source) in PAPER.items():
         part, name = key.split(".")
@@ -50,6 +50,8 @@ def deviations(spec: RunSpec) -> list[Deviation]:
         if value != paper:
             key = name if part == "net" else key
             found.append(Deviation(key, show(paper), show(value), source))
+    if spec.net.net not in ("plain", "residual"):
+        found.append(Deviation("net", "plain, residual", spec.net.net, "Sec. 4.2; highway nets are others', Sec. 2"))
     if spec.net.shortcut in ("B", "C"):
         found.append(Deviation("shortcut", "A", spec.net.shortcut, "Sec. 4.2: option A in all cases on CIFAR-10"))
     return found

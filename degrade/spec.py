@@ -15,7 +15,12 @@ from degrade.errors import SpecError
 from degrade.origin import OriginSpec
 
 # The shortcut options (Sec. 3.3) that each net can take. The blocks themselves: degrade.nets.NETS.
-SHORTCUTS: dict[str, tuple[str, ...]] = {"plain": ("none",), "residual": ("A", "B", "C")}
+SHORTCUTS: dict[str, tuple[str, ...]] = {
+    "plain": ("none",),
+    "residual": ("A", "B", "C"),
+    "highway": ("A", "B", "C"),
+}
+GATED = ("highway",)  # the nets whose blocks have a gate
 # What each key of few values can be; also what the shell completes.
 CHOICES: dict[str, tuple[str, ...]] = {
     "family": ("cifar",),
@@ -52,6 +57,9 @@ class NetSpec(Checked):
     depth: int = 20  # weighted layers
     width: int = 16  # channels of the first stage; doubled at each of the two others
     pad: str = "after"  # where option A puts its zero channels; the paper does not say
+    # what the bias of a gate T begins at. Below 0, blocks begin by handing x on (arXiv:1505.00387, Sec. 2.2): at -2,
+    # T is 0.12 where x is 0
+    gate_bias: float = -2.0
 
     def check(self) -> None:
         for name in ("family", "net", "shortcut", "pad"):
@@ -67,6 +75,9 @@ class NetSpec(Checked):
         self.one_of("shortcut", SHORTCUTS[self.net])
         if self.shortcut != "A":  # only option A pads
             object.__setattr__(self, "pad", "after")
+        self.demand(math.isfinite(self.gate_bias), "gate_bias", "must be a number, as in -2")
+        if self.net not in GATED:
+            object.__setattr__(self, "gate_bias", -2.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +130,7 @@ class RecipeSpec(Checked):
     nesterov: bool = False
     weight_decay: float = 1e-4
     decay_scope: str = "all"  # all parameters, as replications have it; conv: kernels only, as the authors most likely
-    warmup: str = "auto"  # lr / 10 until the net has started; auto: residual nets of depth >= 110 (Sec. 4.2)
+    warmup: str = "auto"  # lr / 10 until the net has started; auto: nets with shortcuts, of depth >= 110 (Sec. 4.2)
     warmup_error: float = 80.0  # %, the running training error below which it ends (Sec. 4.2)
     warmup_window: int = 391  # iterations that error is taken over, and between two looks at it: a pass over 50,000
     warmup_cap: int = 3_910  # iterations after which it ends in any case
@@ -152,7 +163,10 @@ class RecipeSpec(Checked):
         self.demand(not self.nesterov or self.momentum > 0, "nesterov", "needs recipe.momentum above 0")
 
     def warms_up(self, net: NetSpec) -> bool:
-        """Whether a net begins at a tenth of the rate (Sec. 4.2 has it for ResNet-110 alone)."""
+        """Whether a net begins at a tenth of the rate (Sec. 4.2 has it for ResNet-110 alone).
+
+        `auto` has it for every net with shortcuts, highway nets too, of that depth or more.
+        """
         deep = net.net != "plain" and net.depth >= 110
         return self.warmup == "on" or (self.warmup == "auto" and deep)
 
@@ -224,7 +238,7 @@ class RunSpec(Checked):
 
     @cached_property
     def protocol(self) -> str:
-        """Everything but net, shortcut, depth, width, origin; `pad` belongs to the shortcut."""
+        """Everything but net, shortcut, depth, width, origin; `pad` belongs to the shortcut, `gate_bias` to the net."""
         kept = {**self.identity, "net": {"family": self.net.family}}
         return f"{self.data.name}-{digest(kept)}"
 

@@ -9,8 +9,8 @@ from degrade.complete import overrides
         ("dep", ["depth="]),
         ("stud", ["study="]),
         ("recipe.lr", ["recipe.lr="]),
-        ("net=", ["net=plain", "net=residual"]),
-        ("net=plain,", ["net=plain,residual"]),
+        ("net=", ["net=plain", "net=residual", "net=highway"]),
+        ("net=plain,", ["net=plain,residual", "net=plain,highway"]),
         ("net=plain,r", ["net=plain,residual"]),
         ("shortcut=A,", ["shortcut=A,B", "shortcut=A,C", "shortcut=A,none"]),
         ("study=quickstart", ["study=quickstart", "study=quickstart3"]),
@@ -29,9 +29,9 @@ def test_keys_groups_and_values_are_offered_also_after_a_comma(typed, offered):
 @pytest.mark.parametrize(
     ("before", "typed", "offered"),
     [
-        (["net"], "", ["plain", "residual"]),
+        (["net"], "", ["plain", "residual", "highway"]),
         (["net", "="], "pl", ["plain"]),
-        (["net", "="], "plain,", ["plain,residual"]),
+        (["net", "="], "plain,", ["plain,residual", "plain,highway"]),
         (["net", "=", "plain"], "stud", ["study="]),
         (["net=plain"], "stud", ["study="]),
     ],

@@ -20,6 +20,11 @@ def test_the_default_recipe_differs_in_what_replications_share():
     assert keys(RunSpec()) == {"recipe.momentum_form", "recipe.decay_scope", "recipe.bn_group", "recipe.precise_bn"}
 
 
+def test_a_net_that_the_study_does_not_have_is_named():
+    assert keys(RunSpec(net=NetSpec(net="highway"), recipe=STRICT)) == {"net"}
+    assert keys(RunSpec(net=NetSpec(net="plain"), recipe=STRICT)) == set()
+
+
 def test_other_data_a_limit_and_an_option_are_named():
     spec = RunSpec(net=NetSpec(shortcut="B"), data=DataSpec(name="digits", train_limit=9), recipe=STRICT)
     assert keys(spec) == {"data.name", "data.train_limit", "shortcut"}

@@ -12,11 +12,11 @@ import degrade
 ROOT = Path(__file__).parent.parent
 LAYERS = [
     ["spec", "origin", "checked", "point", "measures", "files", "errors"],
-    ["nets", "data", "curves", "deviations", "parquet"],
+    ["nets", "data", "curves", "deviations", "parquet", "trial"],
     ["train", "store", "figures"],
     ["experiment", "trained", "plan", "screen", "clean"],
     ["evaluation", "solution", "sweep", "workers", "tables"],
-    ["anatomy", "overrides", "launch", "complete", "reruns"],
+    ["anatomy", "overrides", "launch", "complete", "reruns", "solvers"],
     ["analyses"],
     ["cli", "hydra_plugins", "__main__"],
 ]
@@ -39,7 +39,7 @@ ONLY = {  # third-party library -> the only rooms that may import it
     "pyarrow": {"parquet"},
     "torch": {"nets", "data", "train", "experiment", "plan", "trained", "evaluation", "solution", "anatomy"},
     "safetensors": {"trained"},
-    "pandas": {"curves", "figures", "store", "tables", "anatomy"},
+    "pandas": {"cli", "curves", "figures", "solvers", "store", "tables", "anatomy"},
     "filelock": {"store", "data"},
     "torchvision": {"data"},
     "PIL": {"data"},

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from degrade import nets, spec
+from degrade.nets.blocks import Gate
+from degrade.nets.shortcuts import OPTIONS, option_a
 from degrade.spec import NetSpec
 
 ROWS = list(csv.DictReader((Path(__file__).parent / "golden" / "sizes.csv").read_text().splitlines()))
@@ -12,7 +14,7 @@ KINDS = [(net, shortcut) for net, shortcuts in spec.SHORTCUTS.items() for shortc
 
 
 def build(net="residual", shortcut="A", depth=8, **shape):
-    keys = {"width", "pad"} & shape.keys()
+    keys = {"width", "pad", "gate_bias"} & shape.keys()
     made = NetSpec(net=net, shortcut=shortcut, depth=depth, **{key: shape.pop(key) for key in keys})
     return nets.build(made, **{"channels": 3, "classes": 10, **shape})
 
@@ -56,8 +58,9 @@ def test_other_initialisations_have_their_deviations():
         assert weight.std().item() == pytest.approx(wanted, rel=0.01)
 
 
-def test_without_normalisation_convolutions_have_biases():
-    net = build("residual", "C", 14, norm="none")
+@pytest.mark.parametrize("kind", ["residual", "highway"])
+def test_without_normalisation_convolutions_have_biases(kind):
+    net = build(kind, "C", 14, norm="none")
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in net.modules())
     assert all(m.bias is not None for m in net.modules() if isinstance(m, torch.nn.Conv2d))
     assert net(torch.randn(2, 3, 8, 8)).shape == (2, 10)
@@ -98,6 +101,51 @@ def test_a_block_computes_its_formula():
     plain = nets.Plain(4, 4, 1, torch.nn.Identity()).eval()
     plain.load_state_dict(block.state_dict())
     assert torch.equal(plain(x), torch.relu(f))
+
+
+def test_a_highway_block_computes_its_formula():
+    torch.manual_seed(0)
+    x = torch.randn(2, 4, 5, 5)
+    block = nets.Highway(4, 6, 2, option_a(4, 6, 2, "after")).eval()
+    h, carried = torch.relu(block.second(torch.relu(block.first(x)))), block.shortcut(x)
+    t = torch.sigmoid(torch.nn.functional.conv2d(x[:, :, ::2, ::2], block.gate.weight, block.gate.bias))
+    assert torch.allclose(block(x), t * h + (1 - t) * carried, atol=1e-6)
+
+
+@pytest.mark.parametrize("shortcut", "ABC")
+def test_an_open_gate_makes_a_plain_net_and_a_closed_one_hands_x_on(shortcut):
+    torch.manual_seed(0)
+    x, option = torch.randn(2, 4, 5, 5), OPTIONS[shortcut](4, 6, 2, "after")
+    block, plain = nets.Highway(4, 6, 2, option).eval(), nets.Plain(4, 6, 2, option).eval()
+    plain.load_state_dict({name: block.state_dict()[name] for name in plain.state_dict()})
+    block.gate.bias.data.fill_(1e4)
+    assert torch.equal(block(x), plain(x))
+    block.gate.bias.data.fill_(-1e4)
+    assert torch.equal(block(x), option(x))
+
+
+def test_gates_begin_at_their_bias_and_nothing_else_does():
+    made = build("highway", "B", gate_bias=-3.0)
+    gates = [m for m in made.modules() if isinstance(m, Gate)]
+    assert len(gates) == 3
+    assert all((gate.bias == -3).all() for gate in gates)
+    assert made.head.bias.abs().sum() == 0
+    other = build("highway", "B", gate_bias=0.0).state_dict()
+    assert {name for name, value in made.state_dict().items() if not torch.equal(value, other[name])} == {
+        f"stages.{stage}.0.gate.bias" for stage in range(3)
+    }
+
+
+def test_nets_with_gates_are_those_that_the_spec_knows():
+    gated = {
+        net for net, options in spec.SHORTCUTS.items() if any("gate" in n for n in build(net, options[0]).state_dict())
+    }
+    assert gated == set(spec.GATED)
+
+
+def test_highway_nets_take_the_projections_of_residual_nets():
+    residual, highway = build("residual", "C", seed=5).state_dict(), build("highway", "C", seed=5).state_dict()
+    assert all(torch.equal(value, highway[name]) for name, value in residual.items())
 
 
 def test_projections_stand_where_the_option_wants_them():

@@ -43,8 +43,8 @@ def test_the_warm_up_ends_below_80_percent_and_at_its_cap():
 
 
 def test_by_default_only_deep_residual_nets_warm_up():
-    kinds = [("plain", 110), ("residual", 56), ("residual", 110), ("residual", 1202)]
-    assert [PAPER.warms_up(NetSpec(net=net, depth=depth)) for net, depth in kinds] == [False, False, True, True]
+    kinds = [("plain", 110), ("residual", 56), ("residual", 110), ("residual", 1202), ("highway", 110)]
+    assert [PAPER.warms_up(NetSpec(net=net, depth=depth)) for net, depth in kinds] == [False, False, True, True, True]
     assert RecipeSpec(warmup="on").warms_up(NetSpec(net="plain", depth=20))
     assert not RecipeSpec(warmup="off").warms_up(NetSpec(depth=110))
 

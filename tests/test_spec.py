@@ -22,6 +22,8 @@ def test_a_spec_survives_the_way_through_plain_values():
         ({"net": "plian"}, ["net=plian", "did you mean 'plain'?"]),
         ({"net": "residual", "shortcut": "none"}, ["shortcut=none", "A, B, C"]),
         ({"net": "plain", "shortcut": "Z"}, ["shortcut=Z"]),
+        ({"net": "highway", "gate_bias": float("inf")}, ["gate_bias=inf", "as in -2"]),
+        ({"net": "highway", "shortcut": "none"}, ["shortcut=none", "A, B, C"]),
         ({"width": 0}, ["width=0", "1 to 4096"]),
         ({"seed": -1}, ["seed=-1"]),
         ({"seed": 2**63}, ["seed=9223372036854775808"]),
@@ -52,6 +54,12 @@ def test_a_wrong_value_is_one_line_with_key_value_and_way_out(tree, words):
 def test_plain_collapses_the_shortcut_axis():
     names = {tiny(net="plain", shortcut=option).run for option in ("A", "B", "C")}
     assert len(names) == 1
+
+
+def test_only_highway_nets_have_a_gate_bias():
+    assert tiny(net="residual", gate_bias=-4).run == tiny(net="residual").run
+    assert tiny(net="highway", gate_bias=-4).group != tiny(net="highway").group
+    assert tiny(net="highway", gate_bias=-4).protocol == tiny(net="residual").protocol
 
 
 def test_only_option_a_pads():

@@ -57,7 +57,7 @@ def test_without_a_word_it_is_the_papers_study_on_cifar10():
 
 
 STUDIES = {"quickstart": 8, "quickstart3": 24, "smoke": 8, "fig1": 2, "fig4": 4, "fig6": 10, "fig6_seeds": 50,
-           "lr": 16, "norm": 24, "longer": 4}  # fmt: skip
+           "lr": 16, "norm": 24, "longer": 4, "highway": 6}  # fmt: skip
 
 
 def test_every_study_is_the_runs_it_says_and_data_or_recipe_can_be_replaced():

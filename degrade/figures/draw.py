@@ -54,7 +54,12 @@ def draw_panel(axes: Axes, panel: Panel, marks: Mapping[str, style.Mark]) -> Non
         axes.set_ylim(low - MARGIN * (high - low), high)
     if panel.ticks:
         axes.set_yticks(panel.ticks, [f"{y:g}" for y in panel.ticks])
-    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    if panel.xticks:
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(panel.xticks)
+        axes.minorticks_off()
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.10g}")
     if names_in(panel):  # below, where it hides no line
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=legend_columns(panel), handlelength=2.6)

@@ -14,7 +14,7 @@ import pandas as pd
 from degrade.curves import KEYS, beyond_seeds, over_seeds
 from degrade.figures.panels import Line, NothingToDraw, Panel, View, gridlines, needed, yticks
 
-NETS = {"plain": 0, "residual": 1}  # order of panels, left to right
+NETS = {"plain": 0, "residual": 1, "highway": 2}  # order of panels, left to right
 TAIL = 4e4 / 6.4e4  # where the paper's third panel begins, in parts of the schedule
 AHEAD = "dotted"  # a seed that is ahead of the others of its group
 

@@ -48,6 +48,7 @@ class Panel:
     grid: tuple[float, ...]  # the ticks that have a line across
     notes: tuple[str, ...] = ()  # what dash and weight mean
     scale: str = "linear"  # of the y axis: linear | log
+    xticks: tuple[float, ...] = ()  # of the x axis, which is then logarithmic; none: linear, the renderer chooses
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Nets from their spec: the 6n+2 nets of Sec. 4.2, plain or residual, with shortcut options A, B, C."""
+"""Nets from their spec: the 6n+2 nets of Sec. 4.2, plain, residual or highway, with shortcut options A, B, C."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from degrade.errors import pick
-from degrade.nets.blocks import Plain, Residual
+from degrade.nets.blocks import Highway, Plain, Residual
 from degrade.nets.norms import exchange
 from degrade.nets.shortcuts import OPTIONS
 from degrade.nets.stacks import Block, CifarNet, initialise
 from degrade.spec import NetSpec
 
-NETS: dict[str, Block] = {"plain": Plain, "residual": Residual}
+NETS: dict[str, Block] = {"plain": Plain, "residual": Residual, "highway": Highway}
 FAMILIES: dict[str, Callable[..., nn.Module]] = {"cifar": CifarNet}
 
 
@@ -39,7 +39,7 @@ def build(
     `init`, `norm` and `bn_group` as in RecipeSpec.
     """
     net = exchange(assemble(spec, channels, classes), norm, bn_group)
-    initialise(net, seed, init)
+    initialise(net, seed, init, spec.gate_bias)
     return net
 
 

@@ -1,5 +1,6 @@
 """What a block of two 3x3 layers computes. A new kind of net is a class here and a line in `degrade.nets.NETS`."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -32,3 +33,36 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.second(F.relu(self.first(x))) + self.shortcut(x))
+
+
+class Gate(nn.Conv2d):
+    """T(x) = sigmoid(W x + b), a 1x1 convolution. (N, cin, H, W) -> (N, cout, ceil(H/stride), ceil(W/stride)).
+
+    Each output channel of each position has its own opening, in (0, 1).
+    """
+
+    def __init__(self, cin: int, cout: int, stride: int) -> None:
+        super().__init__(cin, cout, 1, stride)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return torch.sigmoid(super().forward(input))
+
+
+class Highway(nn.Module):
+    """T(x) H(x) + (1 - T(x)) s(x), H = relu(F), F as in Plain, T a Gate. (N, cin, H, W) -> as in Plain.
+
+    Eq. (3) of Srivastava, Greff and Schmidhuber, "Highway Networks" (arXiv:1505.00387): the transform gate T, and 1 - T
+    in place of a carry gate of its own. Where T is 1 a block is plain, its shortcut closed: "non-residual functions"
+    (Sec. 2 of the paper); where T is 0 it hands s(x) on. Theirs is a layer, ours the two layers of the other nets, with
+    BN as these have it; the gate is a 1x1 convolution without BN, as in He et al., "Identity Mappings in Deep Residual
+    Networks" (arXiv:1603.05027), Sec. 3.1. What a gate's bias begins at: NetSpec.gate_bias.
+    """
+
+    def __init__(self, cin: int, cout: int, stride: int, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second, self.shortcut = conv3x3(cin, cout, stride), conv3x3(cout, cout), shortcut
+        self.gate = Gate(cin, cout, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        opening = self.gate(x)
+        return opening * F.relu(self.second(F.relu(self.first(x)))) + (1 - opening) * self.shortcut(x)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from degrade.nets.blocks import conv3x3
+from degrade.nets.blocks import Gate, conv3x3
 from degrade.nets.shortcuts import Shortcut
 
 Block = Callable[[int, int, int, nn.Module], nn.Module]
@@ -42,26 +42,31 @@ class CifarNet(nn.Module):
         return self.head(x.mean((2, 3)))
 
 
-def initialise(net: nn.Module, seed: int, init: str = "he") -> None:
-    """Draws every weight from a normal distribution of mean 0; biases are 0, BN starts as the identity.
+def initialise(net: nn.Module, seed: int, init: str = "he", gate_bias: float = 0.0) -> None:
+    """Draws every weight from a normal distribution of mean 0; biases are 0, of gates `gate_bias`; BN is the identity.
 
     `he`: variance 2/fan (He et al. 2015a, [12] of the paper), the fan of a convolution being k*k*cout as in FAIR's
     version (the paper does not say which), of the last layer its inputs. `xavier`: 2/(fan in + fan out) (Glorot and
     Bengio 2010). `small`: a deviation of 0.01, as before He's and Xavier's.
-    The main path is drawn before any projection: from one seed, plain nets and residual nets of every shortcut option
-    start from the same weights.
+    The main path is drawn first, then projections, then gates: from one seed, plain, residual and highway nets of every
+    shortcut option start from the same weights.
     """
     draws = torch.Generator().manual_seed(seed)
     layers = {n: m for n, m in net.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear, nn.BatchNorm2d))}
-    projections = [layer for name, layer in layers.items() if "shortcut" in name]
-    for layer in [layer for name, layer in layers.items() if "shortcut" not in name] + projections:
+    for _, layer in sorted(layers.items(), key=turn):
         if isinstance(layer, nn.BatchNorm2d):
             layer.reset_parameters()
             continue
         with torch.no_grad():
             layer.weight.normal_(0.0, INITS[init](layer.weight), generator=draws)
             if layer.bias is not None:
-                layer.bias.zero_()
+                layer.bias.fill_(gate_bias if isinstance(layer, Gate) else 0.0)
+
+
+def turn(named: tuple[str, nn.Module]) -> int:
+    """When a layer is drawn; those of one turn in the order in which the net has them."""
+    name, layer = named
+    return 2 if isinstance(layer, Gate) else int("shortcut" in name)
 
 
 def he(weight: Tensor) -> float:

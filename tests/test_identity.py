@@ -1,0 +1,249 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from itertools import count
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import degrade
+from degrade import cli, solvers
+from degrade.errors import SpecError
+from degrade.figures import draw
+from degrade.figures.identity import FLOOR, finals, panels
+from degrade.nets import Plain, Residual
+from degrade.train import identity
+from degrade.train.identity import POINTS, Chain, features, generator, learn, rate, relative_error, stack
+from degrade.trial import IDENTITY, Trial
+
+SMALL = {"width": 4, "steps": 20}
+FEW = Trial(**SMALL, size=4)
+
+
+def some(net="residual", blocks=2, layers=2):
+    trial = Trial(net=net, blocks=blocks, layers=layers, width=4, size=6)
+    return stack(trial).eval(), features(trial, 8, generator("test"))
+
+
+def dirac(net):
+    """Kernels with a single 1, and BN that leaves all as it is: in evaluation mode each conv-BN is the identity."""
+    for module in net.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.dirac_(module.weight)
+        elif isinstance(module, torch.nn.BatchNorm2d):
+            module.eps = 0.0
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_a_residual_stack_whose_last_norms_are_zero_is_the_identity_to_the_bit(layers):
+    net, x = some(layers=layers)
+    assert relative_error(net(x), x) > 0.1
+    for block in net:
+        last = [m for m in block.modules() if isinstance(m, torch.nn.BatchNorm2d)][-1]
+        torch.nn.init.zeros_(last.weight)
+    assert relative_error(net(x), x) == 0
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_a_plain_stack_has_a_solution_too(layers):
+    net, x = some("plain", 4, layers)
+    dirac(net)
+    assert relative_error(net(x), x) == 0
+
+
+@pytest.mark.parametrize(("net", "block"), [("plain", Plain), ("residual", Residual)])
+def test_blocks_of_two_layers_are_those_of_the_nets_and_others_compute_the_same(net, block):
+    made, x = some(net)
+    assert all(type(one) is block for one in made)
+    chain, own = Chain(4, 2, net == "residual").eval(), made[0]
+    for mine, theirs in zip(chain.convs, (own.first, own.second), strict=True):
+        mine.load_state_dict(theirs.state_dict())
+    assert torch.equal(chain(x), own(x))
+
+
+def test_the_error_is_1_for_zeros_and_1_less_1_over_pi_for_the_mean():
+    _, x = some()
+    assert relative_error(torch.zeros_like(x), x) == 1
+    (row, *_) = learn(replace(FEW, width=16, size=8, steps=1))
+    assert row.predict_mean == pytest.approx(1 - 1 / np.pi, abs=0.01)
+
+
+def test_the_rate_rises_to_half_of_the_steps_and_is_divided_by_ten_there_and_at_three_quarters():
+    trial = replace(FEW, lr=0.4, steps=100)
+    rates = [rate(trial, i) for i in (0, 24, 49, 50, 74, 75, 99)]
+    assert rates == pytest.approx([0.008, 0.2, 0.4, 0.04, 0.04, 0.004, 0.004])
+
+
+def test_the_same_trial_gives_the_same_rows_and_another_seed_others():
+    rows = learn(FEW)
+    assert learn(FEW) == rows
+    assert learn(replace(FEW, seed=1)) != rows
+    assert [row.iteration for row in rows] == list(range(2, 21, 2))
+    assert rows[-1].relative_error < rows[0].relative_error
+
+
+def test_plain_and_residual_stacks_see_the_same_images_from_the_same_weights():
+    plain, residual = stack(replace(FEW, net="plain")).state_dict(), stack(FEW).state_dict()
+    assert all(torch.equal(value, residual[name]) for name, value in plain.items())
+
+
+def test_images_are_not_drawn_like_the_weights_nor_held_out_like_those_of_training():
+    seeds = {generator(*words).initial_seed() for words in (("train", 0), ("train", 1), ("held out",))}
+    assert len(seeds | {0, 1}) == 5
+
+
+def test_one_block_learns_the_identity_with_a_shortcut_and_hardly_without():
+    steps = {"blocks": 1, "width": 4, "size": 4, "steps": 200}
+    plain, residual = (learn(Trial(net=net, **steps))[-1].relative_error for net in ("plain", "residual"))
+    assert residual < 1e-3 < plain
+
+
+def test_a_stack_that_diverges_ends_with_infinite_errors():
+    rows = learn(replace(FEW, net="plain", lr=1e30, steps=100, weight_decay=1e30))
+    assert rows[-1].relative_error == np.inf
+    assert rows[-1].iteration < 100
+
+
+GRID = {"blocks": (1, 2), "seeds": (0, 1), **SMALL}
+
+
+def test_a_second_call_trains_nothing_and_returns_the_same(tmp_path, monkeypatch):
+    first = degrade.identity(**GRID, results=tmp_path)
+    assert len(first) == 2 * 2 * 2 * POINTS
+    monkeypatch.setattr(identity, "learn", None)
+    assert degrade.identity(**GRID, results=tmp_path).equals(first)
+    (folder,) = (tmp_path / "identity").iterdir()
+    files = sorted(path.name for path in folder.iterdir())
+    assert files == ["identity.parquet", "identity.pdf", "identity.png", "identity.svg", "trials"]
+    stored = pq.read_table(folder / "identity.parquet")
+    assert stored.to_pandas().equals(first)
+    assert [field.metadata[b"meaning"].decode() for field in stored.schema] == [said for _, said in IDENTITY.values()]
+
+
+def test_other_settings_lie_in_another_folder(tmp_path):
+    assert Trial(steps=20).settings != Trial(steps=21).settings
+    assert Trial(net="plain", blocks=3, lr=1.0, seed=4).settings == Trial().settings
+    assert Trial(lr=0.1).name != Trial(lr=0.3).name
+
+
+def test_an_interrupted_call_keeps_the_trials_that_were_done(tmp_path, monkeypatch):
+    real, calls = identity.learn, count()
+
+    def third_is_interrupted(*words):
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*words)
+
+    monkeypatch.setattr(identity, "learn", third_is_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        degrade.identity(**GRID, results=tmp_path)
+    kept = {path: path.read_bytes() for path in tmp_path.glob("identity/*/trials/*")}
+    assert len(kept) == 2
+    degrade.identity(**GRID, results=tmp_path)
+    assert next(calls) == 1 + 2 + 1 + 6 - 1
+    assert all(path.read_bytes() == content for path, content in kept.items())
+
+
+def test_a_stopped_trial_leaves_no_file(tmp_path):
+    (tmp_path / "trials").mkdir()
+    solvers.keep(FEW, tmp_path, stop=lambda: True)
+    assert list((tmp_path / "trials").iterdir()) == []
+
+
+def test_ctrl_c_ends_the_command_with_its_code_and_the_next_call_goes_on(tmp_path):
+    command = [sys.executable, "-m", "degrade", "identity", "--blocks", "1,64", "--net", "plain", "--seeds", "0"]
+    command += ["--width", "4", "--jobs", "2"]
+    begun = subprocess.Popen(
+        [*command, "--steps", "300"], cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 100
+    while not list(tmp_path.glob("results/identity/*/trials/plain-1-*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(begun.pid, signal.SIGINT)  # as a terminal does: all processes of the group get it
+    said, _ = begun.communicate(timeout=60)
+    assert begun.returncode == 130
+    assert "the same command goes on" in said
+    assert [path.name for path in tmp_path.glob("results/identity/*/trials/*")] == ["plain-1-lr0.3-s0.parquet"]
+
+
+def test_the_command_prints_the_table_and_the_files(degrade, tmp_path):
+    words = ["identity", "--blocks", "1", "--seeds", "0,1", "--steps", "10", "--width", "4", "--lr", "0.1,0.3"]
+    done = degrade(*words, "--jobs", "2")
+    assert done.returncode == 0, done.stderr
+    assert "residual" in done.stdout
+    assert "±" in done.stdout
+    files = [tmp_path / line for line in done.stdout.splitlines()[-3:]]
+    assert [file.suffix for file in files] == [".png", ".svg", ".pdf"]
+    assert b"degrade identity --blocks 1 " in files[1].read_bytes()
+    assert b"residual-1-lr0.1-s1" in files[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--blocks", "0"], "blocks=0: must be from 1 to 256"),
+        (["--blocks", "x"], "--blocks=x: must be integers, as in 1,2,4"),
+        (["--blocks", ""], "blocks=: names nothing; give one value or several, as in 1,2,4"),
+        (["--layers", "4"], "layers=4: must be from 1 to 3"),
+        (["--net", "plian"], "net=plian: unknown; did you mean 'plain'?"),
+        (["--seeds", "-1"], "seed=-1: must be from 0 to 2**63 - 1"),
+        (["--steps", "0"], "steps=0: must be at least 1"),
+        (["--width", "0"], "width=0: must be from 1 to 4096"),
+        (["--lr", "0"], "lr=0.0: must be a number above 0"),
+        (["--lr", "nan"], "lr=nan: must be a number above 0"),
+        (["--jobs", "0"], "--jobs=0: must be at least 1"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path, words, said):
+    done = CliRunner().invoke(cli.app, ["identity", *words, "--results", str(tmp_path / "results")])
+    assert isinstance(done.exception, SpecError)
+    assert str(done.exception) == said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_setting_and_a_folder_that_cannot_be_are_one_line(degrade, tmp_path):
+    with pytest.raises(SpecError, match="^depht: no such key"):
+        solvers.identity(depht=3, results=tmp_path)
+    done = degrade("identity", "--results", "/dev/null/x")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("degrade: results=/dev/null/x: cannot be made")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def rows(net, blocks, seed, error, lr=0.3):
+    import pandas as pd
+
+    trial = Trial(net=net, blocks=blocks, seed=seed, lr=lr)
+    measured = {"iteration": [1, 2], "relative_error": [1.0, error], "running": 1.0, "predict_mean": 0.68}
+    return pd.DataFrame({**trial.labels(), **measured})
+
+
+def test_of_several_rates_each_net_and_depth_takes_its_best():
+    import pandas as pd
+
+    errors = {("plain", 1, 0.1): (0.5, 0.7), ("plain", 1, 0.3): (0.1, 0.3), ("plain", 2, 0.1): (0.4, 0.4)}
+    errors |= {("plain", 2, 0.3): (0.8, np.inf), ("residual", 1, 0.1): (0.0, 0.0)}
+    frame = pd.concat([rows(n, b, s, e, lr) for (n, b, lr), both in errors.items() for s, e in enumerate(both)])
+    last = finals(frame)
+    assert last[["net", "blocks", "lr", "mean", "seeds"]].to_numpy().tolist() == [
+        ["plain", 1, 0.3, 0.2, 2],
+        ["plain", 2, 0.1, 0.4, 2],
+        ["residual", 1, 0.1, 0.0, 2],
+    ]
+    (panel,) = panels(frame)
+    plain, residual = panel.lines
+    assert (plain.label, plain.x.tolist(), plain.y.tolist()) == ("plain, 2 seeds", [2, 4], [0.2, 0.4])
+    assert (plain.low.tolist(), plain.high.tolist()) == ([0.1, 0.4], [0.3, 0.4])
+    assert residual.y.tolist() == [FLOOR]
+    assert panel.notes[-1] == "errors below 1e-06 are drawn there"
+    axes = draw([panel]).axes[0]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "4"]
+    assert axes.get_ylim()[0] < FLOOR
