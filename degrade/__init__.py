@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from degrade.spec import DataSpec, EngineSpec, NetSpec, RecipeSpec, RunSpec
     from degrade.store import load
     from degrade.train.fit import Fit
+    from degrade.verdicts import Comparison, compare
 
 _HOME = {
+    "Comparison": "verdicts",
     "DataError": "errors",
     "DataSpec": "spec",
     "DegradeError": "errors",
@@ -29,11 +31,13 @@ _HOME = {
     "RunSpec": "spec",
     "SpecError": "errors",
     "build": "nets",
+    "compare": "verdicts",
     "load": "store",
     "run": "experiment",
 }
 
 __all__ = [
+    "Comparison",
     "DataError",
     "DataSpec",
     "DegradeError",
@@ -45,6 +49,7 @@ __all__ = [
     "RunSpec",
     "SpecError",
     "build",
+    "compare",
     "load",
     "run",
 ]

@@ -94,7 +94,7 @@ def interval(one: Sample) -> tuple[float, float]:
     """The 95 % interval (%) of a group's mean: Student's over runs; of a single run Wilson's, over images."""
     if one.runs > 1:
         found = contrast([one], [1.0])
-        return float(found.low), float(found.high)
+        return max(0.0, float(found.low)), min(100.0, float(found.high))
     mistakes = round(float(one.mean) / 100 * one.images)
     low, high = cast(tuple[float, float], proportion_confint(mistakes, one.images, ALPHA, method="wilson"))
     return 100 * float(low), 100 * float(high)

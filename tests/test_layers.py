@@ -11,10 +11,10 @@ import degrade
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    ["spec", "origin", "checked", "point", "measures", "files", "errors"],
-    ["nets", "data", "curves", "deviations", "parquet"],
+    ["spec", "origin", "checked", "point", "measures", "files", "errors", "sheets"],
+    ["nets", "data", "curves", "deviations", "parquet", "stats", "paper"],
     ["train", "store", "figures"],
-    ["experiment", "plan", "screen", "clean"],
+    ["experiment", "plan", "screen", "clean", "verdicts"],
     ["sweep", "workers", "tables"],
     ["launch", "complete"],
     ["cli", "hydra_plugins", "__main__"],
@@ -36,8 +36,10 @@ ONLY = {  # third-party library -> the only rooms that may import it
     "matplotlib": {"figures"},
     "pyarrow": {"parquet"},
     "torch": {"nets", "data", "train", "experiment", "plan"},
-    "pandas": {"curves", "figures", "store", "tables"},
+    "pandas": {"curves", "figures", "store", "tables", "paper", "verdicts"},
     "filelock": {"store", "data"},
+    "scipy": {"stats"},
+    "statsmodels": {"stats"},
     "torchvision": {"data"},
     "PIL": {"data"},
 }
@@ -89,6 +91,7 @@ def test_files_stay_short(path):
 def test_what_only_draws_and_lists_loads_neither_torch_nor_hydra():
     code = (
         "import sys, degrade.cli, degrade.figures, degrade.store, degrade.tables, degrade.workers;"
+        "import degrade.verdicts.writing;"
         "print([m for m in ('torch', 'hydra', 'pyarrow.dataset') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"

@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 
 from degrade.deviations import Deviation, departures
-from degrade.outcomes import GROUP, by_group
 from degrade.paper import band, results, stated
 from degrade.spec import RunSpec
+from degrade.verdicts.outcomes import GROUP, by_group
 
 METRICS = {"test": "test_error", "train": "train_error", "train_clean": "train_error"}  # split -> of the paper
 PAPER = GROUP | {

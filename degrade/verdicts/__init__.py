@@ -1,14 +1,14 @@
-"""All that can be said of a results folder, as frames: what `degrade compare` prints and `degrade.compare` returns."""
+"""All that is said of a results folder, as frames: what `degrade compare` prints and `degrade.compare` returns."""
 
 from typing import NamedTuple
 
 import pandas as pd
 
 from degrade.errors import SpecError
-from degrade.outcomes import REACHED, SUMMARY, labelled, outcomes, reached, summary
-from degrade.replication import PAPER, TABLE6, beside_paper, table6
 from degrade.store import OVER, Tables
-from degrade.verdicts import INTERACTION, MARGIN, VERDICTS, interaction, verdicts
+from degrade.verdicts.lines import INTERACTION, MARGIN, VERDICTS, interaction, verdicts
+from degrade.verdicts.outcomes import REACHED, SUMMARY, labelled, outcomes, reached, summary
+from degrade.verdicts.replication import PAPER, TABLE6, beside_paper, table6
 
 LAST = 5  # evaluations of the mean over the last ones
 LEFT_OUT = {
@@ -47,9 +47,10 @@ def compare(tables: Tables, *, last: int = LAST, margin: float = MARGIN, width: 
     """Verdicts on the runs of degrade.load, and what they rest on.
 
     `last`: evaluations of the mean over the last ones; `margin`: the smallest difference of interest, in points;
-    `width`: half of the 95 % interval that is wanted, in points (the margin where not given). Runs that are finished or
-    diverged count at their error, those that never left chance among them; others are in `left_out`. All frames are
-    empty where no run is over. Raises SpecError for a `last`, `margin` or `width` that cannot be.
+    `width`: half of the 95 % interval for which seeds are counted, in points (None: what would decide each pair). Runs
+    that are finished or diverged count at their error, those that never left chance among them; others are in
+    `left_out`. All frames are empty where no run is over. Raises SpecError for a `last`, `margin` or `width` that
+    cannot be.
     """
     if last < 1:
         raise SpecError(f"--last={last}: must be at least 1 evaluation")
@@ -60,7 +61,7 @@ def compare(tables: Tables, *, last: int = LAST, margin: float = MARGIN, width: 
     ends = outcomes(curves, set(runs.run[runs.state == "diverged"]), last)
     out = runs[~counts]
     return Comparison(
-        summary=summary(ends, dict(zip(runs.run, runs.outcome, strict=True))),
+        summary=summary(ends, dict(zip(runs.run, runs.outcome, strict=True)), last),
         reached=reached(curves),
         verdicts=verdicts(ends, margin, width),
         interaction=interaction(ends),

@@ -3,6 +3,7 @@
 A line holds nets of one protocol that differ in nothing but depth. Constructed nets are in none.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import combinations, product
 from typing import Any, NamedTuple
@@ -10,8 +11,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from degrade.errors import SpecError
-from degrade.outcomes import sampled
 from degrade.stats import ALPHA, Contrast, Sample, above, below, contrast, holm, seeds_needed
+from degrade.verdicts.outcomes import sampled
 
 MARGIN = 0.5  # points: the smallest difference of interest
 OPEN = "not enough runs"
@@ -37,7 +38,7 @@ VERDICTS = {
     "margin": "the smallest difference of interest, points",
     "verdict": "degrades | overfits | gains | no difference | not enough runs",
     "seeds": "runs of each net for an interval of ± width; missing where the verdict stands or the spread is unknown",
-    "width": "half of the interval that is wanted, points",
+    "width": "half of the interval that is asked for, else of one that would end at the margin, points",
 }
 INTERACTION = {
     "protocol": "groups that may be compared",
@@ -74,16 +75,15 @@ class Found(NamedTuple):
 def verdicts(ends: pd.DataFrame, margin: float = MARGIN, width: float | None = None) -> pd.DataFrame:
     """The columns of VERDICTS: each deeper net against the shallowest and the best shallower one of its line.
 
-    `ends` is of degrade.outcomes.outcomes; `width`, in points, is the margin where not given. Raises SpecError for a
-    margin or width that is not above 0.
+    `ends` is of degrade.verdicts.outcomes; `width`, in points, is half of the interval for which seeds are counted.
+    Raises SpecError for a margin or width that is not above 0.
     """
-    width = margin if width is None else width
     for key, value in (("margin", margin), ("width", width)):
-        if not value > 0:
+        if value is not None and not 0 < value < math.inf:
             raise SpecError(f"--{key}={value:g}: must be above 0 points, as in {MARGIN:g}")
     drawn = ends[ends.origin == ""]
     rows = [
-        {"protocol": protocol, "line": line, **row, "margin": margin, "width": width}
+        {"protocol": protocol, "line": line, **row, "margin": margin}
         for (protocol, line), own in drawn.groupby(["protocol", "line"])
         for row in judged(samples(own, "train_clean"), samples(own, "test"), margin, width)
     ]
@@ -96,7 +96,9 @@ def samples(rows: pd.DataFrame, split: str) -> dict[int, Sample]:
     return {int(str(depth)): sampled(own) for depth, own in by}
 
 
-def judged(train: dict[int, Sample], test: dict[int, Sample], margin: float, width: float) -> list[dict[str, Any]]:
+def judged(
+    train: dict[int, Sample], test: dict[int, Sample], margin: float, width: float | None
+) -> list[dict[str, Any]]:
     """One line by depth. All pairs are tested, so that it costs nothing to pick out the best shallower net."""
     pairs = [
         Pair(deep, shallow, *(contrast([split[deep], split[shallow]], [1, -1]) for split in (train, test)))
@@ -109,9 +111,9 @@ def judged(train: dict[int, Sample], test: dict[int, Sample], margin: float, wid
         if against := role(pair, train):
             verdict = verdict_of(on_train.where, on_test.where, float(pair.train.high), margin)
             both = [train[pair.deep], train[pair.shallow]]
-            seeds = seeds_needed(both, [1, -1], width) if verdict == OPEN else None
-            p = {"p": on_train.p, "test_p": on_test.p}
-            rows.append({**described(pair, both), **p, "against": against, "verdict": verdict, "seeds": seeds})
+            found = {"p": on_train.p, "test_p": on_test.p, "against": against, "verdict": verdict}
+            more = asked(pair.train, both, margin, width) if verdict == OPEN else {}
+            rows.append({**described(pair, both), **found, **more})
     return sorted(rows, key=lambda row: (row["depth"], row["than"]))
 
 
@@ -144,6 +146,18 @@ def verdict_of(train: str, test: str, high: float, margin: float) -> str:
     if "below" in (train, test):
         return "gains"
     return "no difference" if train == "inside" else OPEN
+
+
+def asked(found: Contrast, both: Sequence[Sample], margin: float, width: float | None) -> dict[str, Any]:
+    """How many seeds an open pair needs: for ± width, else for an interval that ends where the margin does.
+
+    The latter takes difference and variances for what they are now; at least one run more than there is.
+    """
+    edge = abs(abs(float(found.difference)) - margin)
+    seeds = seeds_needed(both, [1, -1], edge if width is None else width)
+    if seeds is not None and width is None:
+        seeds = max(seeds, 1 + min(each.runs for each in both))
+    return {"seeds": seeds, "width": edge if width is None else width}
 
 
 def role(pair: Pair, train: dict[int, Sample]) -> str:

@@ -12,7 +12,6 @@ from degrade.spec import RunSpec
 from degrade.stats import Sample, interval, sample
 
 THRESHOLDS = (50.0, 20.0, 10.0, 5.0)  # %, of clean training error
-STATISTICS = {"last": "last", "tail": "tail", "optimistic": "best"}  # statistic -> column of outcomes
 GROUP = {
     "protocol": "groups that may be compared",
     "group": "runs that differ in nothing but the seed",
@@ -29,11 +28,12 @@ ORDER = ["protocol", "net", "shortcut", "width", "line", "depth", "origin", "gro
 SUMMARY = GROUP | {
     "split": "train_clean | train | test | val",
     "statistic": "last: error at the last iterate; tail: mean over the last evaluations; optimistic: least seen",
+    "evaluations": "that the statistic looks at; missing for optimistic, which looks at all",
     "mean": "over runs, %",
     "std": "over runs (n - 1), points; NaN for one run",
     "min": "least of the runs, %",
     "max": "greatest of the runs, %",
-    "low": "lower end of the 95 % interval of the mean, %",
+    "low": "lower end of the 95 % interval of the mean, %; NaN for optimistic",
     "high": "its upper end, %",
     "basis": "seeds: Student's interval over runs; images: of one run, Wilson's, which says nothing about seeds",
     "runs": "over which this is; diverged and not started ones are among them",
@@ -99,33 +99,27 @@ def sampled(rows: pd.DataFrame, column: str = "last") -> Sample:
     return sample(rows[column].to_numpy(float), int(rows.n.iloc[0]))
 
 
-def summary(ends: pd.DataFrame, outcome: Mapping[str, str]) -> pd.DataFrame:
+def summary(ends: pd.DataFrame, outcome: Mapping[str, str], evaluations: int) -> pd.DataFrame:
     """The columns of SUMMARY, a row a group, split and statistic; `outcome`: run -> diverged, not started."""
     found: list[dict[str, Any]] = []
     for keys, rows in by_group(ends, "split"):
         ended = [outcome.get(run, "") for run in rows.run]
-        common = {"diverged": ended.count("diverged"), "not_started": ended.count("not started")}
-        for statistic, column in STATISTICS.items():
-            if statistic != "optimistic" or keys["split"] == "test":
-                found.append({**keys, "statistic": statistic, **spread(rows, column), **common})
-    return pd.DataFrame(found, columns=list(SUMMARY))
+        common = {**keys, "diverged": ended.count("diverged"), "not_started": ended.count("not started")}
+        found.append({**common, "statistic": "last", "evaluations": 1, **spread(rows, "last")})
+        found.append({**common, "statistic": "tail", "evaluations": evaluations, **spread(rows, "tail")})
+        if keys["split"] == "test":
+            best = {**spread(rows, "best"), "low": float("nan"), "high": float("nan")}
+            found.append({**common, "statistic": "optimistic", "evaluations": None, **best})
+    return pd.DataFrame(found, columns=list(SUMMARY)).astype({"evaluations": "Int64"})
 
 
 def spread(rows: pd.DataFrame, column: str) -> dict[str, Any]:
     """Mean, spread and interval of one column over the runs of a group."""
     errors, one = rows[column], sampled(rows, column)
     low, high = interval(one)
-    return {
-        "mean": errors.mean(),
-        "std": errors.std(),
-        "min": errors.min(),
-        "max": errors.max(),
-        "low": low,
-        "high": high,
-        "basis": "seeds" if one.runs > 1 else "images",
-        "runs": one.runs,
-        "images": one.images,
-    }
+    over = {"mean": errors.mean(), "std": errors.std(), "min": errors.min(), "max": errors.max()}
+    basis = "seeds" if one.runs > 1 else "images"
+    return {**over, "low": low, "high": high, "basis": basis, "runs": one.runs, "images": one.images}
 
 
 def reached(curves: pd.DataFrame) -> pd.DataFrame:
