@@ -84,7 +84,7 @@ def below(found: Contrast, limit: float) -> Any:
 
 def holm(p: Sequence[float]) -> list[float]:
     """The p values of one family after Holm (1979): rejecting those below 0.05 risks any false rejection at 5 %."""
-    if not p:
+    if len(p) == 0:
         return []
     corrected: Any = multipletests(list(p), ALPHA, method="holm")[1]
     return corrected.tolist()

@@ -9,7 +9,7 @@ from degrade.point import MEANING
 from degrade.spec import RunSpec
 from degrade.store import Tables
 
-IMAGES = {"train": 5_000, "train_clean": 1_000, "test": 500, "val": 100}
+IMAGES = {"train": 50_000, "train_clean": 20_000, "test": 10_000, "val": 100}
 EVERY = 10  # iterations between two points, and seconds
 
 

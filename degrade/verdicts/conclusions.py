@@ -29,10 +29,11 @@ JUDGED = ("layers", ">clean training error", ">test error", ">p", "verdict")
 
 
 def meanings(rows: pd.DataFrame) -> tuple[str, ...]:
+    margin = f"{rows.margin.iloc[0]:g}"
     return (
-        "Points of error [95 % interval], against the shallowest net and, where that is another, the best: the shallower "
-        f"net that trains best. p: that training error rises by no more than {rows.margin.iloc[0]:g} points (one-sided; "
-        "Holm over all pairs of depths).",
+        "Points of error [95 % interval], against the shallowest net and, where that is another, the shallower one "
+        "that trains best. "
+        f"p: that training error rises by no more than {margin} points (one-sided, Holm over all pairs).",
         *([f"*: {SINGLE}."] if "images" in {*rows.basis} else []),
     )
 
@@ -40,9 +41,9 @@ def meanings(rows: pd.DataFrame) -> tuple[str, ...]:
 def judgement(row: Any) -> tuple[str, ...]:
     train = difference(row["difference"], row["low"], row["high"])
     test = difference(row["test_difference"], row["test_low"], row["test_high"])
-    p = "<0.001" if row["p"] < 0.001 else f"{row['p']:.3f}"
+    p = "<.001" if row["p"] < 0.001 else f"{row['p']:.3f}".removeprefix("0")
     star = "*" if row["basis"] == "images" else ""
-    return f"{row['depth']} less {row['than']}", train, test, p, row["verdict"] + star
+    return f"{row['depth']} - {row['than']}", train, test, p, row["verdict"] + star
 
 
 def difference(value: float, low: float, high: float) -> str:
@@ -58,7 +59,7 @@ def seeds_asked(rows: pd.DataFrame) -> list[str]:
     """What each open pair would need."""
     said: list[str] = []
     for row in rows[rows.verdict == OPEN].to_dict("records"):
-        pair = f"{row['depth']} less {row['than']}"
+        pair = f"{row['depth']} - {row['than']}"
         if row["basis"] == "images":
             said.append(f"{pair}: how far seeds differ is not known; train 3 of both, or more.")
         else:
@@ -82,20 +83,28 @@ def answers(verdicts: pd.DataFrame, summary: pd.DataFrame) -> list[Sheet]:
 
 
 def answer(line: str, rows: pd.DataFrame) -> str:
-    worse, star = rows[rows.verdict == "degrades"], f" ({SINGLE})" if "images" in {*rows.basis} else ""
+    """One line of nets in a sentence or two."""
+    worse = rows[rows.verdict == "degrades"]
     unsure = rows[(rows.verdict == OPEN) & (rows.high > rows.margin) & ~rows.depth.isin(worse.depth)]
     tail = f" At {layers(unsure)} there are not enough runs to say." if len(unsure) else ""
     if len(worse):
-        row = worse.iloc[-1]
-        others = worse[worse.depth < row.depth]
+        row, others = worse.iloc[-1], worse[worse.depth < worse.depth.max()]
         more = f"{difference(row.difference, row.low, row.high)} points more clean training error than {row.than}"
         also = f" So does it at {layers(others)}." if len(others) else ""
-        return f"{line} degrades: {row.depth} layers have {more}{star}.{also}{tail}"
+        return f"{line} degrades: {row.depth} layers have {more}{singles(worse)}.{also}{tail}"
     if len(unsure):
-        return f"{line}: no degradation found, but not excluded{star}.{tail}"
+        return f"{line}: no degradation found, but not excluded{singles(rows)}.{tail}"
     margin = f"{rows.margin.iloc[0]:g}"
     never = f"no deeper net has {margin} points more clean training error than the shallowest or the best shallower one"
-    return f"{line} does not degrade: {never} (95 %){star}.{beyond(rows)}"
+    return f"{line} does not degrade: {never}{singles(rows)}.{beyond(rows)}"
+
+
+def singles(rows: pd.DataFrame) -> str:
+    """Where an answer rests on single runs."""
+    own = rows[rows.basis == "images"]
+    if own.empty:
+        return ""
+    return f" (from {SINGLE})" if len(own) == len(rows) else f" (at {layers(own)} from {SINGLE})"
 
 
 def beyond(rows: pd.DataFrame) -> str:

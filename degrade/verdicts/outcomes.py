@@ -128,12 +128,17 @@ def reached(curves: pd.DataFrame) -> pd.DataFrame:
     A run that never gets there counts as later than all others, so that a median stands for all runs.
     """
     clean = curves[curves.split == "train_clean"].sort_values("iteration", kind="stable")
-    found: list[dict[str, Any]] = []
-    for keys, rows in by_group(clean):
-        for error in THRESHOLDS:
-            first = rows[rows.error <= error].groupby("run")[["iteration", "seconds"]].first()
-            all_runs = first.astype(float).reindex(rows.run.unique(), fill_value=float("inf"))
-            median = all_runs.median().replace(float("inf"), float("nan"))
-            times = {"iterations": median.iteration, "seconds": median.seconds}
-            found.append({**keys, "error": error, **times, "reached": len(first), "runs": len(all_runs)})
-    return pd.DataFrame(found, columns=list(REACHED))
+    runs = clean.groupby("run")[KEYS].first().sort_values(ORDER)
+    frames = [got_there(clean, runs, error) for error in THRESHOLDS]
+    frame = pd.concat(frames).sort_values([*ORDER, "error"], ascending=[True] * len(ORDER) + [False], ignore_index=True)
+    return frame[list(REACHED)]
+
+
+def got_there(clean: pd.DataFrame, runs: pd.DataFrame, error: float) -> pd.DataFrame:
+    """One threshold, a row a group. `runs`: KEYS by run."""
+    first = clean[clean.error <= error].groupby("run")[["iteration", "seconds"]].first()
+    never = float("inf")
+    by = runs.join(first).fillna({"iteration": never, "seconds": never}).groupby(KEYS, sort=False)
+    median = by[["iteration", "seconds"]].median().replace(never, float("nan"))
+    frame = median.rename(columns={"iteration": "iterations"}).assign(error=error, runs=by.size())
+    return frame.assign(reached=by.iteration.agg(lambda each: int((each < never).sum()))).reset_index()

@@ -42,6 +42,7 @@ TABLE6 = {
     "ours_runs": "how many",
     "differs": "in what our protocol is not the paper's; else nothing",
 }
+NO_NUMBER = "the paper has no CIFAR-10 number for this net"
 METHODS = {
     "maxout": "Maxout",
     "nin": "NIN",
@@ -88,7 +89,7 @@ def beside(spec: RunSpec, split: str, ours: float, runs: int) -> dict[str, Any]:
     net = spec.net
     number = None if departures(spec) else stated(net.net, net.shortcut, net.depth, METRICS[split])
     if number is None:
-        return {"differs": "the paper has no CIFAR-10 number for this net"}
+        return {"differs": NO_NUMBER}
     low, high = band(number, runs)
     return {
         "paper": number.value,

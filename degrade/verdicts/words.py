@@ -7,6 +7,7 @@ import pandas as pd
 
 from degrade.sheets import Sheet
 from degrade.verdicts.outcomes import THRESHOLDS
+from degrade.verdicts.replication import NO_NUMBER
 
 SPLITS = {  # in the order of the sheets
     "train_clean": "clean training error",
@@ -76,57 +77,47 @@ def speeds(frame: pd.DataFrame) -> list[Sheet]:
 
 
 def papers(frame: pd.DataFrame) -> list[Sheet]:
-    """The paper's numbers beside ours, a sheet for each protocol; of another protocol, what differs."""
+    """The paper's numbers beside ours, a sheet for each protocol and split; of another protocol, what differs."""
     sheets: list[Sheet] = []
     for (protocol,), rows in within(frame, "protocol"):
-        title = f"the paper's numbers and ours, error in %: {protocol}"
-        known = rows[rows.paper.notna()]
-        differs = [f"{what}: {', '.join(rows[rows.differs == what].label.unique())}." for what in missing(rows)]
+        known, remarks = rows[rows.paper.notna()], tuple(differences(rows))
+        parts = sorted(within(known, "split"), key=lambda part: list(SPLITS).index(part[0][0]))
+        for (split,), own in parts:
+            columns = ("net", f">ours, {SHORT[split]}", ">paper", ">less", ">expected", "")
+            cells = [beside(row) for row in own.to_dict("records")]
+            notes = (*PAPER_NOTES, *remarks) if split == parts[-1][0][0] else ()
+            sheets.append(Sheet(f"the paper and us, {SPLITS[split]}, %: {protocol}", columns, cells, notes))
         if known.empty:
-            sheets.append(Sheet(title, notes=(*other_protocol(rows), *differs)))
-            continue
-        columns = ("net", "error", ">ours", ">runs", ">paper", ">less", ">expected", "")
-        cells = [beside(row) for row in known.to_dict("records")]
-        sheets.append(Sheet(title, columns, cells, (*PAPER_NOTES, *differs)))
+            sheets.append(Sheet(f"the paper's numbers: {protocol}", notes=remarks))
     return sheets
 
 
-NO_NUMBER = "the paper has no CIFAR-10 number for"
 PAPER_NOTES = (
     "~: read off Fig. 6 by us, to about 0.1 (test) and 0.2 (training). less: ours less the paper's, points. expected: "
     "95 % band for a mean like ours around the paper's, from the spread of its five ResNet-110 (0.16 points) and the "
     "reading; that spread is taken for every net and for training errors too, since the paper gives no other.",
-    "clean, running: both are set beside the paper's training error; it does not say how that was measured.",
+    "The paper does not say how it measured its training error: clean and running are both set beside it.",
 )
 
 
-def missing(rows: pd.DataFrame) -> list[str]:
-    """What is said of nets that the paper does not have."""
-    return [what for what in rows.differs.unique() if what.startswith("the paper has no")]
-
-
-def other_protocol(rows: pd.DataFrame) -> list[str]:
-    """In what all runs of a protocol are not the paper's."""
-    found = [what for what in rows.differs.unique() if what and not what.startswith("the paper has no")]
-    return [f"Not the paper's protocol, so not set beside its numbers: {what}." for what in found]
+def differences(rows: pd.DataFrame) -> list[str]:
+    """In what a protocol is not the paper's, or which of its nets the paper does not have."""
+    found: list[str] = []
+    for what in (what for what in rows.differs.unique() if what):
+        if what == NO_NUMBER:
+            found.append(f"{what}: {', '.join(rows.label[rows.differs == what].unique())}.")
+        else:
+            found.append(f"not the paper's protocol, so not set beside its numbers: {what}.")
+    return found
 
 
 def beside(row: Any) -> tuple[str, ...]:
+    """One number of ours and the paper's."""
     mark = "~" if row["digitised"] else row["bound"]
-    difference = "" if row["bound"] else f"{row['difference']:+.2f}"
-    expected = f"{row['low']:.2f} to {row['high']:.2f}"
+    difference = "" if row["bound"] else f"{round(row['difference'], 2) + 0.0:+.2f}"
+    expected = "" if row["bound"] else f"{row['low']:.2f} to {row['high']:.2f}"
     said = "inside" if row["inside"] else "OUTSIDE"
-    ours = spread(row["ours"], row["std"])
-    return (
-        row["label"],
-        SHORT[row["split"]],
-        ours,
-        str(row["runs"]),
-        f"{mark}{row['paper']:.2f}",
-        difference,
-        expected,
-        said,
-    )
+    return row["label"], spread(row["ours"], row["std"]), f"{mark}{row['paper']:.2f}", difference, expected, said
 
 
 def sixth(frame: pd.DataFrame) -> list[Sheet]:
