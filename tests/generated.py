@@ -1,13 +1,14 @@
 """Studies with a known truth: the tables that degrade.load would give, without a training."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 
 import pandas as pd
 
-from degrade.point import MEANING
+from degrade.point import MEANING, Point
 from degrade.spec import RunSpec
-from degrade.store import Tables
+from degrade.store import RunDir, Tables
 
 IMAGES = {"train": 50_000, "train_clean": 20_000, "test": 10_000, "val": 100}
 EVERY = 10  # iterations between two points, and seconds
@@ -44,3 +45,13 @@ def tables(runs: Iterable[Run]) -> Tables:
 def ended(spec: RunSpec, clean: float, test: float, **more: str) -> Run:
     """A run of which only the end matters."""
     return Run(spec, {"train_clean": (clean,), "test": (test,), "train": (clean + 0.1,)}, **more)
+
+
+def lay(runs: Iterable[Run], root: Path) -> None:
+    """The same as run folders."""
+    for run in runs:
+        folder = RunDir(root, run.spec.run)
+        folder.path.mkdir(parents=True)
+        folder.begin(run.spec, {})
+        folder.write_curve(run.spec, [Point(**{f.name: row[f.name] for f in fields(Point)}) for row in run.rows()])
+        folder.write_state(run.state, outcome=run.outcome, reason="", iteration=EVERY, iterations=EVERY)

@@ -1,4 +1,3 @@
-import gc
 import math
 
 import numpy as np
@@ -9,14 +8,6 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 from degrade.stats import ALPHA, Sample, above, below, contrast, holm, interval, sample, seeds_needed
 
 MANY = 10_000_000  # images, for a floor that does not matter
-
-
-@pytest.fixture
-def frozen():
-    """multipletests collects garbage at every call: an empty heap makes that quick."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def test_two_groups_are_welchs_t_test():

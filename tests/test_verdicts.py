@@ -15,13 +15,7 @@ from degrade.verdicts import COLUMNS, compare
 from degrade.verdicts.lines import verdicts
 from degrade.verdicts.outcomes import labelled, outcomes
 
-
-@pytest.fixture(autouse=True, scope="module")
-def frozen():
-    """multipletests collects garbage at every call: an empty heap makes that quick."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
+pytestmark = pytest.mark.usefixtures("frozen")
 
 
 def spec_of(net: str = "plain", depth: int = 8, seed: int = 0, **more) -> RunSpec:
