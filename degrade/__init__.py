@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from degrade.store import load
     from degrade.train.fit import Fit
     from degrade.trained import Trained, open_net
+    from degrade.verdicts import Comparison, compare
 
 _HOME = {
+    "Comparison": "verdicts",
     "DataError": "errors",
     "DataSpec": "spec",
     "DegradeError": "errors",
@@ -35,6 +37,7 @@ _HOME = {
     "SpecError": "errors",
     "Trained": "trained",
     "build": "nets",
+    "compare": "verdicts",
     "construct": "solution",
     "ensemble": "evaluation",
     "evaluate": "evaluation",
@@ -46,6 +49,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Comparison",
     "DataError",
     "DataSpec",
     "DegradeError",
@@ -58,6 +62,7 @@ __all__ = [
     "SpecError",
     "Trained",
     "build",
+    "compare",
     "construct",
     "ensemble",
     "evaluate",

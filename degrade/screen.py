@@ -14,11 +14,13 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from degrade.sheets import Sheet
 from degrade.spec import RunSpec
 from degrade.store import OVER, RunDir
 
@@ -218,3 +220,18 @@ def grid(*columns: str) -> Table:
         right = column.startswith(">")
         table.add_column(column.lstrip(">"), justify="right" if right else "left", no_wrap=True)
     return table
+
+
+def show(sheets: Sequence[Sheet]) -> None:
+    """Notes wrap; so do names in the first column, where there is no room for them."""
+    for sheet in sheets:
+        console.print(sheet.title, style="bold", highlight=False)
+        if sheet.columns:
+            table = grid(*sheet.columns)
+            table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
+            for row in sheet.rows:
+                table.add_row(*row)
+            console.print(table)
+        for note in sheet.notes:
+            console.print(Padding(note, (0, 0, 0, 2)), highlight=False)
+        console.print()

@@ -1,9 +1,10 @@
 """What tests share: specs of a training that takes a moment."""
 
+import gc
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -42,3 +43,11 @@ def degrade(tmp_path: Path) -> Degrade:
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, **options)
 
     return call
+
+
+@pytest.fixture
+def frozen() -> Generator[None]:
+    """statsmodels' multipletests collects garbage at every call: where all there is counts as kept, that is quick."""
+    gc.freeze()
+    yield
+    gc.unfreeze()

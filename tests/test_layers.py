@@ -11,10 +11,10 @@ import degrade
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    ["spec", "origin", "checked", "point", "measures", "files", "errors"],
-    ["nets", "data", "curves", "deviations", "parquet", "trial"],
+    ["spec", "origin", "checked", "point", "measures", "files", "errors", "sheets"],
+    ["nets", "data", "curves", "deviations", "parquet", "trial", "stats", "paper"],
     ["train", "store", "figures"],
-    ["experiment", "trained", "plan", "screen", "clean"],
+    ["experiment", "trained", "plan", "screen", "clean", "verdicts"],
     ["evaluation", "solution", "sweep", "workers", "tables"],
     ["anatomy", "overrides", "launch", "complete", "reruns", "solvers"],
     ["analyses"],
@@ -39,8 +39,10 @@ ONLY = {  # third-party library -> the only rooms that may import it
     "pyarrow": {"parquet"},
     "torch": {"nets", "data", "train", "experiment", "plan", "trained", "evaluation", "solution", "anatomy"},
     "safetensors": {"trained"},
-    "pandas": {"cli", "curves", "figures", "solvers", "store", "tables", "anatomy"},
+    "pandas": {"cli", "curves", "figures", "solvers", "store", "tables", "anatomy", "paper", "verdicts"},
     "filelock": {"store", "data"},
+    "scipy": {"stats"},
+    "statsmodels": {"stats"},
     "torchvision": {"data"},
     "PIL": {"data"},
 }
@@ -92,6 +94,7 @@ def test_files_stay_short(path):
 def test_what_only_draws_and_lists_loads_neither_torch_nor_hydra():
     code = (
         "import sys, degrade.cli, degrade.figures, degrade.store, degrade.tables, degrade.workers;"
+        "import degrade.verdicts.writing;"
         "print([m for m in ('torch', 'hydra', 'pyarrow.dataset') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"

@@ -1,0 +1,115 @@
+"""Intervals, tests and corrections for errors in percent: numbers in, numbers out. No frame, no file.
+
+Every function takes arrays as well, one value a replicate, so that a simulation asks the very code that judges.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+LEVEL = 0.95  # of every interval
+ALPHA = 1 - LEVEL  # of every corrected test
+MOST_SEEDS = 1_000  # a net, beyond which nobody will train
+
+
+class Sample(NamedTuple):
+    """The errors (%) of the runs of one group on one split."""
+
+    mean: Any  # %
+    variance: Any  # of one run, %²: over runs, but not below `floor`; NaN for one run
+    floor: Any  # of one run, %²: binomial, from the number of images
+    runs: int
+    images: int
+
+
+class Contrast(NamedTuple):
+    """A weighted sum of group means, in points of error, with its 95 % interval."""
+
+    difference: Any
+    error: Any  # standard error
+    freedom: Any  # degrees of freedom; infinite over images
+    low: Any
+    high: Any
+    basis: str  # seeds: the interval is about other seeds; images: about other images only, nothing is known of seeds
+
+
+def sample(errors: Any, images: int) -> Sample:
+    """Errors (..., runs) in %, each measured on so many images.
+
+    The floor is 100² p(1-p) / images with p = (x + 2) / (images + 4) of the mean number of mistakes x (Agresti and
+    Coull 1998), so that three runs without a mistake still have a variance.
+    """
+    errors = np.asarray(errors, dtype=float)
+    mean, runs = errors.mean(axis=-1), errors.shape[-1]
+    p = (mean / 100 * images + 2) / (images + 4)
+    floor = 1e4 * p * (1 - p) / images
+    over = np.maximum(errors.var(axis=-1, ddof=1), floor) if runs > 1 else np.full_like(mean, np.nan)
+    return Sample(mean, over, floor, runs, images)
+
+
+def contrast(samples: Sequence[Sample], weights: Sequence[float]) -> Contrast:
+    """Σ w·mean, with se² = Σ w² v / n and Welch and Satterthwaite's freedom se⁴ / Σ (w² v / n)² / (n - 1).
+
+    Weights 1, -1 are Welch's t test of two groups (scipy.stats.ttest_ind with equal_var=False); 1, -1, -1, 1 the
+    interaction of four. With a single run in any group nothing is known over seeds: then each v / n is the binomial
+    variance of one run and the interval is normal, over images (runs of one group see the same images, so several do
+    not make it narrower).
+    """
+    difference = sum(w * each.mean for w, each in zip(weights, samples, strict=True))
+    if any(each.runs == 1 for each in samples):
+        error = np.sqrt(sum(w**2 * each.floor for w, each in zip(weights, samples, strict=True)))
+        freedom, basis = np.full_like(error, np.inf), "images"
+    else:
+        parts = [w**2 * each.variance / each.runs for w, each in zip(weights, samples, strict=True)]
+        error = np.sqrt(sum(parts))
+        freedom = error**4 / sum(part**2 / (each.runs - 1) for part, each in zip(parts, samples, strict=True))
+        basis = "seeds"
+    half = stats.t.ppf((1 + LEVEL) / 2, freedom) * error
+    return Contrast(difference, error, freedom, difference - half, difference + half, basis)
+
+
+def above(found: Contrast, limit: float) -> Any:
+    """One-sided p that the true difference is not above `limit`."""
+    return stats.t.sf((found.difference - limit) / found.error, found.freedom)
+
+
+def below(found: Contrast, limit: float) -> Any:
+    """One-sided p that the true difference is not below `limit`."""
+    return stats.t.cdf((found.difference - limit) / found.error, found.freedom)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """The p values of one family after Holm (1979): rejecting those below 0.05 risks any false rejection at 5 %."""
+    if len(p) == 0:
+        return []
+    corrected: Any = multipletests(list(p), ALPHA, method="holm")[1]
+    return corrected.tolist()
+
+
+def interval(one: Sample) -> tuple[float, float]:
+    """The 95 % interval (%) of a group's mean: Student's over runs; of a single run Wilson's, over images."""
+    if one.runs > 1:
+        found = contrast([one], [1.0])
+        return max(0.0, float(found.low)), min(100.0, float(found.high))
+    mistakes = round(float(one.mean) / 100 * one.images)
+    low, high = cast(tuple[float, float], proportion_confint(mistakes, one.images, ALPHA, method="wilson"))
+    return 100 * float(low), 100 * float(high)
+
+
+def seeds_needed(samples: Sequence[Sample], weights: Sequence[float], width: float) -> int | None:
+    """The least number of runs in each group for an interval of ± `width` points, if variances stay as observed.
+
+    None where a group has a single run (its variance is not known), or where 1,000 are not enough.
+    """
+    if any(each.runs == 1 for each in samples):
+        return None
+    runs = np.arange(2, MOST_SEEDS + 1)
+    parts = [w**2 * float(each.variance) / runs for w, each in zip(weights, samples, strict=True)]
+    error = np.sqrt(sum(parts))
+    freedom = error**4 / sum(part**2 / (runs - 1) for part in parts)
+    enough = stats.t.ppf((1 + LEVEL) / 2, freedom) * error <= width
+    return int(runs[enough.argmax()]) if enough.any() else None

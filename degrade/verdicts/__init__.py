@@ -1,0 +1,71 @@
+"""All that is said of a results folder, as frames: what `degrade compare` prints and `degrade.compare` returns."""
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from degrade.errors import SpecError
+from degrade.store import OVER, Tables
+from degrade.verdicts.lines import INTERACTION, MARGIN, VERDICTS, interaction, verdicts
+from degrade.verdicts.outcomes import REACHED, SUMMARY, labelled, outcomes, reached, summary
+from degrade.verdicts.replication import PAPER, TABLE6, beside_paper, table6
+
+LAST = 5  # evaluations of the mean over the last ones
+LEFT_OUT = {
+    "run": "its name",
+    "state": "running | interrupted | failed | ...; or without a curve",
+    "reason": "what it says of a failure",
+}
+# table -> column -> what it means, with its unit
+COLUMNS = {
+    "summary": SUMMARY,
+    "reached": REACHED,
+    "verdicts": VERDICTS,
+    "interaction": INTERACTION,
+    "paper": PAPER,
+    "table6": TABLE6,
+    "left_out": LEFT_OUT,
+}
+
+
+class Comparison(NamedTuple):
+    """Frames with the columns of COLUMNS. Protocols are never mixed: everything stays within one."""
+
+    summary: pd.DataFrame  # errors of each group
+    reached: pd.DataFrame  # how soon each group reached a training error
+    verdicts: pd.DataFrame  # deeper nets against shallower ones, within one line
+    interaction: pd.DataFrame  # how much more depth costs a plain net
+    paper: pd.DataFrame  # the paper's numbers beside ours
+    table6: pd.DataFrame  # Table 6 beside ours
+    left_out: pd.DataFrame  # runs that are not over, and so in none of these
+
+    def frames(self) -> dict[str, pd.DataFrame]:
+        return self._asdict()
+
+
+def compare(tables: Tables, *, last: int = LAST, margin: float = MARGIN, width: float | None = None) -> Comparison:
+    """Verdicts on the runs of degrade.load, and what they rest on.
+
+    `last`: evaluations of the mean over the last ones; `margin`: the smallest difference of interest, in points;
+    `width`: half of the 95 % interval for which seeds are counted, in points (None: what would decide each pair). Runs
+    that are finished or diverged count at their error, those that never left chance among them; others are in
+    `left_out`. All frames are empty where no run is over. Raises SpecError for a `last`, `margin` or `width` that
+    cannot be.
+    """
+    if last < 1:
+        raise SpecError(f"--last={last}: must be at least 1 evaluation")
+    runs = tables.runs.reindex(columns=["run", "state", "outcome", "reason"]).astype(str)
+    measured = runs.run.isin(tables.curves.run)
+    counts = runs.state.isin(OVER) & measured
+    curves = labelled(tables.curves[tables.curves.run.isin(runs.run[counts])], tables.specs)
+    ends = outcomes(curves, set(runs.run[runs.state == "diverged"]), last)
+    out = runs[~counts]
+    return Comparison(
+        summary=summary(ends, dict(zip(runs.run, runs.outcome, strict=True)), last),
+        reached=reached(curves),
+        verdicts=verdicts(ends, margin, width),
+        interaction=interaction(ends),
+        paper=beside_paper(ends, tables.specs),
+        table6=table6(ends, tables.specs),
+        left_out=out.assign(state=out.state.where(measured | ~out.state.isin(OVER), "without a curve"))[list(LEFT_OUT)],
+    )
