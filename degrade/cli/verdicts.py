@@ -14,7 +14,7 @@ from degrade.errors import RunError
 def compare(
     results: Roots = None,
     table: Annotated[
-        str, typer.Option(metavar="A,B", help="summary, reached, paper, table6, interaction, verdicts")
+        str, typer.Option(metavar="A,B", help="summary, reached, paper, table6, constructed, interaction, verdicts")
     ] = "",
     form: Annotated[str, typer.Option("--format", help="table, markdown, latex, json or csv")] = "table",
     last: Annotated[int, typer.Option(metavar="K", help="Mean over the last K evaluations")] = 5,

@@ -6,10 +6,12 @@ import pandas as pd
 
 from degrade.errors import SpecError
 from degrade.store import OVER, Tables
+from degrade.verdicts.construction import CONSTRUCTED, constructed
 from degrade.verdicts.lines import INTERACTION, MARGIN, VERDICTS, interaction, verdicts
 from degrade.verdicts.outcomes import REACHED, SUMMARY, labelled, outcomes, reached, summary
 from degrade.verdicts.replication import PAPER, TABLE6, beside_paper, table6
 
+BEGUN = "constructed"  # the state of a run that holds a constructed net and has done no step
 LAST = 5  # evaluations of the mean over the last ones
 LEFT_OUT = {
     "run": "its name",
@@ -24,6 +26,7 @@ COLUMNS = {
     "interaction": INTERACTION,
     "paper": PAPER,
     "table6": TABLE6,
+    "constructed": CONSTRUCTED,
     "left_out": LEFT_OUT,
 }
 
@@ -37,6 +40,7 @@ class Comparison(NamedTuple):
     interaction: pd.DataFrame  # how much more depth costs a plain net
     paper: pd.DataFrame  # the paper's numbers beside ours
     table6: pd.DataFrame  # Table 6 beside ours
+    constructed: pd.DataFrame  # constructed nets beside nets from random weights
     left_out: pd.DataFrame  # runs that are not over, and so in none of these
 
     def frames(self) -> dict[str, pd.DataFrame]:
@@ -59,7 +63,8 @@ def compare(tables: Tables, *, last: int = LAST, margin: float = MARGIN, width: 
     counts = runs.state.isin(OVER) & measured
     curves = labelled(tables.curves[tables.curves.run.isin(runs.run[counts])], tables.specs)
     ends = outcomes(curves, set(runs.run[runs.state == "diverged"]), last)
-    out = runs[~counts]
+    out = runs[~counts & (runs.state != BEGUN)]
+    built = labelled(tables.curves[tables.curves.run.isin(runs.run[counts | (runs.state == BEGUN)])], tables.specs)
     return Comparison(
         summary=summary(ends, dict(zip(runs.run, runs.outcome, strict=True)), last),
         reached=reached(curves),
@@ -67,5 +72,6 @@ def compare(tables: Tables, *, last: int = LAST, margin: float = MARGIN, width: 
         interaction=interaction(ends),
         paper=beside_paper(ends, tables.specs),
         table6=table6(ends, tables.specs),
+        constructed=constructed(built, set(runs.run[counts])),
         left_out=out.assign(state=out.state.where(measured | ~out.state.isin(OVER), "without a curve"))[list(LEFT_OUT)],
     )

@@ -7,6 +7,7 @@ from degrade.errors import SpecError, pick
 from degrade.sheets import Sheet, latex, markdown
 from degrade.verdicts import Comparison
 from degrade.verdicts.conclusions import absences, answers, interactions, judgements
+from degrade.verdicts.construction import constructions
 from degrade.verdicts.words import papers, sixth, speeds, summaries
 
 TABLES: dict[str, Callable[[Comparison], list[Sheet]]] = {  # in the order they are printed
@@ -14,6 +15,7 @@ TABLES: dict[str, Callable[[Comparison], list[Sheet]]] = {  # in the order they 
     "reached": lambda found: speeds(found.reached),
     "paper": lambda found: papers(found.paper),
     "table6": lambda found: sixth(found.table6),
+    "constructed": lambda found: constructions(found.constructed),
     "interaction": lambda found: interactions(found.interaction),
     "verdicts": lambda found: [*judgements(found.verdicts), *answers(found.verdicts, found.summary)],
 }
