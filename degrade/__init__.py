@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from degrade.spec import DataSpec, EngineSpec, NetSpec, RecipeSpec, RunSpec
     from degrade.store import load
     from degrade.train.fit import Fit
+    from degrade.trained import Trained, open_net
 
 _HOME = {
     "DataError": "errors",
@@ -28,8 +29,10 @@ _HOME = {
     "RunError": "errors",
     "RunSpec": "spec",
     "SpecError": "errors",
+    "Trained": "trained",
     "build": "nets",
     "load": "store",
+    "open_net": "trained",
     "run": "experiment",
 }
 
@@ -44,8 +47,10 @@ __all__ = [
     "RunError",
     "RunSpec",
     "SpecError",
+    "Trained",
     "build",
     "load",
+    "open_net",
     "run",
 ]
 

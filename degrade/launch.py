@@ -16,8 +16,8 @@ from degrade import store, sweep, tables
 from degrade.checked import digest
 from degrade.errors import RunError, SpecError, Stopped
 from degrade.screen import console
-from degrade.spec import RunSpec, parse
-from degrade.store import OVER, RunDir
+from degrade.spec import RunSpec
+from degrade.store import OVER, RunDir, find, spec_at
 from degrade.workers import default_jobs, train
 
 if TYPE_CHECKING:
@@ -159,25 +159,6 @@ def seconds_of(limit: str) -> float:
     if not found:
         raise SpecError(f"--time-limit {limit}: must be seconds, minutes or hours, as in 90s, 30m, 2h")
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
-
-
-def find(run: str, root: Path) -> tuple[RunDir, Path]:
-    """A run by its folder, its name or the beginning of it, and its results folder.
-
-    Raises RunError if there is none, or more than one.
-    """
-    path = Path(run).expanduser().resolve()
-    if (path / "spec.json").exists():
-        return RunDir(path.parent.parent, path.name), path.parent.parent
-    folders = [folder for folder in store.run_dirs(root) if folder.run.startswith(run)]
-    if len(folders) != 1:
-        said = "no run begins so" if not folders else f"{len(folders)} runs begin so, as {folders[1].run}"
-        raise RunError(f"{run}: {said} in {root}; `degrade status {root}` lists them")
-    return folders[0], root
-
-
-def spec_at(folder: RunDir) -> RunSpec:
-    return parse(folder.read(folder.spec)["spec"])
 
 
 def rerun(run: str, results: Path) -> int:

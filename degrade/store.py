@@ -200,6 +200,25 @@ def run_dirs(root: Path) -> list[RunDir]:
     return [RunDir(root, path.parent.name) for path in sorted((root / "runs").glob("*/spec.json"))]
 
 
+def find(run: str, root: Path) -> tuple[RunDir, Path]:
+    """A run by its folder, its name or the beginning of it, and its results folder.
+
+    Raises RunError if there is none, or more than one.
+    """
+    path = Path(run).expanduser().resolve()
+    if (path / "spec.json").exists():
+        return RunDir(path.parent.parent, path.name), path.parent.parent
+    folders = [folder for folder in run_dirs(root) if folder.run.startswith(run)]
+    if len(folders) != 1:
+        said = "no run begins so" if not folders else f"{len(folders)} runs begin so, as {folders[1].run}"
+        raise RunError(f"{run}: {said} in {root}; `degrade status {root}` lists them")
+    return folders[0], root
+
+
+def spec_at(folder: RunDir) -> RunSpec:
+    return parse(folder.read(folder.spec)["spec"])
+
+
 def load(*roots: Path, runs: Collection[str] | None = None) -> Tables:
     """The tables of all runs under `roots`, or of those named; of a run found twice, the one that is further.
 

@@ -4,7 +4,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from degrade import launch, sweep
+from degrade import launch, store, sweep
 from degrade.errors import RunError, SpecError
 from degrade.launch import How
 from degrade.store import RunDir, run_dirs
@@ -117,7 +117,7 @@ def test_a_launcher_of_others_gets_the_runs(tmp_path, capsys):
 def test_a_time_limit_scales_the_schedule_and_is_written_down(tmp_path):
     long = ["net=plain,residual", "shortcut=A", "recipe.iterations=1000000"]
     assert at_once(tmp_path, *long, time_limit="2s") == 0
-    specs = [launch.spec_at(folder) for folder in run_dirs(tmp_path)]
+    specs = [store.spec_at(folder) for folder in run_dirs(tmp_path)]
     (iterations,) = {spec.recipe.iterations for spec in specs}
     assert 10 < iterations < 100_000
     (record,) = (tmp_path / "time-limits").iterdir()
@@ -136,13 +136,13 @@ def test_a_wrong_time_limit_is_one_line(tmp_path, limit):
 def test_a_run_is_found_by_the_beginning_of_its_name_or_its_folder(tmp_path):
     assert at_once(tmp_path, "shortcut=A") == 0
     plain, _ = run_dirs(tmp_path)
-    assert launch.find("plain", tmp_path)[0].run == plain.run
-    assert launch.find(str(plain.path), tmp_path / "elsewhere") == (ANY, tmp_path)
-    assert launch.find(str(plain.path), tmp_path / "elsewhere")[0].path == plain.path
+    assert store.find("plain", tmp_path)[0].run == plain.run
+    assert store.find(str(plain.path), tmp_path / "elsewhere") == (ANY, tmp_path)
+    assert store.find(str(plain.path), tmp_path / "elsewhere")[0].path == plain.path
     with pytest.raises(RunError, match="no run begins so"):
-        launch.find("highway", tmp_path)
+        store.find("highway", tmp_path)
     with pytest.raises(RunError, match="2 runs begin so"):
-        launch.find("", tmp_path)
+        store.find("", tmp_path)
 
 
 def test_a_rerun_gives_the_same_curve_beside_the_first(tmp_path, capsys):

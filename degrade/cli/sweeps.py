@@ -73,9 +73,9 @@ def recipe_diff(
     results: Root = Path("results"),
 ) -> None:
     """List everything in which a run differs from the paper."""
-    from degrade import launch, tables
+    from degrade import store, tables
 
-    tables.differences(launch.spec_at(launch.find(run, results)[0]))
+    tables.differences(store.spec_at(store.find(run, results)[0]))
 
 
 @app.command()

@@ -191,6 +191,7 @@ class Fit:
         return {
             "format": FORMAT,
             "run": self.spec.run,
+            "spec": self.spec.tree(),
             "iteration": self.iteration,
             "diverged": self.diverged,
             "seconds": self.seconds,

@@ -1,0 +1,261 @@
+"""Anybody's net of the CIFAR family, found out from its tensors: their order and shapes count, their names do not."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from degrade.errors import RunError, SpecError
+from degrade.nets import assemble
+from degrade.spec import NetSpec
+
+NORM = ("weight", "bias", "running_mean", "running_var")  # in the order of torch's state dicts
+ALIASES = {
+    "kernel": "weight",
+    "gamma": "weight",
+    "scale": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_var": "running_var",
+    "moving_variance": "running_var",
+}
+EPS = 1e-5  # of our batch norm, as of torch's; no state dict says what a net was trained with
+
+
+class Match(NamedTuple):
+    """What a state dict is."""
+
+    spec: NetSpec
+    state: dict[str, Tensor]  # for the net of `spec`
+    channels: int
+    classes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """The tensors of one layer, and the names they have in the file, by torch's names: weight, bias, ..."""
+
+    name: str
+    tensors: dict[str, Tensor]
+    keys: dict[str, str]
+
+    @property
+    def weight(self) -> Tensor:
+        return self.tensors["weight"]
+
+    @property
+    def key(self) -> str:
+        return self.keys["weight"]
+
+    @property
+    def parent(self) -> str:
+        return self.name.rpartition(".")[0]
+
+    @property
+    def side(self) -> int:
+        """3 and 1: convolutions of the family; 0: no convolution."""
+        return self.weight.shape[-1] if self.weight.ndim == 4 else 0
+
+
+Norms = dict[str, Layer]  # by the name of the convolution before it
+
+
+def match(tensors: Mapping[str, Tensor], net: str | None = None, pad: str = "after") -> Match:
+    """Depth, width, channels, classes and shortcut option of a state dict (float32, in the order of the file).
+
+    Plain nets and residual nets with option A have the same tensors: there `net` decides, and `pad` where the zeros
+    go. Biases of convolutions are folded into BN exactly; a projection without BN gets one that does nothing. The
+    epsilon of BN is taken to be 1e-5 and the stride of a stage to be in its first layer, since no tensor tells.
+    Raises RunError, which names the first tensor that does not fit, and SpecError for an unknown `net` or `pad`.
+    """
+    layers = layers_of(tensors)
+    convs = [layer for layer in layers if layer.side]
+    norms = paired(convs, [layer for layer in layers if layer.weight.ndim == 1])
+    threes, ones = in_order([c for c in convs if c.side == 3]), in_order([c for c in convs if c.side == 1])
+    heads = [layer for layer in layers if layer.weight.ndim == 2]
+    n, rest = divmod(len(threes) - 1, 6)
+    if rest or n < 1:
+        raise RunError(f"{len(threes)} 3x3 convolutions, where the nets of Sec. 4.2 have 6n+1: 7, 13, 19, ...")
+    if len(heads) != 1:
+        extra = f", the second being {heads[1].key}" if heads else ""
+        raise RunError(f"{len(heads)} linear layers{extra}, where the nets of Sec. 4.2 have one")
+    kind, shortcut = kind_of(ones, 3 * n, net)
+    spec = NetSpec(net=kind, shortcut=shortcut, depth=6 * n + 2, width=threes[0].weight.shape[0], pad=pad)
+    channels, classes = threes[0].weight.shape[1], heads[0].weight.shape[0]
+    with torch.device("meta"):
+        ours = assemble(spec, channels, classes)
+    state = placed(threes, 3, ours, norms) | placed(ones, 1, ours, norms) | headed(heads[0], ours)
+    return Match(spec, state, channels, classes)
+
+
+def kind_of(ones: Sequence[Layer], blocks: int, net: str | None) -> tuple[str, str]:
+    """Net and shortcut option, from the number of projections."""
+    if net not in (None, "plain", "residual"):
+        raise SpecError(f"--net={net}: a state dict of others is of a plain or a residual net; use one of these")
+    if not ones:
+        if net is None:
+            raise RunError("plain and residual nets with option A have the same tensors; say --net plain or residual")
+        return net, "A"  # NetSpec makes it none for plain nets
+    if len(ones) not in (2, blocks):
+        raise RunError(
+            f"{ones[0].key}: one of {len(ones)} 1x1 convolutions, where {2 * blocks + 2} layers have 2 (option B), "
+            f"{blocks} (option C) or none"
+        )
+    if net == "plain":
+        raise RunError(f"{ones[0].key}: a projection, which plain nets do not have; use --net residual")
+    return "residual", "B" if len(ones) == 2 else "C"
+
+
+def layers_of(tensors: Mapping[str, Tensor]) -> list[Layer]:
+    """By the names up to the last dot; where these are not torch's, by the order alone.
+
+    Raises RunError for a tensor that these nets have no place for.
+    """
+    try:
+        return by_name(tensors)
+    except RunError:
+        found = [] if any(leaf(key).startswith("running_") for key in tensors) else by_order(tensors)
+        if not found:
+            raise
+        return found
+
+
+def leaf(key: str) -> str:
+    last = key.rpartition(".")[2]
+    return ALIASES.get(last, last)
+
+
+def by_name(tensors: Mapping[str, Tensor]) -> list[Layer]:
+    groups: dict[str, dict[str, str]] = defaultdict(dict)
+    for key, tensor in tensors.items():
+        keys = groups[key.rpartition(".")[0]]
+        if leaf(key) not in NORM or leaf(key) in keys:
+            raise no_place(key, tensor)
+        keys[leaf(key)] = key
+    return [grouped(name, keys, tensors) for name, keys in groups.items()]
+
+
+def grouped(name: str, keys: dict[str, str], tensors: Mapping[str, Tensor]) -> Layer:
+    """A 3x3 or 1x1 convolution, a batch norm or a linear layer. Raises RunError for anything else."""
+    layer = Layer(name, {each: tensors[key] for each, key in keys.items()}, keys)
+    key = keys.get("weight") or keys.get("running_mean") or next(iter(keys.values()))
+    main = tensors[key]
+    if name.rpartition(".")[2] == "gate" and main.ndim == 4:
+        raise RunError(f"{key}: a gate; highway nets are opened from runs and checkpoints of ours alone")
+    if main.ndim == 1 and key != keys.get("bias"):
+        return statistics(layer)
+    if set(keys) - {"weight", "bias"} or "weight" not in keys or main.ndim not in (2, 4):
+        raise no_place(key, main)
+    if main.ndim == 4 and main.shape[2:] not in ((3, 3), (1, 1)):
+        raise no_place(key, main)
+    return layer
+
+
+def statistics(layer: Layer) -> Layer:
+    """A batch norm; one without weight and bias gets those that do nothing."""
+    for missing in (each for each in NORM[2:] if each not in layer.tensors):
+        raise RunError(f"{layer.name}.{missing}: missing; without running statistics BN has no evaluation mode")
+    mean = layer.tensors["running_mean"]
+    affine = {"weight": torch.ones_like(mean), "bias": torch.zeros_like(mean)}
+    return Layer(layer.name, affine | layer.tensors, {"weight": layer.keys["running_mean"]} | layer.keys)
+
+
+def by_order(tensors: Mapping[str, Tensor]) -> list[Layer]:
+    """Each kernel or matrix is a layer; of the vectors after it, four are a batch norm, and the first is its bias where
+    one is left over. No layers where it does not come out so.
+    """
+    layers, vectors = list[Layer](), list[str]()
+    for key in [*tensors, ""]:
+        if key and tensors[key].ndim == 1:
+            vectors.append(key)
+            continue
+        if len(vectors) % 4 == 1 and layers:
+            layers[-1].tensors["bias"] = tensors[vectors[0]]
+            layers[-1].keys["bias"] = vectors.pop(0)
+        if len(vectors) % 4 or (key and tensors[key].ndim not in (2, 4)):
+            return []
+        for start in range(0, len(vectors), 4):
+            four = {each: vectors[start + place] for place, each in enumerate(NORM)}
+            layers.append(Layer(str(len(layers)), {each: tensors[name] for each, name in four.items()}, four))
+        vectors = []
+        if key:
+            layers.append(Layer(str(len(layers)), {"weight": tensors[key]}, {"weight": key}))
+    return layers
+
+
+def paired(convs: Sequence[Layer], norms: Sequence[Layer]) -> Norms:
+    """The batch norm of each convolution: the k-th of a parent has the k-th there; where parents do not come out even,
+    the k-th of the file. Where there is none at all, they are taken to be folded in.
+    """
+    groups: dict[str, tuple[list[Layer], list[Layer]]] = defaultdict(lambda: ([], []))
+    for layer in [*convs, *norms]:
+        groups[layer.parent][0 if layer.side else 1].append(layer)
+    found = [together(*group) for group in groups.values()]
+    if None in found and norms:
+        found = [together(convs, norms)]
+    if None in found and norms:
+        raise RunError(f"{len(convs)} convolutions and {len(norms)} batch norms, {norms[0].key} first: do not pair up")
+    pairs = [pair for each in found for pair in each or ()]
+    for conv, norm in pairs:
+        fits(norm, conv.weight.shape[:1], f"puts out of {conv.key}")
+    return {conv.name: norm for conv, norm in pairs}
+
+
+def together(convs: Sequence[Layer], norms: Sequence[Layer]) -> list[tuple[Layer, Layer]] | None:
+    """Pairs, if there are as many norms as convolutions, or as 3x3 convolutions: projections may have none."""
+    threes = [conv for conv in convs if conv.side == 3]
+    chosen = next((each for each in (convs, threes) if len(each) == len(norms)), None)
+    return None if chosen is None else list(zip(chosen, norms, strict=True))
+
+
+def in_order(convs: Sequence[Layer]) -> list[Layer]:
+    """The stem first, which alone of the narrowest does not have as many channels coming in; then by width."""
+    narrow = min((conv.weight.shape[0] for conv in convs), default=0)
+    return sorted(convs, key=lambda conv: (conv.weight.shape[0], tuple(conv.weight.shape[:2]) == (narrow, narrow)))
+
+
+def placed(convs: Sequence[Layer], side: int, ours: nn.Module, norms: Norms) -> dict[str, Tensor]:
+    """Tensors by the names they have in `ours`, where each convolution has its BN after it."""
+    state: dict[str, Tensor] = {}
+    places = {k: m for k, m in ours.named_modules() if isinstance(m, nn.Conv2d) and m.kernel_size[0] == side}
+    for conv, (name, place) in zip(convs, places.items(), strict=True):
+        fits(conv, place.weight.shape, f"at {name}")
+        state[f"{name}.weight"] = conv.weight
+        values = normalised(conv, norms.get(conv.name))
+        state |= {f"{name.removesuffix('0')}1.{each}": value for each, value in values.items()}
+    return state
+
+
+def normalised(conv: Layer, norm: Layer | None) -> dict[str, Tensor]:
+    """BN after a convolution without bias: (Wx + b - mean) / s = (Wx - (mean - b)) / s. Without BN, the identity."""
+    cout = conv.weight.shape[:1]
+    nothing = {"weight": torch.ones(cout), "bias": torch.zeros(cout), "running_mean": torch.zeros(cout)}
+    values = norm.tensors if norm else {**nothing, "running_var": torch.full(cout, 1 - EPS)}
+    return {**values, "running_mean": values["running_mean"] - conv.tensors.get("bias", torch.zeros(cout))}
+
+
+def headed(head: Layer, ours: nn.Module) -> dict[str, Tensor]:
+    """The last layer; one without bias gets zeros."""
+    place = ours.get_submodule("head")
+    fits(head, place.get_parameter("weight").shape, "at head")
+    return {"head.weight": head.weight, "head.bias": head.tensors.get("bias", torch.zeros(len(head.weight)))}
+
+
+def fits(layer: Layer, shape: torch.Size, where: str) -> None:
+    """Raises RunError, which names the tensor, unless the weight has this shape and all others its first dimension."""
+    for name, tensor in layer.tensors.items():
+        expected = shape if name == "weight" else shape[:1]
+        if tensor.shape != expected:
+            key = layer.keys.get(name, layer.name)
+            raise RunError(f"{key} ({size(tensor.shape)}): a net of this depth and width has {size(expected)} {where}")
+
+
+def no_place(key: str, tensor: Tensor) -> RunError:
+    return RunError(f"{key} ({size(tensor.shape)}): has no place in the nets of Sec. 4.2")
+
+
+def size(shape: torch.Size) -> str:
+    return "x".join(map(str, shape)) or "a number"
