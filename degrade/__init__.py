@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from degrade.errors import DataError, DegradeError, RunError, SpecError
+    from degrade.evaluation import Ensemble, Evaluation, ensemble, evaluate
     from degrade.experiment import run
     from degrade.nets import build
     from degrade.spec import DataSpec, EngineSpec, NetSpec, RecipeSpec, RunSpec
@@ -23,6 +24,8 @@ _HOME = {
     "DataSpec": "spec",
     "DegradeError": "errors",
     "EngineSpec": "spec",
+    "Ensemble": "evaluation",
+    "Evaluation": "evaluation",
     "Fit": "train.fit",
     "NetSpec": "spec",
     "RecipeSpec": "spec",
@@ -31,6 +34,8 @@ _HOME = {
     "SpecError": "errors",
     "Trained": "trained",
     "build": "nets",
+    "ensemble": "evaluation",
+    "evaluate": "evaluation",
     "load": "store",
     "open_net": "trained",
     "run": "experiment",
@@ -41,6 +46,8 @@ __all__ = [
     "DataSpec",
     "DegradeError",
     "EngineSpec",
+    "Ensemble",
+    "Evaluation",
     "Fit",
     "NetSpec",
     "RecipeSpec",
@@ -49,6 +56,8 @@ __all__ = [
     "SpecError",
     "Trained",
     "build",
+    "ensemble",
+    "evaluate",
     "load",
     "open_net",
     "run",

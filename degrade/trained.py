@@ -97,9 +97,9 @@ def opened(file: Path, net: str | None = None, pad: str = "after") -> Trained:
     try:
         content = contents(file)
         ours = isinstance(content, Mapping) and set(content) >= OURS
-        tree = spec_beside(file, content) if ours else None
-        if tree is not None:
-            return of_ours(file.resolve().parent, content, parse(tree))
+        run = run_of(file, content) if ours else None
+        if run is not None:
+            return of_ours(file.resolve().parent, content, run)
         found = foreign.match(statedict.tensors_of(content), net, pad)
         module = nets.build(found.spec, channels=found.channels, classes=found.classes)
         done = content["iteration"] if ours else 0
@@ -117,24 +117,24 @@ def contents(file: Path) -> Any:
     return unpack(content) if sealed(content) else statedict.read(file)
 
 
-def spec_beside(file: Path, state: Mapping[str, Any]) -> dict[str, Any] | None:
+def run_of(file: Path, state: Mapping[str, Any]) -> RunSpec | None:
     """What run a checkpoint of ours is of: as it says itself, or the folder it lies in; None where neither does."""
-    if state["format"] > FORMAT:
-        raise RunError("of a newer degrade; update degrade to open it")
-    place = RunDir(file.parent, "")
-    tree = state.get("spec") or place.read(file.parent / "spec.json").get("spec")
-    if tree is not None and parse(tree).run != state["run"]:
-        raise RunError(
-            f"the checkpoint of {state['run']}, which the spec with it is not of; put it into its own folder"
-        )
-    return tree
+    if state["format"] != FORMAT:
+        raise RunError(f"of another degrade (format {state['format']}); update degrade to open it")
+    tree = state.get("spec") or RunDir(file.parent, "").read(file.parent / "spec.json").get("spec")
+    run = None if tree is None else parse(tree)
+    if run is not None and run.run != state["run"]:
+        raise RunError(f"the checkpoint of {state['run']}, but the spec with it is of {run.run}; keep them apart")
+    return run
 
 
 def of_ours(folder: Path, state: Mapping[str, Any], run: RunSpec) -> Trained:
-    recipe, tensors = run.recipe, list(state["net"].values())
-    channels = next(tensor.shape[1] for tensor in tensors if tensor.ndim == 4)
-    classes = next(tensor.shape[0] for tensor in reversed(tensors) if tensor.ndim == 2)
-    module = nets.build(run.net, channels=channels, classes=classes, norm=recipe.norm, bn_group=recipe.bn_group)
+    tensors = list(statedict.tensors_of(state["net"]).values())
+    kernels, matrices = ([tensor for tensor in tensors if tensor.ndim == ndim] for ndim in (4, 2))
+    if not kernels or not matrices:
+        raise RunError("a checkpoint of ours that holds no net")
+    norm, channels, classes = run.recipe.norm, kernels[0].shape[1], matrices[-1].shape[0]
+    module = nets.build(run.net, channels=channels, classes=classes, norm=norm, bn_group=run.recipe.bn_group)
     place = RunDir(folder.parent.parent, folder.name)
     known: dict[str, Any] = {"label": f"{run.name}-s{run.seed}", "run": run, "iteration": state["iteration"]}
     return trained(module, state["net"], spec=run.net, folder=place if place.path == folder else None, **known)

@@ -14,7 +14,7 @@ LAYERS = [
     ["spec", "origin", "checked", "point", "measures", "files", "errors"],
     ["nets", "data", "curves", "deviations", "parquet"],
     ["train", "store", "figures"],
-    ["experiment", "plan", "screen", "clean", "trained"],
+    ["experiment", "plan", "screen", "clean", "trained", "evaluation"],
     ["sweep", "workers", "tables"],
     ["launch", "complete"],
     ["cli", "hydra_plugins", "__main__"],
@@ -26,6 +26,7 @@ MAY = {
     ("origin", "checked"),
     ("checked", "errors"),
     ("spec", "errors"),
+    ("evaluation", "trained"),
     ("__main__", "cli"),
 }  # within a layer
 ONLY = {  # third-party library -> the only rooms that may import it
@@ -35,7 +36,7 @@ ONLY = {  # third-party library -> the only rooms that may import it
     "rich": {"screen"},
     "matplotlib": {"figures"},
     "pyarrow": {"parquet"},
-    "torch": {"nets", "data", "train", "experiment", "plan", "trained"},
+    "torch": {"nets", "data", "train", "experiment", "plan", "trained", "evaluation"},
     "safetensors": {"nets"},
     "pandas": {"curves", "figures", "store", "tables"},
     "filelock": {"store", "data"},
