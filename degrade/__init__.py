@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from degrade.anatomy import responses
     from degrade.errors import DataError, DegradeError, RunError, SpecError
-    from degrade.evaluation import ensemble, evaluate
+    from degrade.evaluation import Ensemble, Evaluation, ensemble, evaluate
     from degrade.experiment import run
     from degrade.nets import build
     from degrade.solution import construct
@@ -29,6 +29,8 @@ _HOME = {
     "DataSpec": "spec",
     "DegradeError": "errors",
     "EngineSpec": "spec",
+    "Ensemble": "evaluation",
+    "Evaluation": "evaluation",
     "Fit": "train.fit",
     "NetSpec": "spec",
     "RecipeSpec": "spec",
@@ -54,6 +56,8 @@ __all__ = [
     "DataSpec",
     "DegradeError",
     "EngineSpec",
+    "Ensemble",
+    "Evaluation",
     "Fit",
     "NetSpec",
     "RecipeSpec",

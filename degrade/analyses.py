@@ -1,14 +1,13 @@
-"""Behind commands that open trained nets: responses, evaluate, ensemble, construct; and what they print."""
+"""Behind `degrade responses` and `degrade construct`: open nets, measure or make, say what came out."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from degrade import tables
+from degrade import sweep, tables
 from degrade.errors import RunError, SpecError, Stopped
-from degrade.overrides import asked, changed
+from degrade.overrides import changed
 from degrade.screen import console, grid, percent
 from degrade.spec import RunSpec
 from degrade.store import RunDir, run_dirs
@@ -16,7 +15,6 @@ from degrade.workers import train
 
 if TYPE_CHECKING:
     from degrade.anatomy import Responses, Under
-    from degrade.evaluation import Evaluation
     from degrade.solution import Constructed
     from degrade.trained import Trained
 
@@ -25,8 +23,8 @@ if TYPE_CHECKING:
 class Sources:
     """Which nets a command is about: checkpoints, or all runs of results folders that have one."""
 
-    ckpts: tuple[Path, ...] = ()
-    roots: tuple[Path, ...] = ()
+    ckpts: tuple[str, ...] = ()
+    roots: tuple[Path, ...] = ()  # results folders; names of runs are looked up in the first of them
     net: str | None = None  # of a foreign state_dict: plain or residual
     pad: str = "after"  # of a foreign state_dict with option A
 
@@ -35,7 +33,8 @@ class Sources:
         from degrade.trained import open_net  # loads torch
 
         if self.ckpts:
-            return [open_net(path, net=self.net, pad=self.pad) for path in self.ckpts]
+            known = {"results": self.roots[0]} if self.roots else {}
+            return [open_net(path, net=self.net, pad=self.pad, **known) for path in self.ckpts]
         folders = [folder for root in self.roots for folder in run_dirs(root)]
         kept = [folder for folder in folders if any(file.exists() for file in folder.checkpoints)]
         if not kept:
@@ -46,11 +45,14 @@ class Sources:
         return [open_net(folder.path) for folder in kept]
 
 
-def responses(sources: Sources, under: "Under", overrides: Sequence[str]) -> "Responses":
-    """Measures, and prints a row for each net."""
+def responses(sources: Sources, under: "Under", overrides: Sequence[str]) -> "tuple[Responses, Path]":
+    """Measures, and prints a row for each group; returns what was measured, and the results folder it belongs to."""
     from degrade import anatomy
 
-    measured = anatomy.responses(sources.open(), under, asked(overrides))
+    with sweep.hydra():
+        asked, given_scale = sweep.data_of(overrides)
+    nets = sources.open()
+    measured = anatomy.responses(nets, under, asked, given_scale=given_scale)
     table = grid("net", ">runs", ">layers", ">std", ">greatest", ">change", ">distance", ">opening")
     keys = ["protocol", "net", "shortcut", "depth", "width", "group"]
     layers = measured.layers.groupby(keys).agg(
@@ -67,14 +69,8 @@ def responses(sources: Sources, under: "Under", overrides: Sequence[str]) -> "Re
         f"std of responses: mean over layers, and the greatest; change: ‖F(x)‖/‖x‖, distance: ‖H(x) − x‖/‖x‖, "
         f"opening of the shortcut: means over blocks. {first.split} images ({counted}), {first.bn} statistics of BN"
     )
-    return measured
-
-
-def named(ckpts: Sequence[Path] | None, net: str | None = None, pad: str = "after") -> Sources:
-    """The nets of --ckpt. Raises SpecError where none is."""
-    if not ckpts:
-        raise SpecError("--ckpt: say which net, as in --ckpt results/runs/plain-20-s0-...")
-    return Sources(ckpts=tuple(ckpts), net=net, pad=pad)
+    roots = [net.folder.path.parent.parent for net in nets if net.folder] or [*sources.roots]
+    return measured, roots[0]
 
 
 def construct(sources: Sources, overrides: Sequence[str], *, exact: bool, then_train: bool, command: str) -> int:
@@ -117,30 +113,3 @@ def proof(label: str, made: "Constructed") -> None:
     errors = ", ".join(f"{split} {percent(error)} %" for split, error in made.errors.items())
     there = " (was there already)" if made.known else ""
     console.print(f"{made.run.run}{there}: copies {label}; {made.images:,} predictions, {same}; {gap}; {errors}")
-
-
-def evaluate(sources: Sources, overrides: Sequence[str], split: str, *, as_json: bool) -> None:
-    """Prints the error of each net."""
-    from degrade import evaluation
-
-    data = asked(overrides)
-    show([evaluation.evaluate(net, data, split=split) for net in sources.open()], as_json=as_json)
-
-
-def ensemble(sources: Sources, overrides: Sequence[str], split: str, *, as_json: bool) -> None:
-    """Prints the error of each member and of their averaged softmax."""
-    from degrade import evaluation
-
-    data, nets = asked(overrides), sources.open()
-    together = evaluation.ensemble(nets, data, split=split)
-    show([*(evaluation.evaluate(net, data, split=split) for net in nets), together], as_json=as_json)
-
-
-def show(rows: "Sequence[Evaluation]", *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps([row._asdict() for row in rows], indent=1))
-        return
-    table = grid("net", "data", "split", ">images", ">loss", ">error, %")
-    for row in rows:
-        table.add_row(row.label, row.data, row.split, f"{row.n:,}", f"{row.loss:.4f}", percent(row.error))
-    console.print(table)

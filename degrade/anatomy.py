@@ -1,5 +1,6 @@
 """Layer responses of trained nets, Fig. 7: measured once, kept beside the run, as frames."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,13 +13,13 @@ from torch import Tensor
 from degrade import parquet
 from degrade.data.batches import Resident
 from degrade.errors import SpecError
-from degrade.evaluation import Asked, pictures
 from degrade.nets.norms import parts
 from degrade.parquet import TABLES
+from degrade.spec import DataSpec
 from degrade.store import RunDir
-from degrade.train.fit import EVALUATION_BATCH
+from degrade.train.fit import EVALUATION_BATCH, pick_device
 from degrade.train.responses import measure
-from degrade.trained import Trained
+from degrade.trained import Trained, pictures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,18 +55,20 @@ class Under:
         return self.batch or (own if self.bn == "batch" else EVALUATION_BATCH)
 
 
-def responses(nets: Sequence[Trained], under: Under | None = None, asked: Asked | None = None) -> Responses:
-    """Responses of every 3x3 layer and block of `nets` (Fig. 7), on their own data or on those of `asked`.
+def responses(
+    nets: Sequence[Trained], under: Under | None = None, asked: DataSpec | None = None, *, given_scale: bool = False
+) -> Responses:
+    """Responses of every 3x3 layer and block of `nets` (Fig. 7), on their own data or on those `asked` for.
 
     What is measured on a run's own data is kept in its folder, and taken from there where it has the same iteration,
-    split and statistics. Raises as degrade.evaluation.pictures does.
+    split and statistics. Raises as degrade.trained.pictures does.
     """
-    found = [measured(net, under or Under(), asked) for net in nets]
+    found = [measured(net, under or Under(), asked, given_scale) for net in nets]
     layers, blocks = (parquet.together([each[name] for each in found], TABLES[name]).to_pandas() for name in NAMES)
     return Responses(layers, blocks)
 
 
-def measured(trained: Trained, under: Under, asked: Asked | None) -> dict[str, Any]:
+def measured(trained: Trained, under: Under, asked: DataSpec | None, given_scale: bool) -> dict[str, Any]:
     """The tables of NAMES for one net."""
     own = trained.folder if asked is None and under.batch is None else None
     where: dict[str, Any] = {"iteration": trained.iteration, "split": under.split, "bn": under.bn}
@@ -73,12 +76,11 @@ def measured(trained: Trained, under: Under, asked: Asked | None) -> dict[str, A
     known = {name: parquet.split(rows, **where)[0] for name, rows in before.items()}
     if known and all(len(rows) for rows in known.values()):
         return known
-    shown = pictures(trained, asked)
-    images = shown.split(under.split)
-    net = trained.net.to(images.labels.device)
+    shown, device = pictures(trained, asked, given_scale=given_scale), pick_device("auto")
+    images, net = shown.resident(under.split, device), copy.deepcopy(trained.net).to(device)
     made = measure(net, batches(images, under.images(trained)), **where, pad=trained.spec.pad)
     tables = {
-        name: parquet.table(labels(trained, shown.name), rows, TABLES[name])
+        name: parquet.table(labels(trained, shown.spec.name), rows, TABLES[name])
         for name, rows in zip(NAMES, made, strict=True)
     }
     for name, rows in before.items():

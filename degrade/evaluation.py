@@ -1,143 +1,120 @@
-"""Errors of trained nets on any dataset, one by one and as an ensemble."""
+"""The error of trained nets on any dataset, each alone and several together."""
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from degrade import data
-from degrade.data.batches import Resident, scale_of
-from degrade.errors import DataError, SpecError
-from degrade.spec import DataSpec, RecipeSpec
-from degrade.train.backends import BACKENDS
-from degrade.train.fit import EVALUATION_BATCH, pick_device
-from degrade.trained import Trained
-
-SPLITS = ("test", "train", "val")
+from degrade.data import quiet
+from degrade.data.images import Note, fingerprint
+from degrade.errors import RunError
+from degrade.spec import DataSpec, RunSpec
+from degrade.train.evaluate import judged, logits
+from degrade.train.fit import pick_device
+from degrade.trained import Pictures, Trained, pictures
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A dataset that nets are to see, and whether the scale of its pixels was asked for too."""
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How one net, or several together, do on one split: evaluation mode, images as they are."""
 
-    data: DataSpec  # prepared
-    own_scale: bool = True  # of a run of ours: what it was trained with; False: data.normalize of this dataset
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Pictures:
-    """A dataset on the device, scaled for one net."""
-
-    name: str
-    content: tuple[object, ...]  # equal for equal pictures
-    train: Resident
-    test: Resident
-    val: Resident | None
-
-    def split(self, name: str) -> Resident:
-        """Raises SpecError for a split that is not there."""
-        images = {"train": self.train, "test": self.test, "val": self.val}.get(name)
-        if name not in SPLITS or images is None:
-            known = [each for each in SPLITS if each != "val" or self.val is not None]
-            raise SpecError(f"--split={name}: not there; data={self.name} has {', '.join(known)}")
-        return images
-
-
-class Evaluation(NamedTuple):
-    """One net, or an ensemble, on one split."""
-
-    label: str
+    label: str  # of the net, or "ensemble of 3"
+    net: str  # what it is: residual-A-20; "" for an ensemble
+    iteration: int  # SGD steps done; 0 where unknown
     data: str
-    split: str
+    split: str  # train (without augmentation) | test | val
     n: int  # images
     loss: float  # mean cross-entropy, nats
-    error: float  # top-1, %
+    error: float  # top-1 error, %
+    weights: str  # of the net (degrade.trained.Trained); "" for an ensemble
 
 
-def pictures(trained: Trained, asked: Asked | None = None, device: torch.device | None = None) -> Pictures:
-    """The dataset of a run, or the one asked for, scaled for this net.
+@dataclass(frozen=True, kw_only=True)
+class Ensemble:
+    """The mean of several nets' softmax outputs, beside each of them."""
 
-    A run of ours sees pixels by the statistics of its own training images, on whatever dataset, unless data.normalize
-    was given; a foreign net by those of the dataset's training images. Raises SpecError where a foreign net comes
-    without a dataset, DataError where channels, classes or the mean image do not fit.
+    members: tuple[Evaluation, ...]
+    together: Evaluation
+
+
+def evaluate(
+    trained: Trained,
+    asked: DataSpec | None = None,
+    *,
+    split: str = "test",
+    given_scale: bool = False,
+    device: str = "auto",
+    note: Note = quiet,
+) -> Evaluation:
+    """Loss and error of a net on its own pictures, or on those `asked` for, scaled as degrade.trained.pictures says.
+
+    On its own pictures and the same device, a run's last measured loss and error come out again, to the bit on a CPU.
+    Raises as `pictures` does, and SpecError for a split or device that is not there.
     """
-    wanted = asked.data if asked else trained.run.data if trained.run else None
-    if wanted is None:
-        raise SpecError(f"{trained.label}: its dataset is not known; say which, as in data=cifar10")
-    train, test, val = data.load(wanted)
-    own = trained.run if trained.run and (asked is None or asked.own_scale) else None
-    basis = train if own is None or asked is None else data.load(own.data).train
-    scale = scale_of(basis, own.data.normalize if own else wanted.normalize)
-    channels, classes = train.pixels.shape[1], len(train.classes)
-    if (channels, classes) != (trained.channels, trained.classes):
-        takes = f"{trained.channels} channels and {trained.classes} classes"
-        raise DataError(f"data={wanted.name}: {channels} channels and {classes} classes; {trained.label} has {takes}")
-    if scale.mean.shape[1:] not in ((1, 1), train.pixels.shape[2:]):
-        size, mean = train.pixels.shape[-1], scale.mean.shape[-1]
-        raise DataError(
-            f"data={wanted.name}: {size}x{size} pixels, and {trained.label} subtracts a mean image of {mean}x{mean}; "
-            f"give data.normalize=channel, or data.size={mean}"
-        )
-    on = device or pick_device("auto")
-    return Pictures(
-        name=wanted.name,
-        content=(wanted.name, wanted.content, wanted.validation, wanted.train_limit, wanted.test_limit),
-        train=Resident(train, scale, on),
-        test=Resident(test, scale, on),
-        val=None if val is None else Resident(val, scale, on),
-    )
+    shown = pictures(trained, asked, given_scale=given_scale, note=note)
+    said, labels = outputs(trained, shown, split, device)
+    return found(trained, shown, split, said, labels)
 
 
-def evaluate(trained: Trained, asked: Asked | None = None, *, split: str = "test") -> Evaluation:
-    """Loss and error of a net on its own data or on those asked for, in evaluation mode on clean images.
+def ensemble(
+    members: Sequence[Trained],
+    asked: DataSpec | None = None,
+    *,
+    split: str = "test",
+    given_scale: bool = False,
+    device: str = "auto",
+    note: Note = quiet,
+) -> Ensemble:
+    """Several nets as one: the class of the largest mean softmax, taken in float64. Each sees the same pictures by its
+    own scale. As in Table 5 of the paper, whose members differ in depth.
 
-    A run of ours on its own test set has the error of the last point of its curve. Raises as `pictures` does.
-    """
-    shown = pictures(trained, asked)
-    images = shown.split(split)
-    recipe = trained.run.recipe if trained.run else RecipeSpec()
-    backend = BACKENDS["eager"](trained.net, recipe, images.labels.device)
-    sums = torch.zeros(2, dtype=torch.float64, device=images.labels.device)
-    for batch in slices(images):
-        sums += backend.evaluate(*images.clean(batch))
-    trained.net.eval()
-    loss, wrong = sums.tolist()
-    return Evaluation(trained.label, shown.name, split, len(images), loss / len(images), 100 * wrong / len(images))
-
-
-def ensemble(members: Sequence[Trained], asked: Asked | None = None, *, split: str = "test") -> Evaluation:
-    """The error of the mean of the members' softmax outputs (float64), each seeing the pictures by its own scale.
-
-    The loss is the cross-entropy of that mean. Raises SpecError for fewer than two members, DataError where they do not
-    see the same pictures; otherwise as `pictures` does.
+    Raises as `evaluate` does, and RunError for fewer than two nets, or nets whose own pictures are not the same.
     """
     if len(members) < 2:
-        raise SpecError("ensemble: needs two nets or more; name another run")
-    shown = [pictures(member, asked) for member in members]
-    for one, member in zip(shown, members, strict=True):
-        if one.content != shown[0].content:
-            raise DataError(f"{member.label}: was trained on other data than {members[0].label}; say data=... for all")
-    splits = [each.split(split) for each in shown]
-    labels, n = splits[0].labels, len(splits[0])
-    sums = torch.zeros(2, dtype=torch.float64, device=labels.device)
-    for batch in slices(splits[0]):
-        chances = [softmax(net, images, batch) for net, images in zip(members, splits, strict=True)]
-        mean, y = torch.stack(chances).mean(0), labels[batch]
-        chosen = mean.gather(1, y[:, None]).clamp(min=torch.finfo(mean.dtype).tiny)
-        sums += torch.stack((-chosen.log().sum(), (mean.argmax(1) != y).sum()))
-    loss, wrong = sums.tolist()
-    return Evaluation(f"ensemble of {len(members)}", shown[0].name, split, n, loss / n, 100 * wrong / n)
+        raise RunError("an ensemble needs two nets or more")
+    alone: list[Evaluation] = []
+    total, labels, seen = torch.zeros(()), torch.zeros(()), set[str]()
+    for trained in members:
+        shown = pictures(trained, asked, given_scale=given_scale, note=note)
+        seen.add(fingerprint(shown.images(split)))
+        if len(seen) > 1:
+            pair = f"{members[0].label} and {trained.label}"
+            raise RunError(f"{pair}: trained on different pictures; say on which to measure, by data=...")
+        said, labels = outputs(trained, shown, split, device)
+        alone.append(found(trained, shown, split, said, labels))
+        total = total + said.double().softmax(1)
+    both = judged((total / len(members)).log(), labels)  # cross-entropy takes the softmax of it: the mean once more
+    first = alone[0]
+    known: dict[str, Any] = {"data": first.data, "split": split, **both._asdict()}
+    together = Evaluation(label=f"ensemble of {len(members)}", net="", iteration=0, weights="", **known)
+    return Ensemble(members=tuple(alone), together=together)
 
 
-def slices(images: Resident) -> Iterator[slice]:
-    for start in range(0, len(images), EVALUATION_BATCH):
-        yield slice(start, start + EVALUATION_BATCH)
+def outputs(trained: Trained, shown: Pictures, split: str, device: str) -> tuple[Tensor, Tensor]:
+    """Logits (n, classes) float32 and labels (n,) of a split. The net itself stays where it is."""
+    place = pick_device(device)
+    images = shown.resident(split, place)
+    with threads_of(trained.run):
+        return logits(copy.deepcopy(trained.net).to(place), images), images.labels
 
 
-def softmax(trained: Trained, images: Resident, batch: slice) -> Tensor:
-    """(N, classes) float64."""
-    x, _ = images.clean(batch)
-    with torch.inference_mode():
-        return trained.net.to(x.device).eval()(x).double().softmax(1)
+def found(trained: Trained, shown: Pictures, split: str, said: Tensor, labels: Tensor) -> Evaluation:
+    what = trained.run or RunSpec(net=trained.spec)
+    known: dict[str, Any] = {"label": trained.label, "net": what.name, "iteration": trained.iteration}
+    known |= {"weights": trained.weights}
+    return Evaluation(**known, data=shown.spec.name, split=split, **judged(said, labels)._asdict())
+
+
+@contextmanager
+def threads_of(run: RunSpec | None) -> Generator[None]:
+    """As many CPU threads as a run was trained with: others add up in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(run.engine.threads if run else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

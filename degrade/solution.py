@@ -1,5 +1,6 @@
 """The solution by construction as a run of its own: made, proved on every image, stored, ready to be trained on."""
 
+import copy
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -68,7 +69,7 @@ def construct(
     )
     spec = replace(begun, net=replace(source.spec, depth=depth), origin=origin)
     fit = Fit(spec, data.load(spec.data))
-    net = source.net.to(fit.device).eval()
+    net = copy.deepcopy(source.net).to(fit.device)
     recipe: dict[str, Any] = {"seed": spec.seed, "norm": spec.recipe.norm, "bn_group": spec.recipe.bn_group}
     deeper = deepen(net, source.spec, depth, lambda: inputs(fit.train), exact=exact, **recipe).to(fit.device)
     images, differ, gap = agreement(net, deeper, [part for part in (fit.train, fit.val, fit.test) if part])

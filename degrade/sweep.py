@@ -164,6 +164,19 @@ def spec_of(overrides: Sequence[str]) -> RunSpec:
     return spec_from(configured(tuple(overrides)))
 
 
+def data_of(overrides: Sequence[str]) -> tuple[DataSpec | None, bool]:
+    """The pictures that `data=... data.KEY=...` ask for, prepared, and whether data.normalize is among the keys; None
+    where nothing is asked. To be called inside `hydra()`. Raises SpecError for any other key, and for several values.
+    """
+    given = {o.key_or_group: o for o in map(parsed, overrides)}
+    for key, override in given.items():
+        if key.partition(".")[0] != "data" or override.is_sweep_override():
+            raise SpecError(f"{override.input_line}: here only data=NAME and keys as data.root=... count, of one value")
+    if given and "data" not in given:
+        raise SpecError(f"{overrides[0]}: of which data? say data=NAME too; known: {', '.join(options('data'))}")
+    return (spec_of(overrides).data if given else None), "data.normalize" in given
+
+
 def spec_from(config: DictConfig) -> RunSpec:
     return identified(described(config))
 

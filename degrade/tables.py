@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from degrade.store import OVER, RunDir, run_dirs
 if TYPE_CHECKING:
     import pandas as pd
 
+    from degrade.evaluation import Evaluation
     from degrade.plan import Price
 
 SHOWN = 40  # rows of a long list
@@ -109,6 +110,21 @@ def costs(specs: Sequence[RunSpec]) -> None:
         cost = nets.cost(net, channels=channels, classes=classes, size=size)
         picture = f"{channels}x{size}x{size}, {classes} classes"
         table.add_row(distinct[net].name, f"{cost.parameters:,}", f"{cost.multiply_adds / 1e6:,.2f} M", picture)
+    console.print(table)
+
+
+def evaluations(rows: Sequence["Evaluation"], *, as_json: bool) -> None:
+    """Loss and error of nets, and of nets together."""
+    if as_json:
+        finite = [{k: v if v == v else None for k, v in asdict(row).items()} for row in rows]  # JSON has no NaN
+        print(json.dumps(finite, indent=1))
+        return
+    named = any(row.net and not row.label.startswith(row.net) for row in rows)  # what nets of others turned out to be
+    table = grid("net", *(["found"] if named else []), ">iteration", "data", "split", ">images", ">loss", ">error, %")
+    for row in rows:
+        last = (row.data, row.split, f"{row.n:,}", f"{row.loss:.4f}", percent(row.error))
+        done = f"{row.iteration:,}" if row.iteration else ""
+        table.add_row(row.label, *([row.net] if named else []), done, *last)
     console.print(table)
 
 

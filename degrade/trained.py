@@ -1,156 +1,216 @@
-"""Trained nets from wherever they lie: a run folder, a checkpoint of ours, anybody's state_dict. No file runs code."""
+"""Trained nets from anywhere: a run, a checkpoint of ours, or anybody's state dict; and pictures to measure them on."""
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from degrade import nets
-from degrade.errors import RunError
-from degrade.nets.foreign import Match, match
-from degrade.spec import NetSpec, RunSpec, parse
-from degrade.store import RunDir, find
-from degrade.train.checkpoint import unpack
+from degrade import data, nets, store
+from degrade.data.batches import Resident, Scale, scale_of
+from degrade.data.images import Images, Note, Splits
+from degrade.errors import DataError, RunError, SpecError
+from degrade.nets import foreign, statedict
+from degrade.spec import DataSpec, NetSpec, RunSpec, parse
+from degrade.store import RunDir
+from degrade.train.checkpoint import sealed, unpack
+from degrade.train.fit import FORMAT
 
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "params", "weights")  # keys people keep weights under
-REFUSED = "holds more than tensors, which could run code, and is not loaded; save the net's state_dict() alone"
+SUFFIXES = (".pt", ".pth", ".th", ".safetensors")
+OURS = {"format", "run", "iteration", "net", "momentum"}  # keys of every state of a Fit
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Trained:
-    """A trained net."""
+    """A trained net, from a run of ours or from anybody's state dict."""
 
-    net: nn.Module  # in evaluation mode, on the CPU at first; this object's own
+    net: nn.Module  # on the CPU, in evaluation mode; (N, channels, H, W) float32 -> (N, classes) logits
     spec: NetSpec
-    label: str  # residual-A-20-s0 for runs of ours, else the file's name without its ending
-    run: RunSpec | None = None  # None: not a run of ours
-    folder: RunDir | None = None  # where that run lies, if it does
-    iteration: int = 0  # SGD steps done, as far as known
-    channels: int = 3
-    classes: int = 10
+    label: str  # residual-A-20-s0 for runs of ours, else the file's name without its end
+    run: RunSpec | None  # None: not known to be a run of ours
+    folder: RunDir | None  # of the run, where the checkpoint lies in one
+    iteration: int  # SGD steps done; 0 where unknown
+    channels: int
+    classes: int
+    weights: str  # 16 hexadecimal digits of the SHA-256 of its parameters and BN statistics, names and values
 
-    @property
-    def weights(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of names and values of all weights and statistics."""
-        total = hashlib.sha256()
-        for name, value in self.net.state_dict().items():
-            total.update(name.encode())
-            total.update(value.detach().cpu().contiguous().numpy().tobytes())
-        return total.hexdigest()[:16]
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Pictures:
+    """Pictures for one net: the splits of a dataset, and the scale that the net was trained with."""
+
+    spec: DataSpec
+    splits: Splits
+    scale: Scale
+
+    def images(self, split: str) -> Images:
+        """train, test or val, after data.validation and the limits. Raises SpecError where there is no such split."""
+        found = {"train": self.splits.train, "test": self.splits.test, "val": self.splits.val}.get(split)
+        if found is None:
+            rule = "there are none; set data.validation" if split == "val" else "must be train, test or val"
+            raise SpecError(f"--split={split}: {rule}")
+        return found
+
+    def resident(self, split: str, device: torch.device) -> Resident:
+        """The images of `split` on the device, to be scaled when they are taken. Raises as `images` does."""
+        return Resident(self.images(split), self.scale, device)
 
 
 def open_net(
     path: Path | str, *, results: Path = Path("results"), net: str | None = None, pad: str = "after"
 ) -> Trained:
-    """The net in a run folder, a checkpoint or a state_dict; or of the run under `results` whose name begins so.
+    """The net in a run folder, a checkpoint of ours, anybody's state dict (torch.save or safetensors), or the run
+    under `results` whose name begins so. Nothing in a file is run.
 
-    A state_dict (.pt, .pth, .th, .safetensors) is matched by the order and shapes of its tensors: depth, width, classes
-    and options B and C follow from them; `net` says whether one without projections is plain or residual, `pad` where
-    its option A puts the zeros (after | split). Nothing in a file is ever run.
-
-    Raises RunError for what is not there, cannot be read, would run code, or does not fit; the first misfit is named.
+    A state dict fits if its tensors are, in order and shape, those of a 6n+2 net of Sec. 4.2, whatever their names
+    (degrade.nets.foreign.match); `net` (plain or residual) and `pad` say what tensors cannot, and count for files of
+    others alone. Raises RunError where there is no such file or run, or where what is in it does not fit: it is named.
     """
     where = Path(path).expanduser()
-    if where.is_file():
-        return of_file(where, net, pad)
-    if where.is_dir() and not (where / "spec.json").exists():
-        raise RunError(f"{where}: is no run folder, it has no spec.json; name one of the folders in runs/")
-    if not where.is_dir() and where.suffix:
-        raise RunError(f"{where}: there is no such file; name a checkpoint, or a run folder")
-    folder = (
-        RunDir(where.resolve().parent.parent, where.resolve().name) if where.is_dir() else find(str(path), results)[0]
-    )
-    return of_run(folder)
+    if not where.exists():
+        if where.suffix in SUFFIXES:
+            raise RunError(f"{path}: no such file")
+        where = store.find(str(path), results)[0].path
+    return of_folder(where) if where.is_dir() else opened(where, net, pad)
 
 
-def of_run(folder: RunDir) -> Trained:
-    """The net at the newest good checkpoint of a run."""
-    spec = folder.read_spec()
-    tried: list[str] = []
-    for file in folder.checkpoints:
-        if file.exists():
-            try:
-                return restored(spec, unpack(file.read_bytes()), folder)
-            except RunError as error:
-                tried.append(f"{file}: {error}")
-    again = "; ".join(tried) or f"{folder.path}: has no checkpoint"
-    raise RunError(f"{again}; `degrade rerun {folder.run}` trains it again, beside it")
+def of_folder(folder: Path) -> Trained:
+    """The net of a run, from the newest of its checkpoints that is whole."""
+    if not (folder / "spec.json").exists():
+        raise RunError(f"{folder}: no run (there is no spec.json in it); name the folder of a run, or a file")
+    reasons: list[str] = []
+    for file in (file for file in RunDir(folder.parent.parent, folder.name).checkpoints if file.exists()):
+        try:
+            return opened(file)
+        except RunError as error:
+            reasons.append(str(error))
+    missing = f"{folder}: no checkpoint in it; `degrade rerun {folder}` trains a finished run once more"
+    raise RunError("; ".join(reasons) or missing)
 
 
-def restored(spec: RunSpec, state: Mapping[str, Any], folder: RunDir | None) -> Trained:
-    """A net of ours from the state of its training. Raises RunError where the state is another run's."""
-    if state["run"] != spec.run:
-        raise RunError(f"is of {state['run']}, not of {spec.run}")
-    weights: dict[str, Tensor] = state["net"]
-    channels, classes = weights["stem.0.weight"].shape[1], len(weights["head.bias"])
-    recipe: dict[str, Any] = {"norm": spec.recipe.norm, "bn_group": spec.recipe.bn_group}
-    net = nets.build(spec.net, channels=channels, classes=classes, **recipe)
-    net.load_state_dict(weights)
-    return Trained(
-        net=net.eval(),
-        spec=spec.net,
-        label=f"{spec.name}-s{spec.seed}",
-        run=spec,
-        folder=folder,
-        iteration=state["iteration"],
-        channels=channels,
-        classes=classes,
-    )
-
-
-def of_file(path: Path, net: str | None, pad: str) -> Trained:
-    """The net in one file: of ours if its training state says so, else whoever's."""
-    content = read(path)
-    if "run" in content and "iteration" in content:
-        beside = RunDir(path.resolve().parent.parent.parent, path.resolve().parent.name)
-        if beside.spec.exists() and beside.read_spec().run == content["run"]:
-            return restored(beside.read_spec(), content, beside)
-        if "spec" in content:
-            return restored(parse(content["spec"]), content, None)
+def opened(file: Path, net: str | None = None, pad: str = "after") -> Trained:
+    """The net in a file. A checkpoint of ours that does not know what it is of is taken as anybody's."""
     try:
-        found = match(unwrapped(content), net=net, pad=pad)
+        content = contents(file)
+        ours = isinstance(content, Mapping) and set(content) >= OURS
+        run = run_of(file, content) if ours else None
+        if run is not None:
+            return of_ours(file.resolve().parent, content, run)
+        found = foreign.match(statedict.tensors_of(content), net, pad)
+        module = nets.build(found.spec, channels=found.channels, classes=found.classes)
+        done = content["iteration"] if ours else 0
+        return trained(module, found.state, spec=found.spec, label=file.stem, run=None, folder=None, iteration=done)
     except RunError as error:
-        raise RunError(f"{path}: {error}") from None
-    return matched(path.stem, found)
+        raise RunError(f"{file}: {error}") from None
 
 
-def matched(label: str, found: Match) -> Trained:
-    net = nets.build(found.spec, channels=found.channels, classes=found.classes)
-    net.load_state_dict(found.state)
-    return Trained(net=net.eval(), spec=found.spec, label=label, channels=found.channels, classes=found.classes)
-
-
-def read(path: Path) -> dict[str, Any]:
-    """What is in a file, as tensors and plain values. Raises RunError for what cannot be read or would run code."""
+def contents(file: Path) -> Any:
+    """Tensors and plain values in a file; of a checkpoint of ours, which ends in its checksum, if that is right."""
     try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        unsafe = "WeightsUnpickler" in str(error) or "Unsupported" in str(error) or "weights_only" in str(error)
-        raise RunError(f"{path}: {REFUSED if unsafe else 'is no checkpoint, or damaged'}") from None
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RunError(f"{path}: cannot be read as a checkpoint ({said})") from None
-    if not isinstance(content, Mapping):
-        raise RunError(f"{path}: holds a {type(content).__name__}, not a state_dict; save the net's state_dict()")
-    return dict(content)
+        content = file.read_bytes() if file.suffix != ".safetensors" else b""
+    except OSError as error:
+        raise RunError(f"cannot be read ({error.strerror or error})") from None
+    return unpack(content) if sealed(content) else statedict.read(file)
 
 
-def unwrapped(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors of a state_dict, which may be wrapped in others. Raises RunError where there are none."""
-    for key in WRAPPERS:
-        if isinstance(inner := content.get(key), Mapping):
-            return unwrapped(inner)
-    tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
-    if not tensors:
-        keys = ", ".join(map(str, content)) or "nothing"
-        raise RunError(f"has no tensors; it holds {keys}; save the net's state_dict()")
-    return tensors
+def run_of(file: Path, state: Mapping[str, Any]) -> RunSpec | None:
+    """What run a checkpoint of ours is of: as it says itself, or the folder it lies in; None where neither does."""
+    if state["format"] != FORMAT:
+        raise RunError(f"of another degrade (format {state['format']}); update degrade to open it")
+    tree = state.get("spec") or RunDir(file.parent, "").read(file.parent / "spec.json").get("spec")
+    run = None if tree is None else parse(tree)
+    if run is not None and run.run != state["run"]:
+        raise RunError(f"the checkpoint of {state['run']}, but the spec with it is of {run.run}; keep them apart")
+    return run
+
+
+def of_ours(folder: Path, state: Mapping[str, Any], run: RunSpec) -> Trained:
+    tensors = list(statedict.tensors_of(state["net"]).values())
+    kernels, matrices = ([tensor for tensor in tensors if tensor.ndim == ndim] for ndim in (4, 2))
+    if not kernels or not matrices:
+        raise RunError("a checkpoint of ours that holds no net")
+    norm, channels, classes = run.recipe.norm, kernels[0].shape[1], matrices[-1].shape[0]
+    module = nets.build(run.net, channels=channels, classes=classes, norm=norm, bn_group=run.recipe.bn_group)
+    place = RunDir(folder.parent.parent, folder.name)
+    known: dict[str, Any] = {"label": f"{run.name}-s{run.seed}", "run": run, "iteration": state["iteration"]}
+    return trained(module, state["net"], spec=run.net, folder=place if place.path == folder else None, **known)
+
+
+def trained(module: nn.Module, state: Mapping[str, Tensor], **known: Any) -> Trained:
+    """`module` with the tensors of `state`, and what follows from them. Raises RunError where they do not fit."""
+    try:
+        module.load_state_dict({**module.state_dict(), **state} if known["run"] is None else state)
+    except RuntimeError as error:
+        raise RunError(f"its tensors do not fit its spec ({' '.join(str(error).split())})") from None
+    convs = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+    classes = [layer.out_features for layer in module.modules() if isinstance(layer, nn.Linear)][-1]
+    return Trained(
+        net=module.eval(),
+        channels=convs[0].in_channels,
+        classes=classes,
+        weights=fingerprint(module),
+        **known,
+    )
+
+
+def fingerprint(net: nn.Module) -> str:
+    """16 hexadecimal digits of the SHA-256 of all that a net computes with: BN's count of batches is left out."""
+    total = hashlib.sha256()
+    for name, tensor in net.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            total.update(repr((name, tuple(tensor.shape))).encode())
+            total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()[:16]
+
+
+def pictures(
+    trained: Trained, asked: DataSpec | None = None, *, given_scale: bool = False, note: Note = data.quiet
+) -> Pictures:
+    """The pictures to measure a net on, and their scale.
+
+    `asked` None: those a run of ours was trained on. Else those asked for, scaled as the run's own training set was;
+    with `given_scale` as asked.normalize says, by their own training set. For a net of others that is always so, and
+    `asked` is needed. `note` hears how far fetching and decoding has come.
+    Raises RunError where they do not fit the net, DataError where they are not to be had.
+    """
+    run = trained.run
+    if asked is None and run is None:
+        raise RunError(f"{trained.label}: trained on which pictures? say data=..., as in data=cifar10")
+    spec = own(run, note) if asked is None and run is not None else prepared(asked or DataSpec(), note)
+    splits = data.load(spec)
+    if asked is None or run is None or given_scale:
+        scale = scale_of(splits.train, spec.normalize)
+    else:
+        scale = scale_of(data.load(own(run, note)).train, run.data.normalize)
+    fit_together(trained, spec, splits.train, scale)
+    return Pictures(spec=spec, splits=splits, scale=scale)
+
+
+def prepared(asked: DataSpec, note: Note) -> DataSpec:
+    return asked if asked.content else data.prepare(asked, note)
+
+
+def own(run: RunSpec, note: Note) -> DataSpec:
+    """The data of a run: found by its content, else fetched or decoded again, which must give the same."""
+    try:
+        data.load(run.data)
+    except DataError:
+        if data.prepare(run.data, note).content != run.data.content:
+            raise RunError(f"{run.run}: the pictures under {run.data.root} are not those it was trained on") from None
+    return run.data
+
+
+def fit_together(trained: Trained, spec: DataSpec, images: Images, scale: Scale) -> None:
+    """Raises RunError where channels, classes or the mean image are not of the net's kind."""
+    channels, side, classes = images.pixels.shape[1], images.pixels.shape[-1], len(images.classes)
+    if (channels, classes) != (trained.channels, trained.classes):
+        has, wants = f"{channels} channels, {classes} classes", f"{trained.channels} and {trained.classes}"
+        raise RunError(f"data={spec.name}: {has}, where {trained.label} has {wants}; name other data")
+    if scale.mean.shape[-1] not in (1, side):
+        raise RunError(
+            f"data={spec.name}: {side}x{side} pixels, where the mean image of {trained.label} has "
+            f"{scale.mean.shape[-1]}; say data.normalize=channel, or bring them to that by data.size"
+        )

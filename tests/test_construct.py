@@ -94,7 +94,7 @@ def test_the_command_says_what_was_proved_and_refuses_what_cannot_be(degrade, ro
         (["--ckpt", run, "depth=15"], "depth=15: not 6n+2"),
         (["--ckpt", run, "dept=20"], "dept=20: no such key of a run; did you mean 'depth'?"),
         (["--ckpt", run, "depth=14,20"], "depth=14,20: takes one value"),
-        (["depth=20"], "--ckpt: say which run to copy"),
+        (["depth=20"], "construct: a copy of which run?"),
     ):
         refused = degrade("construct", *words)
         assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1), refused.stderr

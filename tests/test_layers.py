@@ -38,7 +38,7 @@ ONLY = {  # third-party library -> the only rooms that may import it
     "matplotlib": {"figures"},
     "pyarrow": {"parquet"},
     "torch": {"nets", "data", "train", "experiment", "plan", "trained", "evaluation", "solution", "anatomy"},
-    "safetensors": {"trained"},
+    "safetensors": {"nets"},
     "pandas": {"cli", "curves", "figures", "solvers", "store", "tables", "anatomy", "paper", "verdicts"},
     "filelock": {"store", "data"},
     "scipy": {"stats"},

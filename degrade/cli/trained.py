@@ -1,20 +1,85 @@
-"""Commands that open trained nets: runs of ours, their checkpoints, and anybody's state_dict."""
+"""Commands that open nets which are trained: runs of ours, or anybody's state dict."""
 
+import sys
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from degrade.cli.app import Overrides, app, command, say
+from degrade.cli.app import Overrides, Root, app, command, say
+from degrade.errors import RunError
 
 Ckpt = Annotated[
-    list[Path] | None,
-    typer.Option("--ckpt", help="A run folder, a checkpoint of ours, or anybody's state_dict; repeatable."),
+    list[str] | None,
+    typer.Option(
+        metavar="PATH",
+        help="A run (its folder, or how its name begins), a checkpoint, or a state dict: .pt, .pth, .th, .safetensors. "
+        "Repeatable.",
+    ),
 ]
-Net = Annotated[str | None, typer.Option(help="What a foreign state_dict is: plain or residual.")]
-Pad = Annotated[str, typer.Option(help="Option A's zeros in a foreign net: after or split.")]
-Data = Annotated[list[str] | None, typer.Argument(metavar="[data.KEY=VALUE]...", show_default="the run's own data")]
+Net = Annotated[
+    str | None, typer.Option(metavar="plain|residual", help="What a state dict of others is, where no tensor tells.")
+]
+Pad = Annotated[str, typer.Option(metavar="after|split", help="Where option A's zeros go in nets of others.")]
+Split = Annotated[str, typer.Option(metavar="train|test|val", help="The pictures to measure on, without augmentation.")]
 Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+
+
+@app.command()
+def evaluate(
+    overrides: Overrides = None,
+    ckpt: Ckpt = None,
+    net: Net = None,
+    pad: Pad = "after",
+    split: Split = "test",
+    results: Root = Path("results"),
+    json: Json = False,
+) -> None:
+    """Measure the error of trained nets, as in **degrade evaluate --ckpt weights.pth data=cifar10**.
+
+    A run of ours is measured on its own data unless data=... names other; pictures are scaled as its training set was
+    unless data.normalize= is given. For a state dict of others data=... is needed. Loading never runs code from a file.
+    """
+    from degrade import evaluation, screen, sweep, tables, trained
+
+    if not ckpt:
+        raise RunError("evaluate: which net? say --ckpt PATH")
+    opened = [trained.open_net(path, results=results, net=net, pad=pad) for path in ckpt]
+    with aside(json), screen.bar() as note:
+        with sweep.hydra():
+            asked, given = sweep.data_of(overrides or [])
+        rows = [evaluation.evaluate(each, asked, split=split, given_scale=given, note=note) for each in opened]
+    tables.evaluations(rows, as_json=json)
+
+
+@app.command()
+def ensemble(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN RUN... [KEY=VALUE]...", help="Nets, as --ckpt of evaluate.")
+    ],
+    net: Net = None,
+    pad: Pad = "after",
+    split: Split = "test",
+    results: Root = Path("results"),
+    json: Json = False,
+) -> None:
+    """Average the softmax outputs of several nets, and show their error beside that of each."""
+    from degrade import evaluation, screen, sweep, tables, trained
+
+    overrides = [word for word in runs if "=" in word and not Path(word).exists()]
+    paths = [word for word in runs if word not in overrides]
+    opened = [trained.open_net(path, results=results, net=net, pad=pad) for path in paths]
+    with aside(json), screen.bar() as note:
+        with sweep.hydra():
+            asked, given = sweep.data_of(overrides)
+        found = evaluation.ensemble(opened, asked, split=split, given_scale=given, note=note)
+    tables.evaluations([*found.members, found.together], as_json=json)
+
+
+def aside(json: bool) -> AbstractContextManager[object]:
+    """Where JSON is asked for, what is said on the way goes to stderr."""
+    return redirect_stdout(sys.stderr) if json else nullcontext()
 
 
 @app.command()
@@ -26,7 +91,7 @@ def responses(
     over: Annotated[
         str, typer.Option(help="pooled: std over images, channels, positions; channel: of each channel, then the mean")
     ] = "pooled",
-    split: Annotated[str, typer.Option(help="train or test images")] = "test",
+    split: Annotated[str, typer.Option(metavar="train|test", help="The pictures, without augmentation.")] = "test",
     bn: Annotated[str, typer.Option(help="Statistics of batch norm: running (evaluation mode) or batch")] = "running",
     batch: Annotated[int | None, typer.Option(help="Images at once; default with --bn batch: the run's batch")] = None,
     net: Net = None,
@@ -45,8 +110,8 @@ def responses(
     roots = [Path(word) for word in words if "=" not in word] or [Path("results")]
     under = anatomy.Under(split=split, bn=bn, batch=batch)
     sources = analyses.Sources(ckpts=tuple(ckpt or ()), roots=tuple(roots), net=net, pad=pad)
-    measured = analyses.responses(sources, under, overrides)
-    shown, folder = {"responses": measured.layers, "blocks": measured.blocks}, out or roots[0] / "figures"
+    measured, root = analyses.responses(sources, under, overrides)
+    shown, folder = {"responses": measured.layers, "blocks": measured.blocks}, out or root / "figures"
     failed = say(figures.save(shown, None, folder, view, mix=bool(ckpt), command=command()))
     for path in anatomy.keep(measured, folder):
         print(path)
@@ -61,6 +126,7 @@ def construct(
         bool, typer.Option("--exact", help="Identities to the bit under running statistics, not made for training")
     ] = False,
     train: Annotated[bool, typer.Option("--train", help="Train it on, by the recipe of the run")] = False,
+    results: Root = Path("results"),
 ) -> None:
     """Make a deeper net that computes what a trained run does: **degrade construct --ckpt RUN depth=56**.
 
@@ -69,41 +135,7 @@ def construct(
     """
     from degrade import analyses
 
-    sources = analyses.named(ckpt)
+    if not ckpt:
+        raise RunError("construct: a copy of which run? say --ckpt RUN")
+    sources = analyses.Sources(ckpts=tuple(ckpt), roots=(results,))
     raise typer.Exit(analyses.construct(sources, overrides or [], exact=exact, then_train=train, command=command()))
-
-
-@app.command()
-def evaluate(
-    overrides: Data = None,
-    ckpt: Ckpt = None,
-    split: Annotated[str, typer.Option(help="test, train or val.")] = "test",
-    net: Net = None,
-    pad: Pad = "after",
-    json: Json = False,
-) -> None:
-    """Print the error of trained nets, on their own data or on another dataset.
-
-    **degrade evaluate --ckpt resnet20.th --net residual data=cifar10 data.normalize=channel** takes anybody's net
-    of the CIFAR family. Runs of ours see pixels by the statistics of their own training images, unless data.normalize=
-    says otherwise. Nothing in a file is run.
-    """
-    from degrade import analyses
-
-    analyses.evaluate(analyses.named(ckpt, net, pad), overrides or [], split, as_json=json)
-
-
-@app.command()
-def ensemble(
-    arguments: Annotated[list[str], typer.Argument(metavar="RUN RUN ... [data.KEY=VALUE]...", show_default=False)],
-    split: Annotated[str, typer.Option(help="test, train or val.")] = "test",
-    net: Net = None,
-    pad: Pad = "after",
-    json: Json = False,
-) -> None:
-    """Average the softmax outputs of several nets: their error beside that of each member."""
-    from degrade import analyses
-
-    members = [Path(word) for word in arguments if "=" not in word]
-    overrides = [word for word in arguments if "=" in word]
-    analyses.ensemble(analyses.named(members, net, pad), overrides, split, as_json=json)

@@ -1,239 +1,261 @@
-"""Other people's checkpoints: tensors that are those of a 6n+2 net (Sec. 4.2) in order and shape, whatever their names.
+"""Anybody's net of the CIFAR family, found out from its tensors: their order and shapes count, their names do not."""
 
-A 3x3 convolution is known by its shape, and goes with the batch norm that stands beside it; 1x1 convolutions are
-projections. So depth, width, classes and the shortcut option follow from the tensors. What does not fit is named.
-"""
-
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from degrade.errors import RunError
-from degrade.spec import NetSpec, depths_near
+from degrade.errors import RunError, SpecError
+from degrade.nets import assemble
+from degrade.spec import NetSpec
 
-EPS = 1e-5  # torch's, in every batch norm of ours
-NORM: tuple[str, ...] = ("weight", "bias", "running_mean", "running_var")  # torch's order
+NORM = ("weight", "bias", "running_mean", "running_var")  # in the order of torch's state dicts
+ALIASES = {
+    "kernel": "weight",
+    "gamma": "weight",
+    "scale": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_var": "running_var",
+    "moving_variance": "running_var",
+}
+EPS = 1e-5  # of our batch norm, as of torch's; no state dict says what a net was trained with
 
 
 class Match(NamedTuple):
-    """A net of ours that computes what a foreign one does."""
+    """What a state dict is."""
 
     spec: NetSpec
-    state: dict[str, Tensor]  # by the names of degrade.nets.build, float32
+    state: dict[str, Tensor]  # for the net of `spec`
     channels: int
     classes: int
 
 
-@dataclass
-class Module:
-    """The tensors of one foreign layer, by torch's leaf names."""
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """The tensors of one layer, and the names they have in the file, by torch's names: weight, bias, ..."""
 
     name: str
     tensors: dict[str, Tensor]
+    keys: dict[str, str]
 
     @property
     def weight(self) -> Tensor:
         return self.tensors["weight"]
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.weight.shape)
+    def key(self) -> str:
+        return self.keys["weight"]
 
     @property
     def parent(self) -> str:
         return self.name.rpartition(".")[0]
 
+    @property
+    def side(self) -> int:
+        """3 and 1: convolutions of the family; 0: no convolution."""
+        return self.weight.shape[-1] if self.weight.ndim == 4 else 0
 
-def match(tensors: Mapping[str, Tensor], *, net: str | None = None, pad: str = "after") -> Match:
-    """The net of ours with these weights. `net` is needed where there are no projections: plain or residual.
 
-    Raises RunError that names the first tensor that does not fit, and what stands in its place in a 6n+2 net.
+Norms = dict[str, Layer]  # by the name of the convolution before it
+
+
+def match(tensors: Mapping[str, Tensor], net: str | None = None, pad: str = "after") -> Match:
+    """Depth, width, channels, classes and shortcut option of a state dict (float32, in the order of the file).
+
+    Plain nets and residual nets with option A have the same tensors: there `net` decides, and `pad` where the zeros
+    go. Biases of convolutions are folded into BN exactly; a projection without BN gets one that does nothing. The
+    epsilon of BN is taken to be 1e-5 and the stride of a stage to be in its first layer, since no tensor tells.
+    Raises RunError, which names the first tensor that does not fit, and SpecError for an unknown `net` or `pad`.
     """
-    found = [*modules(tensors)]
+    layers = layers_of(tensors)
+    convs = [layer for layer in layers if layer.side]
+    norms = paired(convs, [layer for layer in layers if layer.weight.ndim == 1])
+    threes, ones = in_order([c for c in convs if c.side == 3]), in_order([c for c in convs if c.side == 1])
+    heads = [layer for layer in layers if layer.weight.ndim == 2]
+    n, rest = divmod(len(threes) - 1, 6)
+    if rest or n < 1:
+        raise RunError(f"{len(threes)} 3x3 convolutions, where the nets of Sec. 4.2 have 6n+1: 7, 13, 19, ...")
+    if len(heads) != 1:
+        extra = f", the second being {heads[1].key}" if heads else ""
+        raise RunError(f"{len(heads)} linear layers{extra}, where the nets of Sec. 4.2 have one")
+    kind, shortcut = kind_of(ones, 3 * n, net)
+    spec = NetSpec(net=kind, shortcut=shortcut, depth=6 * n + 2, width=threes[0].weight.shape[0], pad=pad)
+    channels, classes = threes[0].weight.shape[1], heads[0].weight.shape[0]
+    with torch.device("meta"):
+        ours = assemble(spec, channels, classes)
+    state = placed(threes, 3, ours, norms) | placed(ones, 1, ours, norms) | headed(heads[0], ours)
+    return Match(spec, state, channels, classes)
+
+
+def kind_of(ones: Sequence[Layer], blocks: int, net: str | None) -> tuple[str, str]:
+    """Net and shortcut option, from the number of projections."""
+    if net not in (None, "plain", "residual"):
+        raise SpecError(f"--net={net}: a state dict of others is of a plain or a residual net; use one of these")
+    if not ones:
+        if net is None:
+            raise RunError("plain and residual nets with option A have the same tensors; say --net plain or residual")
+        return net, "A"  # NetSpec makes it none for plain nets
+    if len(ones) not in (2, blocks):
+        raise RunError(
+            f"{ones[0].key}: one of {len(ones)} 1x1 convolutions, where {2 * blocks + 2} layers have 2 (option B), "
+            f"{blocks} (option C) or none"
+        )
+    if net == "plain":
+        raise RunError(f"{ones[0].key}: a projection, which plain nets do not have; use --net residual")
+    return "residual", "B" if len(ones) == 2 else "C"
+
+
+def layers_of(tensors: Mapping[str, Tensor]) -> list[Layer]:
+    """By the names up to the last dot; where these are not torch's, by the order alone.
+
+    Raises RunError for a tensor that these nets have no place for.
+    """
     try:
-        return fitted(found, net, pad)
-    except RunError as error:
-        ordered = sorted(found, key=lambda module: natural(module.name))  # safetensors forgets the order of layers
-        convs = [module for module in ordered if module.weight.ndim == 4]
-        if not convs or ordered == found:
+        return by_name(tensors)
+    except RunError:
+        found = [] if any(leaf(key).startswith("running_") for key in tensors) else by_order(tensors)
+        if not found:
             raise
-        stem = min(convs, key=lambda module: module.shape[1])  # no other layer takes so few channels as a picture has
-        try:
-            return fitted([stem, *(module for module in ordered if module is not stem)], net, pad)
-        except RunError:
-            raise error from None
+        return found
 
 
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """A key that sorts layer1.10 behind layer1.2."""
-    return [(int(part), 0, "") if part.isdigit() else (-1, 0, part) for part in re.split(r"(\d+)", name)]
+def leaf(key: str) -> str:
+    last = key.rpartition(".")[2]
+    return ALIASES.get(last, last)
 
 
-def modules(tensors: Mapping[str, Tensor]) -> Iterator[Module]:
-    """The layers, in the order of their first tensors: by name, or where leaves have other names, by order."""
-    kept = {key: value for key, value in tensors.items() if value.ndim}  # less num_batches_tracked
-    split = {key: key.rpartition(".") for key in kept}
-    if not all(leaf in NORM for _, _, leaf in split.values()):
-        yield from in_order(kept)
-        return
-    grouped: dict[str, dict[str, Tensor]] = {}
-    for key, (name, _, leaf) in split.items():
-        grouped.setdefault(name, {})[leaf] = kept[key]
-    for name, parts in grouped.items():
-        if "weight" not in parts:
-            raise RunError(
-                f"{name}.{next(iter(parts))}: has no weight beside it, so it belongs to no layer of a CIFAR net"
-            )
-        yield Module(name, parts)
+def by_name(tensors: Mapping[str, Tensor]) -> list[Layer]:
+    groups: dict[str, dict[str, str]] = defaultdict(dict)
+    for key, tensor in tensors.items():
+        keys = groups[key.rpartition(".")[0]]
+        if leaf(key) not in NORM or leaf(key) in keys:
+            raise no_place(key, tensor)
+        keys[leaf(key)] = key
+    return [grouped(name, keys, tensors) for name, keys in groups.items()]
 
 
-def in_order(tensors: Mapping[str, Tensor]) -> Iterator[Module]:
-    """Layers by order alone: a kernel or matrix begins one and may have a bias; four vectors are a batch norm."""
-    left = list(tensors.items())
-    while left:
-        name, weight = left.pop(0)
-        vectors = 0
-        while vectors < len(left) and left[vectors][1].ndim == 1:
-            vectors += 1
-        if weight.ndim > 1:
-            parts = {"weight": weight} | ({"bias": left.pop(0)[1]} if vectors % 4 == 1 else {})
-        elif vectors >= 3:
-            parts = dict(zip(NORM, (weight, *(left.pop(0)[1] for _ in range(3))), strict=True))
-        else:
-            raise RunError(
-                f"{name}: {tuple(weight.shape)} follows no convolution as part of a batch norm of four vectors"
-            )
-        yield Module(name, parts)
+def grouped(name: str, keys: dict[str, str], tensors: Mapping[str, Tensor]) -> Layer:
+    """A 3x3 or 1x1 convolution, a batch norm or a linear layer. Raises RunError for anything else."""
+    layer = Layer(name, {each: tensors[key] for each, key in keys.items()}, keys)
+    key = keys.get("weight") or keys.get("running_mean") or next(iter(keys.values()))
+    main = tensors[key]
+    if name.rpartition(".")[2] == "gate" and main.ndim == 4:
+        raise RunError(f"{key}: a gate; highway nets are opened from runs and checkpoints of ours alone")
+    if main.ndim == 1 and key != keys.get("bias"):
+        return statistics(layer)
+    if set(keys) - {"weight", "bias"} or "weight" not in keys or main.ndim not in (2, 4):
+        raise no_place(key, main)
+    if main.ndim == 4 and main.shape[2:] not in ((3, 3), (1, 1)):
+        raise no_place(key, main)
+    return layer
 
 
-def fitted(found: Sequence[Module], net: str | None, pad: str) -> Match:
-    """The match of layers that stand in the order of a net."""
-    convs = [module for module in found if module.weight.ndim == 4]
-    linear = [module for module in found if module.weight.ndim == 2]
-    norms = [module for module in found if module.weight.ndim == 1]
-    for module in convs:
-        if module.shape[2:] not in ((3, 3), (1, 1)):
-            raise RunError(f"{module.name}.weight: {module.shape} is neither a 3x3 layer nor a 1x1 projection")
-    if odd := [module for module in found if module.weight.ndim not in (1, 2, 4)]:
-        raise RunError(f"{odd[0].name}.weight: {odd[0].shape} has no place in a CIFAR net")
-    for module in norms:
-        if missing := [leaf for leaf in NORM if leaf not in module.tensors]:
-            raise RunError(f"{module.name}.{missing[0]}: is not there; a net cannot be evaluated without it")
-    layers = [module for module in convs if module.shape[2:] == (3, 3)]
-    projections = [module for module in convs if module.shape[2:] == (1, 1)]
-    spec, channels = shape_of(layers, projections, net, pad)
-    if len(linear) != 1 or linear[0].shape[1] != 4 * spec.width:
-        said = ", ".join(f"{module.name}.weight {module.shape}" for module in linear) or "none"
-        raise RunError(
-            f"last layer: a net of width {spec.width} has one matrix (classes, {4 * spec.width}); here: {said}"
-        )
-    state = dict(state_of(spec, layers, projections, paired(convs, norms)))
-    head = linear[0]
-    state["head.weight"] = head.weight.float()
-    state["head.bias"] = head.tensors.get("bias", torch.zeros(head.shape[0])).float()
-    return Match(spec, state, channels, head.shape[0])
+def statistics(layer: Layer) -> Layer:
+    """A batch norm; one without weight and bias gets those that do nothing."""
+    for missing in (each for each in NORM[2:] if each not in layer.tensors):
+        raise RunError(f"{layer.name}.{missing}: missing; without running statistics BN has no evaluation mode")
+    mean = layer.tensors["running_mean"]
+    affine = {"weight": torch.ones_like(mean), "bias": torch.zeros_like(mean)}
+    return Layer(layer.name, affine | layer.tensors, {"weight": layer.keys["running_mean"]} | layer.keys)
 
 
-def shape_of(layers: Sequence[Module], projections: Sequence[Module], net: str | None, pad: str) -> tuple[NetSpec, int]:
-    """(the net that has these convolutions, channels of a picture)."""
-    depth = len(layers) + 1
-    if depth < 8 or depth % 6 != 2:
-        raise RunError(
-            f"{len(layers)} 3x3 layers: a 6n+2 net has one less than its depth, which is {depths_near(depth)}"
-        )
-    width, channels = layers[0].shape[0], layers[0].shape[1]
-    for module, wanted in zip(layers, kernels(depth, width, channels), strict=True):
-        misfit(module, wanted, depth, width)
-    places = [(cout, cin) for cin, cout, _ in block_shapes(depth, width)]
-    option = {0: "A", 2: "B", len(places): "C"}.get(len(projections))
-    if option is None:
-        raise RunError(f"{len(projections)} 1x1 projections: option B has 2, option C {len(places)} at depth {depth}")
-    wanted = [place for place in places if place[0] != place[1]] if option == "B" else places
-    for module, place in zip(projections, wanted if projections else [], strict=True):
-        misfit(module, (*place, 1, 1), depth, width)
-    if projections and net == "plain":
-        raise RunError(f"--net=plain: {projections[0].name}.weight is a projection, which plain nets have not")
-    if not projections and net not in ("plain", "residual"):
-        raise RunError(
-            "plain nets and residual nets with option A have the same tensors; say which it is: --net plain or residual"
-        )
-    return NetSpec(
-        net="residual" if projections else str(net), shortcut=option, depth=depth, width=width, pad=pad
-    ), channels
-
-
-def misfit(module: Module, wanted: tuple[int, ...], depth: int, width: int) -> None:
-    if module.shape != wanted:
-        raise RunError(f"{module.name}.weight: {module.shape}, where depth {depth} and width {width} have {wanted}")
-
-
-def block_shapes(depth: int, width: int) -> Iterator[tuple[int, int, str]]:
-    """(channels in, channels out, path in our net) of each block."""
-    cin = width
-    for stage in range(3):
-        for place in range((depth - 2) // 6):
-            yield cin, width << stage, f"stages.{stage}.{place}"
-            cin = width << stage
-
-
-def kernels(depth: int, width: int, channels: int) -> Iterator[tuple[int, ...]]:
-    """The shapes of the 3x3 kernels of a net, in order."""
-    yield width, channels, 3, 3
-    for cin, cout, _ in block_shapes(depth, width):
-        yield cout, cin, 3, 3
-        yield cout, cout, 3, 3
-
-
-def paired(convs: Sequence[Module], norms: Sequence[Module]) -> dict[str, Module]:
-    """The batch norm of each convolution by its name: in turn among those of the same parent, or else in file order.
-
-    Projections may have none. Raises RunError where that does not come out even.
+def by_order(tensors: Mapping[str, Tensor]) -> list[Layer]:
+    """Each kernel or matrix is a layer; of the vectors after it, four are a batch norm, and the first is its bias where
+    one is left over. No layers where it does not come out so.
     """
-    families = {module.parent for module in [*convs, *norms]}
-    own = [([c for c in convs if c.parent == name], [n for n in norms if n.parent == name]) for name in families]
-    groups = own if all(even(some, theirs) for some, theirs in own) else [(list(convs), list(norms))]
-    found: dict[str, Module] = {}
-    for some, theirs in groups:
-        if not even(some, theirs):
-            raise RunError(f"{len(norms)} batch norms for {len(convs)} convolutions: each 3x3 layer has one (Sec. 3.4)")
-        holders = some if len(some) == len(theirs) else [conv for conv in some if conv.shape[2:] == (3, 3)]
-        for conv, norm in zip(holders, theirs, strict=True):
-            if norm.shape != conv.shape[:1]:
-                raise RunError(f"{norm.name}.weight: {norm.shape} does not normalise {conv.name}.weight {conv.shape}")
-            found[conv.name] = norm
-    return found
+    layers, vectors = list[Layer](), list[str]()
+    for key in [*tensors, ""]:
+        if key and tensors[key].ndim == 1:
+            vectors.append(key)
+            continue
+        if len(vectors) % 4 == 1 and layers:
+            layers[-1].tensors["bias"] = tensors[vectors[0]]
+            layers[-1].keys["bias"] = vectors.pop(0)
+        if len(vectors) % 4 or (key and tensors[key].ndim not in (2, 4)):
+            return []
+        for start in range(0, len(vectors), 4):
+            four = {each: vectors[start + place] for place, each in enumerate(NORM)}
+            layers.append(Layer(str(len(layers)), {each: tensors[name] for each, name in four.items()}, four))
+        vectors = []
+        if key:
+            layers.append(Layer(str(len(layers)), {"weight": tensors[key]}, {"weight": key}))
+    return layers
 
 
-def even(convs: Sequence[Module], norms: Sequence[Module]) -> bool:
-    return len(norms) in (len(convs), sum(conv.shape[2:] == (3, 3) for conv in convs))
-
-
-def state_of(
-    spec: NetSpec, layers: Sequence[Module], projections: Sequence[Module], norms: Mapping[str, Module]
-) -> Iterator[tuple[str, Tensor]]:
-    """The weights by our names."""
-    blocks = [*block_shapes(spec.depth, spec.width)]
-    names = ["stem", *(f"{path}.{place}" for _, _, path in blocks for place in ("first", "second"))]
-    with_projection = [path for cin, cout, path in blocks if cin != cout or spec.shortcut == "C"] if projections else []
-    names += [f"{path}.shortcut" for path in with_projection]
-    for name, conv in zip(names, [*layers, *projections], strict=True):
-        yield f"{name}.0.weight", conv.weight.float()
-        for leaf, value in normalisation(conv, norms.get(conv.name)).items():
-            yield f"{name}.1.{leaf}", value
-
-
-def normalisation(conv: Module, norm: Module | None) -> dict[str, Tensor]:
-    """The tensors of a batch norm of ours. One that is not there is the identity; a bias of the convolution goes into
-    it: BN(y + b) with mean m is BN(y) with mean m - b, exactly; without BN, b is its shift.
+def paired(convs: Sequence[Layer], norms: Sequence[Layer]) -> Norms:
+    """The batch norm of each convolution: the k-th of a parent has the k-th there; where parents do not come out even,
+    the k-th of the file. Where there is none at all, they are taken to be folded in.
     """
-    bias = conv.tensors.get("bias", torch.zeros(conv.shape[0])).float()
-    tracked = {"num_batches_tracked": torch.zeros((), dtype=torch.int64)}
-    if norm is None:
-        ones = torch.ones(conv.shape[0])
-        return {"weight": ones, "bias": bias, "running_mean": 0 * ones, "running_var": ones - EPS, **tracked}
-    values = {leaf: norm.tensors[leaf].float() for leaf in NORM}
-    return {**values, "running_mean": values["running_mean"] - bias, **tracked}
+    groups: dict[str, tuple[list[Layer], list[Layer]]] = defaultdict(lambda: ([], []))
+    for layer in [*convs, *norms]:
+        groups[layer.parent][0 if layer.side else 1].append(layer)
+    found = [together(*group) for group in groups.values()]
+    if None in found and norms:
+        found = [together(convs, norms)]
+    if None in found and norms:
+        raise RunError(f"{len(convs)} convolutions and {len(norms)} batch norms, {norms[0].key} first: do not pair up")
+    pairs = [pair for each in found for pair in each or ()]
+    for conv, norm in pairs:
+        fits(norm, conv.weight.shape[:1], f"puts out of {conv.key}")
+    return {conv.name: norm for conv, norm in pairs}
+
+
+def together(convs: Sequence[Layer], norms: Sequence[Layer]) -> list[tuple[Layer, Layer]] | None:
+    """Pairs, if there are as many norms as convolutions, or as 3x3 convolutions: projections may have none."""
+    threes = [conv for conv in convs if conv.side == 3]
+    chosen = next((each for each in (convs, threes) if len(each) == len(norms)), None)
+    return None if chosen is None else list(zip(chosen, norms, strict=True))
+
+
+def in_order(convs: Sequence[Layer]) -> list[Layer]:
+    """The stem first, which alone of the narrowest does not have as many channels coming in; then by width."""
+    narrow = min((conv.weight.shape[0] for conv in convs), default=0)
+    return sorted(convs, key=lambda conv: (conv.weight.shape[0], tuple(conv.weight.shape[:2]) == (narrow, narrow)))
+
+
+def placed(convs: Sequence[Layer], side: int, ours: nn.Module, norms: Norms) -> dict[str, Tensor]:
+    """Tensors by the names they have in `ours`, where each convolution has its BN after it."""
+    state: dict[str, Tensor] = {}
+    places = {k: m for k, m in ours.named_modules() if isinstance(m, nn.Conv2d) and m.kernel_size[0] == side}
+    for conv, (name, place) in zip(convs, places.items(), strict=True):
+        fits(conv, place.weight.shape, f"at {name}")
+        state[f"{name}.weight"] = conv.weight
+        values = normalised(conv, norms.get(conv.name))
+        state |= {f"{name.removesuffix('0')}1.{each}": value for each, value in values.items()}
+    return state
+
+
+def normalised(conv: Layer, norm: Layer | None) -> dict[str, Tensor]:
+    """BN after a convolution without bias: (Wx + b - mean) / s = (Wx - (mean - b)) / s. Without BN, the identity."""
+    cout = conv.weight.shape[:1]
+    nothing = {"weight": torch.ones(cout), "bias": torch.zeros(cout), "running_mean": torch.zeros(cout)}
+    values = norm.tensors if norm else {**nothing, "running_var": torch.full(cout, 1 - EPS)}
+    return {**values, "running_mean": values["running_mean"] - conv.tensors.get("bias", torch.zeros(cout))}
+
+
+def headed(head: Layer, ours: nn.Module) -> dict[str, Tensor]:
+    """The last layer; one without bias gets zeros."""
+    place = ours.get_submodule("head")
+    fits(head, place.get_parameter("weight").shape, "at head")
+    return {"head.weight": head.weight, "head.bias": head.tensors.get("bias", torch.zeros(len(head.weight)))}
+
+
+def fits(layer: Layer, shape: torch.Size, where: str) -> None:
+    """Raises RunError, which names the tensor, unless the weight has this shape and all others its first dimension."""
+    for name, tensor in layer.tensors.items():
+        expected = shape if name == "weight" else shape[:1]
+        if tensor.shape != expected:
+            key = layer.keys.get(name, layer.name)
+            raise RunError(f"{key} ({size(tensor.shape)}): a net of this depth and width has {size(expected)} {where}")
+
+
+def no_place(key: str, tensor: Tensor) -> RunError:
+    return RunError(f"{key} ({size(tensor.shape)}): has no place in the nets of Sec. 4.2")
+
+
+def size(shape: torch.Size) -> str:
+    return "x".join(map(str, shape)) or "a number"

@@ -33,3 +33,9 @@ def unpack(content: bytes) -> dict[str, Any]:
         raise RunError(
             f"torch refuses it: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
         ) from None
+
+
+def sealed(content: bytes) -> bool:
+    """Whether bytes end as those of `pack` do, be they whole or damaged."""
+    end = content[-DIGITS:]
+    return len(end) == DIGITS and all(digit in b"0123456789abcdef" for digit in end)

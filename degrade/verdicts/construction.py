@@ -74,7 +74,7 @@ def parts(frame: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
 def sheet(title: str, rows: pd.DataFrame) -> Sheet:
     columns = ("net", ">copied", ">at start", ">trained on", ">from scratch")
     cells = [(row["label"], *(mean(row, place) for place in PLACES)) for row in rows.to_dict("records")]
-    note = "Mean ± std over runs. Copied: the shallow net. At start: before the first step. From scratch: from random weights."
+    note = "Mean ± std over runs. Copied: the shallow net; at start: before the first step; scratch: random weights."
     return Sheet(f"the solution by construction, {title}", columns, cells, (note,))
 
 

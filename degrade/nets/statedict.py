@@ -1,0 +1,121 @@
+"""A state dict out of anybody's file, read as tensors and plain values: nothing in the file is run."""
+
+import re
+import warnings
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from degrade.errors import RunError
+
+# where training scripts put a state dict beside their optimiser's state and the like
+WRAPPERS = ("state_dict", "model_state_dict", "net_state_dict", "model_state", "model", "net", "network", "params")
+COUNTERS = ("num_batches_tracked", "n_averaged")  # say nothing about what a net computes
+SAVE = "save the tensors alone, by torch.save(net.state_dict(), 'weights.pt')"
+
+
+def read(path: Path) -> Any:
+    """What torch.save or safetensors wrote, on the CPU. Raises RunError, with the reason alone.
+
+    torch's own reader builds tensors and plain values and refuses every name it does not know (weights_only).
+    safetensors keeps no order: names are brought into that of their numbers.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols and TorchScript: what matters is raised
+            if path.suffix == ".safetensors":
+                return natural(load_file(path))
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise RunError(f"cannot be read ({error.strerror or error})") from None
+    except SafetensorError as error:
+        raise RunError(f"no safetensors file, or damaged ({error})") from None
+    except RunError:
+        raise
+    except Exception as error:  # torch has no common type for what it refuses
+        raise RunError(refusal(str(error))) from None
+
+
+def refusal(said: str) -> str:
+    """One line for what torch says in ten."""
+    asked = re.search(r"GLOBAL ([\w.]+)", said)
+    if asked:
+        return f"asks for {asked[1]}, and nothing in a file is ever run; where you trust it, {SAVE}"
+    if "TorchScript" in said:
+        return f"a TorchScript program, and nothing in a file is ever run; {SAVE}"
+    return f"nothing that torch.save wrote, or damaged, or cut short; {SAVE}"
+
+
+def tensors_of(content: Any) -> dict[str, Tensor]:
+    """The state dict in what `read` returns, however it is wrapped, in the order of the file, as float32.
+
+    Raises RunError where there is none, or several, or a tensor in it is not of floating-point numbers.
+    """
+    if not isinstance(content, Mapping):
+        raise RunError(f"holds a {type(content).__name__}, no state dict; {SAVE}")
+    found = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    if not found:
+        inner = {key: content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)}
+        if len(inner) != 1:
+            what = f"several state dicts, {' and '.join(inner)}" if inner else "no tensors with names"
+            raise RunError(f"holds {what}; {SAVE}")
+        return tensors_of(*inner.values())
+    return {name: number(name, value) for name, value in found.items() if not counts(name, value)}
+
+
+def counts(name: str, tensor: Tensor) -> bool:
+    """Whether it is a counter, as batch norm keeps one of its batches."""
+    whole = tensor.ndim == 0 and not tensor.is_floating_point()
+    return whole or name.rpartition(".")[2] in COUNTERS
+
+
+def number(name: str, tensor: Tensor) -> Tensor:
+    if tensor.layout != torch.strided or tensor.is_meta or not tensor.is_floating_point():
+        raise RunError(f"{name}: {tensor.dtype} is no plain tensor of floating-point numbers; {SAVE}")
+    return tensor.detach().float()
+
+
+ORDINALS = ("first", "second", "third")
+Token = tuple[int, int, str]  # rank, number, word
+
+
+def natural(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Sorted by name, numbers as numbers: layer1.2 before layer1.10.
+
+    Raises RunError where words decide which of two equal 3x3 kernels comes first: their order is lost.
+    """
+    ordered = sorted(tensors, key=tokens)
+    kernels = [name for name in ordered if tensors[name].ndim == 4 and tensors[name].shape[2:] == (3, 3)]
+    for before, after in pairwise(kernels):
+        if tensors[before].shape == tensors[after].shape and not decided(before, after):
+            raise RunError(
+                f"which comes first, {before} or {after}? safetensors keeps no order; use a file of torch.save"
+            )
+    return {name: tensors[name] for name in ordered}
+
+
+def tokens(name: str) -> list[Token]:
+    """`layer1.10` -> layer, 1, ., 10: a dot before other signs, those before numbers and ordinals, words last."""
+    return [token(part) for part in re.findall(r"\d+|[A-Za-z]+|[^A-Za-z\d]", name)]
+
+
+def token(part: str) -> Token:
+    if part.isdecimal():
+        return 2, int(part), ""
+    if part.lower() in ORDINALS:
+        return 2, ORDINALS.index(part.lower()) + 1, ""
+    return (3, 0, part) if part.isalpha() else (int(part != "."), 0, part)
+
+
+def decided(before: str, after: str) -> bool:
+    """Whether a number, an ordinal, a sign or a single letter tells two names apart."""
+    for one, other in zip(tokens(before), tokens(after), strict=False):
+        if one != other:
+            return len(one[2]) <= 1 and len(other[2]) <= 1
+    return False
