@@ -1,6 +1,6 @@
 """How often `degrade compare` is right, on made-up studies whose truth is known: the table of docs/verdicts.md.
 
-    python benchmarks/verdicts.py [--studies 4000] [--images 50000] [--margin 0.5]
+    python benchmarks/verdicts.py [--studies 2000] [--images 50000] [--margin 0.5]
 
 A study is a line of two or four depths. Every run has an error rate of its own, drawn around that of its net with the
 standard deviation over seeds, and makes mistakes on so many images at that rate. The deepest net of two is worse by
@@ -55,7 +55,7 @@ def false(rng: np.random.Generator, std: float, seeds: int, given: argparse.Name
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=4_000)
+    parser.add_argument("--studies", type=int, default=2_000)
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--margin", type=float, default=0.5)
     given = parser.parse_args()

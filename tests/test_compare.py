@@ -1,6 +1,7 @@
 import io
 import json
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -13,7 +14,7 @@ from degrade.errors import DegradeError
 from degrade.sheets import Sheet, escaped, latex, markdown
 from degrade.spec import DataSpec, NetSpec, RecipeSpec, RunSpec
 from degrade.verdicts import COLUMNS, compare
-from degrade.verdicts.writing import TABLES, sheets
+from degrade.verdicts.writing import FORMATS, TABLES, sheets
 
 pytestmark = pytest.mark.usefixtures("frozen")
 CLEAN = {("plain", 8): 0.2, ("plain", 20): 9.0, ("residual", 8): 0.2, ("residual", 20): 0.1}
@@ -58,7 +59,7 @@ def test_a_study_of_three_seeds_is_answered_in_words(degrade, tmp_path):
     assert re.search(r"residual-A 8 to 20 8\.80 -0\.10 8\.90 \[8\.\d\d, 9\.\d\d\]", text)  # the interaction
     assert "not the paper's protocol, so not set beside its numbers: data.name digits (paper: cifar10)" in text
     assert "Table 6" not in text
-    assert "left out, since not over: 1 runs (1 running)" in text
+    assert "left out, since not over: 1 running" in text
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ def test_a_folder_without_a_point_says_so(degrade, tmp_path):
 
 
 def test_runs_under_way_alone_are_named_and_nothing_is_said():
-    assert said([ended(RunSpec(), 50.0, 50.0, state="running")]) == "**left out, since not over: 1 runs (1 running)**"
+    assert said([ended(RunSpec(), 50.0, 50.0, state="running")]) == "**left out, since not over: 1 running**"
 
 
 @pytest.mark.parametrize("columns", ["80", "140"])
@@ -139,6 +140,15 @@ def test_nothing_is_cut(capsys, columns, monkeypatch):
     for sheet in sheets(compare(tables(runs)), list(TABLES)):
         for text in (*sheet.heads, *(cell for row in sheet.rows for cell in row), *sheet.notes, sheet.title):
             assert set(text.split()) <= words, text
+
+
+def test_failed_runs_are_named_with_their_reason():
+    given = tables([*digits(), ended(RunSpec(seed=7), 50.0, 50.0, state="failed")])
+    without = compare(given._replace(runs=given.runs.drop(columns="reason")))
+    assert without.left_out.reason.tolist() == [""]
+    runs = given.runs.assign(reason=given.runs.reason.where(given.runs.state != "failed", "no memory"))
+    (sheet,) = sheets(compare(given._replace(runs=runs)))[-1:]
+    assert (sheet.title, sheet.notes) == ("left out, since not over: 1 failed", (f"{RunSpec(seed=7).run}: no memory",))
 
 
 def test_one_depth_has_no_verdict_and_the_reason_is_given():
@@ -201,3 +211,11 @@ def test_latex_has_no_character_of_its_own_left():
 def test_markdown_keeps_its_columns():
     (table,) = (part for part in markdown([Sheet("t", ("a|b", ">n"), [("x|y", "1")])]).split("\n\n") if "---" in part)
     assert table == "| a\\|b | n |\n| --- | ---: |\n| x\\|y | 1 |"
+
+
+def test_the_page_on_verdicts_names_every_table_verdict_and_format():
+    page = (Path(__file__).parent.parent / "docs" / "verdicts.md").read_text()
+    said = COLUMNS["verdicts"]["verdict"].split(" | ")
+    assert len(said) == 5
+    for word in (*TABLES, *said, *FORMATS):
+        assert f"`{word}`" in page, word

@@ -58,7 +58,8 @@ def compare(tables: Tables, *, last: int = LAST, margin: float = MARGIN, width: 
     """
     if last < 1:
         raise SpecError(f"--last={last}: must be at least 1 evaluation")
-    runs = tables.runs.reindex(columns=["run", "state", "outcome", "reason"]).astype(str)
+    known = tables.runs.reindex(columns=["run", "state", "outcome", "reason"]).astype(object)
+    runs = known.where(known.notna(), "").astype(str)
     measured = runs.run.isin(tables.curves.run)
     counts = runs.state.isin(OVER) & measured
     curves = labelled(tables.curves[tables.curves.run.isin(runs.run[counts])], tables.specs)

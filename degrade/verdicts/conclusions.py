@@ -144,4 +144,4 @@ def absences(left_out: pd.DataFrame) -> list[Sheet]:
     counts = ", ".join(f"{count} {state}" for state, count in sorted(Counter(left_out.state).items()))
     failed = left_out[left_out.state == "failed"]
     reasons = tuple(f"{run}: {reason}" for run, reason in zip(failed.run, failed.reason, strict=True))
-    return [Sheet(f"left out, since not over: {len(left_out)} runs ({counts})", notes=reasons)]
+    return [Sheet(f"left out, since not over: {counts}", notes=reasons)]
