@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from degrade.spec import DataSpec, EngineSpec, NetSpec, RecipeSpec, RunSpec
     from degrade.store import load
     from degrade.train.fit import Fit
+    from degrade.train.probe import probe
 
 _HOME = {
     "DataError": "errors",
@@ -30,6 +31,7 @@ _HOME = {
     "SpecError": "errors",
     "build": "nets",
     "load": "store",
+    "probe": "train.probe",
     "run": "experiment",
 }
 
@@ -46,6 +48,7 @@ __all__ = [
     "SpecError",
     "build",
     "load",
+    "probe",
     "run",
 ]
 
