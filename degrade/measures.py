@@ -101,5 +101,5 @@ PROBE: dict[str, tuple[str, str]] = {
     "weight_norm": ("float64", "Euclidean norm of the weight"),
     "ratio": ("float64", "grad_norm / weight_norm"),
     "std": ("float64", "standard deviation of the layer's responses over images, channels and positions"),
-    "cosine": ("float64", "cosine similarity between the gradients of the two halves of the batch"),
+    "cosine": ("float64", "cosine similarity of the gradients of the batch's two halves; NaN where one is 0"),
 }

@@ -99,11 +99,11 @@ def offer(bare: Sequence[RunSpec], root: Path, *, ask: bool) -> bool:
     if not bare:
         return False
     seconds = sum(RunDir(root, spec.run).read_state().get("seconds", 0.0) for spec in bare)
-    which = "1 finished run has" if len(bare) == 1 else f"{len(bare)} finished runs have"
-    said, cost = f"{which} no probe", f"beside the first ({duration(seconds)} of training)"
-    if ask and (answer := asked(f"{said}; train again {cost}?")) is not None:
+    which, them = ("1 finished run has", "it") if len(bare) == 1 else (f"{len(bare)} finished runs have", "them")
+    said, cost = f"{which} no probe", f"{them} again beside the first ({duration(seconds)} of training)"
+    if ask and (answer := asked(f"{said}; train {cost}?")) is not None:
         return answer
-    console.print(f"{said}; `degrade sweep ... --reprobe` trains again {cost}", highlight=False, soft_wrap=True)
+    console.print(f"{said}; `degrade sweep ... --reprobe` trains {cost}", highlight=False, soft_wrap=True)
     return False
 
 

@@ -14,8 +14,8 @@ LAYERS = [
     ["spec", "origin", "checked", "point", "measures", "files", "errors", "sheets"],
     ["nets", "data", "curves", "deviations", "parquet", "trial", "stats", "paper"],
     ["train", "store", "figures"],
-    ["experiment", "trained", "plan", "screen", "clean", "verdicts"],
-    ["evaluation", "solution", "sweep", "workers", "tables"],
+    ["experiment", "trained", "plan", "screen", "clean", "verdicts", "evaluation"],
+    ["solution", "sweep", "workers", "tables"],
     ["anatomy", "overrides", "launch", "complete", "reruns", "solvers"],
     ["analyses"],
     ["cli", "hydra_plugins", "__main__"],
@@ -28,6 +28,7 @@ MAY = {
     ("checked", "errors"),
     ("spec", "errors"),
     ("launch", "reruns"),
+    ("evaluation", "trained"),
     ("__main__", "cli"),
 }  # within a layer
 ONLY = {  # third-party library -> the only rooms that may import it

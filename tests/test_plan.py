@@ -35,6 +35,13 @@ def test_a_measurement_is_about_what_training_takes():
     assert 0.2 < price.seconds / (time.perf_counter() - begun) < 5  # a guard against a wrong unit, not a timing
 
 
+def test_a_probe_is_part_of_the_price():
+    """At every step it would be the better part of it."""
+    without, probed = (Prices().of(tiny(engine={"probe": n}, recipe={"iterations": 1000})) for n in (0, 1))
+    assert probed.seconds > 1.5 * without.seconds
+    assert measure(tiny()).probe == 0
+
+
 def test_runs_are_placed_longest_first():
     assert makespan([1, 1, 2], 2) == 2
     assert makespan([3], 4) == 3

@@ -1,8 +1,11 @@
+import contextlib
 import os
 import pty
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -83,7 +86,10 @@ def test_a_sweep_that_asks_for_a_probe_says_which_finished_runs_have_none(tmp_pa
     for how in ({}, {"dry_run": True}):
         assert at_once(tmp_path, "shortcut=A", "engine.probe=2", **how) == 0
         said = capsys.readouterr().out
-        assert "2 finished runs have no probe; `degrade sweep ... --reprobe` trains again beside the first (0:0" in said
+        assert (
+            "2 finished runs have no probe; `degrade sweep ... --reprobe` trains them again beside the first (0:0"
+            in said
+        )
     launch.price([*TINY, "net=plain", "engine.probe=2", f"results={tmp_path}"], ())
     assert "1 finished run has no probe" in capsys.readouterr().out
     assert [files(folder) for folder in run_dirs(tmp_path)] == before
@@ -132,19 +138,25 @@ def test_a_rerun_that_was_stopped_goes_on_only_with_the_same_probe(tmp_path):
     assert reruns.place(tmp_path, replace(spec, seed=1)).name == "1"
 
 
+def said_at_a_terminal(folder: Path, typed: str, *arguments: str) -> str:
+    """What the command line says at a terminal of its own at which this is typed; it has to end well."""
+    ours, theirs = pty.openpty()
+    os.write(ours, typed.encode())
+    command, environment = [sys.executable, "-m", "degrade", *arguments], {**os.environ, "COLUMNS": "100"}
+    with subprocess.Popen(command, cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        said = b""
+        with contextlib.suppress(OSError):  # which is how the last reader hears that the other side has left
+            while part := os.read(ours, 4096):
+                said += part
+    os.close(ours)
+    assert process.returncode == 0, said.decode()
+    return " ".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode()).split())
+
+
 @pytest.mark.parametrize(("answer", "added"), [("n", 0), ("y", 1)])
 def test_at_a_terminal_it_asks(tmp_path, answer, added):
     assert at_once(tmp_path / "results", "net=plain") == 0
-    master, slave = pty.openpty()
-    os.write(master, f"{answer}\n".encode())
-    command = [sys.executable, "-m", "degrade", "sweep", *TINY, "net=plain", "engine.probe=2", "jobs=1"]
-    environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb"}
-    code = subprocess.call(command, cwd=tmp_path, env=environment, stdin=slave, stdout=slave, stderr=slave)
-    said = os.read(master, 100_000).decode()
-    for end in (master, slave):
-        os.close(end)
-    assert code == 0
-    assert "1 finished run has no probe; train again beside the first (0:00 of training)? [y/N]" in " ".join(
-        said.split()
-    )
+    said = said_at_a_terminal(tmp_path, f"{answer}\n", "sweep", *TINY, "net=plain", "engine.probe=2", "jobs=1")
+    assert "1 finished run has no probe; train it again beside the first (0:00 of training)? [y/N]" in said
     assert said.count("probe.parquet added to") == len(load(tmp_path / "results").probe.run.unique()) == added
