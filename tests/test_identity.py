@@ -208,7 +208,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path, words, s
 
 
 def test_an_unknown_setting_and_a_folder_that_cannot_be_are_one_line(degrade, tmp_path):
-    with pytest.raises(SpecError, match="^depht: no such key"):
+    with pytest.raises(SpecError, match=r"^depht: no such key"):
         solvers.identity(depht=3, results=tmp_path)
     done = degrade("identity", "--results", "/dev/null/x")
     assert (done.returncode, done.stdout) == (2, "")
