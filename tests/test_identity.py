@@ -80,6 +80,19 @@ def test_the_rate_rises_to_half_of_the_steps_and_is_divided_by_ten_there_and_at_
     assert rates == pytest.approx([0.008, 0.2, 0.4, 0.04, 0.04, 0.004, 0.004])
 
 
+def test_a_step_is_that_of_torch_to_the_bit():
+    ours, theirs, draws = stack(FEW), stack(FEW), generator("test")
+    solver = torch.optim.SGD(theirs.parameters(), lr=0.1, momentum=FEW.momentum, weight_decay=FEW.weight_decay)
+    velocity = [torch.zeros_like(p) for p in ours.parameters()]
+    for _ in range(3):
+        x = features(FEW, FEW.batch, draws)
+        identity.step(ours, velocity, x, 0.1, FEW)
+        solver.zero_grad()
+        torch.nn.functional.mse_loss(theirs(x), x).backward()
+        solver.step()
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+
+
 def test_the_same_trial_gives_the_same_rows_and_another_seed_others():
     rows = learn(FEW)
     assert learn(FEW) == rows
