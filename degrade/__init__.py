@@ -20,12 +20,9 @@ if TYPE_CHECKING:
     from degrade.spec import DataSpec, EngineSpec, NetSpec, RecipeSpec, RunSpec
     from degrade.store import load
     from degrade.train.fit import Fit
-<<<<<<< HEAD
+    from degrade.train.probe import probe
     from degrade.trained import Trained, open_net
     from degrade.verdicts import Comparison, compare
-=======
-    from degrade.train.probe import probe
->>>>>>> probe
 
 _HOME = {
     "Comparison": "verdicts",
@@ -49,12 +46,9 @@ _HOME = {
     "evaluate": "evaluation",
     "identity": "solvers",
     "load": "store",
-<<<<<<< HEAD
     "open_net": "trained",
-    "responses": "anatomy",
-=======
     "probe": "train.probe",
->>>>>>> probe
+    "responses": "anatomy",
     "run": "experiment",
 }
 
@@ -80,12 +74,9 @@ __all__ = [
     "evaluate",
     "identity",
     "load",
-<<<<<<< HEAD
     "open_net",
-    "responses",
-=======
     "probe",
->>>>>>> probe
+    "responses",
     "run",
 ]
 
