@@ -12,7 +12,7 @@ import pandas as pd
 from degrade.figures.lines import keys_of, name_of
 from degrade.figures.panels import OVER, Line, NothingToDraw, Panel, View
 
-DASHES = {"plain": "dashed", "residual": "solid", "highway": "dashdot"}
+DASHES = {"plain": "dashed", "residual": "solid", "highway": "dash-dotted"}
 WIDE = 8.0  # greatest value over median, above which the y axis is logarithmic: nets that failed would hide the others
 FIRST = [("test", "running"), ("train", "running"), ("test", "batch"), ("train", "batch")]  # what is shown, if there
 
@@ -31,10 +31,10 @@ def fig7(responses: pd.DataFrame, view: View) -> list[Panel]:
 
 
 def blocks(rows: pd.DataFrame, view: View) -> list[Panel]:
-    """How little a block changes its signal: ||F(x)|| / ||x|| of nets with shortcuts, ||H(x) - x|| / ||x|| of all."""
+    """How little a block changes its signal: ||F(x)|| / ||x|| where F is added to x, ||H(x) - x|| / ||x|| of all nets."""
     rows = shown(rows)
     made: list[Panel] = []
-    added = rows[rows.net != "plain"]
+    added = rows[rows.opening == 1]  # a gate would scale F, and a plain block adds to nothing
     if len(added):
         made.append(panel(added.assign(y=added.change), "index", "block", "||F(x)|| / ||x||", "what a block adds"))
     moved = rows.assign(y=rows.distance)
@@ -48,7 +48,7 @@ def gates(rows: pd.DataFrame, view: View) -> list[Panel]:
         raise NothingToDraw("gates: needs a highway net; sweep net=highway, then `degrade responses`")
     made = panel(rows.assign(y=rows.opening), "index", "block", "mean opening of the shortcut", "gates")
     notes = ("1: an identity shortcut", "0: none, a plain block", *made.notes)
-    return [replace(made, ylim=(0.0, 1.0), ticks=(0.0, 0.25, 0.5, 0.75, 1.0), grid=(0.0, 1.0), notes=notes)]
+    return [replace(made, ylim=(0.0, 1.03), ticks=(0.0, 0.25, 0.5, 0.75, 1.0), grid=(0.0, 1.0), notes=notes)]
 
 
 def shown(rows: pd.DataFrame) -> pd.DataFrame:
