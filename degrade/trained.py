@@ -99,7 +99,7 @@ def opened(file: Path, net: str | None = None, pad: str = "after") -> Trained:
         run = run_of(file, content) if ours else None
         if run is not None:
             return of_ours(file.resolve().parent, content, run)
-        found = foreign.match(statedict.tensors_of(content), net, pad)
+        found = foreign.match(statedict.tensors_of(content["net"] if ours else content), net, pad)
         module = nets.build(found.spec, channels=found.channels, classes=found.classes)
         done = content["iteration"] if ours else 0
         return trained(module, found.state, spec=found.spec, label=file.stem, run=None, folder=None, iteration=done)
@@ -110,10 +110,10 @@ def opened(file: Path, net: str | None = None, pad: str = "after") -> Trained:
 def contents(file: Path) -> Any:
     """Tensors and plain values in a file; of a checkpoint of ours, which ends in its checksum, if that is right."""
     try:
-        content = file.read_bytes() if file.suffix != ".safetensors" else b""
+        content = file.read_bytes()
     except OSError as error:
         raise RunError(f"cannot be read ({error.strerror or error})") from None
-    return unpack(content) if sealed(content) else statedict.read(file)
+    return unpack(content) if sealed(content) else statedict.read(content, safe=file.suffix == ".safetensors")
 
 
 def run_of(file: Path, state: Mapping[str, Any]) -> RunSpec | None:

@@ -18,7 +18,9 @@ ALIASES = {
     "gamma": "weight",
     "scale": "weight",
     "beta": "bias",
+    "mean": "running_mean",
     "moving_mean": "running_mean",
+    "var": "running_var",
     "moving_var": "running_var",
     "moving_variance": "running_var",
 }
@@ -87,7 +89,9 @@ def match(tensors: Mapping[str, Tensor], net: str | None = None, pad: str = "aft
     channels, classes = threes[0].weight.shape[1], heads[0].weight.shape[0]
     with torch.device("meta"):
         ours = assemble(spec, channels, classes)
-    state = placed(threes, 3, ours, norms) | placed(ones, 1, ours, norms) | headed(heads[0], ours)
+    said = f"a net of {spec.depth} layers and width {spec.width}"
+    convolutions = placed(threes, 3, ours, norms, said) | placed(ones, 1, ours, norms, said)
+    state = convolutions | headed(heads[0], ours, said)
     return Match(spec, state, channels, classes)
 
 
@@ -117,7 +121,7 @@ def layers_of(tensors: Mapping[str, Tensor]) -> list[Layer]:
     try:
         return by_name(tensors)
     except RunError:
-        found = [] if any(leaf(key).startswith("running_") for key in tensors) else by_order(tensors)
+        found = [] if any(leaf(key) in NORM[2:] for key in tensors) else by_order(tensors)
         if not found:
             raise
         return found
@@ -194,13 +198,16 @@ def paired(convs: Sequence[Layer], norms: Sequence[Layer]) -> Norms:
     for layer in [*convs, *norms]:
         groups[layer.parent][0 if layer.side else 1].append(layer)
     found = [together(*group) for group in groups.values()]
-    if None in found and norms:
+    odd = next((group for group, pairs in zip(groups.values(), found, strict=True) if pairs is None), None)
+    if odd and norms:
         found = [together(convs, norms)]
-    if None in found and norms:
-        raise RunError(f"{len(convs)} convolutions and {len(norms)} batch norms, {norms[0].key} first: do not pair up")
+        if found == [None]:
+            left = max(odd, key=len)[-1].key
+            counted = f"{len(convs)} and {len(norms)} in all"
+            raise RunError(f"{left}: convolutions and batch norms do not pair up here ({counted})")
     pairs = [pair for each in found for pair in each or ()]
     for conv, norm in pairs:
-        fits(norm, conv.weight.shape[:1], f"puts out of {conv.key}")
+        fits(norm, conv.weight.shape[:1], f"as many as {conv.key} puts out")
     return {conv.name: norm for conv, norm in pairs}
 
 
@@ -217,12 +224,12 @@ def in_order(convs: Sequence[Layer]) -> list[Layer]:
     return sorted(convs, key=lambda conv: (conv.weight.shape[0], tuple(conv.weight.shape[:2]) == (narrow, narrow)))
 
 
-def placed(convs: Sequence[Layer], side: int, ours: nn.Module, norms: Norms) -> dict[str, Tensor]:
+def placed(convs: Sequence[Layer], side: int, ours: nn.Module, norms: Norms, said: str) -> dict[str, Tensor]:
     """Tensors by the names they have in `ours`, where each convolution has its BN after it."""
     state: dict[str, Tensor] = {}
     places = {k: m for k, m in ours.named_modules() if isinstance(m, nn.Conv2d) and m.kernel_size[0] == side}
     for conv, (name, place) in zip(convs, places.items(), strict=True):
-        fits(conv, place.weight.shape, f"at {name}")
+        fits(conv, place.weight.shape, f"as {name} of {said}")
         state[f"{name}.weight"] = conv.weight
         values = normalised(conv, norms.get(conv.name))
         state |= {f"{name.removesuffix('0')}1.{each}": value for each, value in values.items()}
@@ -237,10 +244,10 @@ def normalised(conv: Layer, norm: Layer | None) -> dict[str, Tensor]:
     return {**values, "running_mean": values["running_mean"] - conv.tensors.get("bias", torch.zeros(cout))}
 
 
-def headed(head: Layer, ours: nn.Module) -> dict[str, Tensor]:
+def headed(head: Layer, ours: nn.Module, said: str) -> dict[str, Tensor]:
     """The last layer; one without bias gets zeros."""
     place = ours.get_submodule("head")
-    fits(head, place.get_parameter("weight").shape, "at head")
+    fits(head, place.get_parameter("weight").shape, f"as head of {said}")
     return {"head.weight": head.weight, "head.bias": head.tensors.get("bias", torch.zeros(len(head.weight)))}
 
 
@@ -250,7 +257,7 @@ def fits(layer: Layer, shape: torch.Size, where: str) -> None:
         expected = shape if name == "weight" else shape[:1]
         if tensor.shape != expected:
             key = layer.keys.get(name, layer.name)
-            raise RunError(f"{key} ({size(tensor.shape)}): a net of this depth and width has {size(expected)} {where}")
+            raise RunError(f"{key} ({size(tensor.shape)}): must be {size(expected)}, {where}")
 
 
 def no_place(key: str, tensor: Tensor) -> RunError:

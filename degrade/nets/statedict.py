@@ -1,15 +1,15 @@
 """A state dict out of anybody's file, read as tensors and plain values: nothing in the file is run."""
 
+import io
 import re
 import warnings
 from collections.abc import Mapping
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor
 
 from degrade.errors import RunError
@@ -20,24 +20,21 @@ COUNTERS = ("num_batches_tracked", "n_averaged")  # say nothing about what a net
 SAVE = "save the tensors alone, by torch.save(net.state_dict(), 'weights.pt')"
 
 
-def read(path: Path) -> Any:
-    """What torch.save or safetensors wrote, on the CPU. Raises RunError, with the reason alone.
+def read(content: bytes, *, safe: bool) -> Any:
+    """What torch.save wrote, or safetensors where it is `safe`, on the CPU. Raises RunError, with the reason alone.
 
     torch's own reader builds tensors and plain values and refuses every name it does not know (weights_only).
     safetensors keeps no order: names are brought into that of their numbers.
     """
+    if safe:
+        try:
+            return natural(load(content))
+        except SafetensorError as error:
+            raise RunError(f"no safetensors file, or damaged ({error})") from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols and TorchScript: what matters is raised
-            if path.suffix == ".safetensors":
-                return natural(load_file(path))
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise RunError(f"cannot be read ({error.strerror or error})") from None
-    except SafetensorError as error:
-        raise RunError(f"no safetensors file, or damaged ({error})") from None
-    except RunError:
-        raise
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch has no common type for what it refuses
         raise RunError(refusal(str(error))) from None
 
@@ -59,13 +56,13 @@ def tensors_of(content: Any) -> dict[str, Tensor]:
     """
     if not isinstance(content, Mapping):
         raise RunError(f"holds a {type(content).__name__}, no state dict; {SAVE}")
-    found = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-    if not found:
-        inner = {key: content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)}
-        if len(inner) != 1:
-            what = f"several state dicts, {' and '.join(inner)}" if inner else "no tensors with names"
-            raise RunError(f"holds {what}; {SAVE}")
+    inner = {key: content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)}
+    if len(inner) == 1:
         return tensors_of(*inner.values())
+    found = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    if inner or not found:
+        what = f"several state dicts, {' and '.join(inner)}" if inner else "no tensors with names"
+        raise RunError(f"holds {what}; {SAVE}")
     return {name: number(name, value) for name, value in found.items() if not counts(name, value)}
 
 

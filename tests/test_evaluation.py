@@ -1,0 +1,153 @@
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import tiny
+
+from degrade import data
+from degrade.cli import main
+from degrade.errors import RunError, SpecError
+from degrade.evaluation import ensemble, evaluate
+from degrade.experiment import run
+from degrade.spec import DataSpec
+from degrade.store import RunDir
+from degrade.trained import open_net, pictures
+
+RECIPE = {"iterations": 40, "eval_every": 20, "clean_images": 30}
+SPECS = [
+    tiny(recipe=RECIPE, data={"validation": 20}),
+    tiny(recipe=RECIPE, data={"validation": 20}, seed=1),
+    tiny(recipe=RECIPE, data={"validation": 20, "normalize": "channel"}, net="plain", seed=2),
+]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    path = tmp_path_factory.mktemp("nets") / "results"
+    run(SPECS, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def members(root):
+    return [open_net(RunDir(root, spec.run).path) for spec in SPECS]
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_a_runs_last_measured_errors_and_losses_come_out_again_to_the_bit(root, members, which):
+    curve = pd.read_parquet(RunDir(root, SPECS[which].run).curve)
+    last = curve[curve.iteration == 40].set_index("split")
+    for split, name in {"train": "train_clean", "test": "test", "val": "val"}.items():
+        found = evaluate(members[which], split=split)
+        assert (found.loss, found.error, found.n) == tuple(last.loc[name, ["loss", "error", "n"]])
+        assert (found.label, found.iteration, found.split) == (members[which].label, 40, split)
+    assert not members[which].net.training
+    assert not {p.device.type for p in members[which].net.parameters()} - {"cpu"}
+
+
+def test_the_error_on_other_pictures_is_the_share_of_wrong_ones(members):
+    asked = DataSpec(name="digits")
+    found = evaluate(members[0], asked)
+    _, test, _ = data.load(data.prepare(asked))
+    mean = pictures(members[0]).scale.mean
+    with torch.no_grad():
+        said = members[0].net(torch.from_numpy(test.pixels).float() / 255 - mean).argmax(1).numpy()
+    assert (found.n, found.error) == (360, 100 * np.sum(said != test.labels) / 360)
+    assert found.error != evaluate(members[0], DataSpec(name="digits", normalize="channel"), given_scale=True).error
+
+
+def test_an_ensemble_is_the_mean_of_softmaxes_beside_its_members(members):
+    found = ensemble(members)
+    assert list(found.members) == [evaluate(each) for each in members]
+    total = np.zeros((50, 10))
+    for each in members:
+        x, y = pictures(each).resident("test", torch.device("cpu")).clean(slice(None))
+        with torch.no_grad():
+            logits = each.net(x).double().numpy()
+        share = np.exp(logits - logits.max(1, keepdims=True))
+        total += share / share.sum(1, keepdims=True) / len(members)
+    assert found.together.error == 100 * np.sum(total.argmax(1) != y.numpy()) / 50
+    assert found.together.loss == pytest.approx(-np.log(total[np.arange(50), y.numpy()]).mean(), rel=1e-4)
+    assert found.together.label == "ensemble of 3"
+
+
+def test_a_net_twice_is_the_net_once(members):
+    found = ensemble([members[0], members[0]], split="train")
+    assert found.together.error == found.members[0].error
+    assert found.together.loss == pytest.approx(found.members[0].loss, rel=1e-6)
+
+
+def test_members_with_other_pictures_are_one_only_on_pictures_that_are_named(tmp_path, members):
+    other = tiny(data={"test_limit": 40})
+    run([other], tmp_path)
+    mixed = [members[0], open_net(RunDir(tmp_path, other.run).path)]
+    with pytest.raises(RunError, match="different pictures; say on which to measure, by data="):
+        ensemble(mixed)
+    assert ensemble(mixed, DataSpec(name="digits")).together.n == 360
+    with pytest.raises(RunError, match="two nets or more"):
+        ensemble(members[:1])
+    with pytest.raises(SpecError, match="--split=dev"):
+        ensemble(members, split="dev")
+
+
+def test_threads_are_as_they_were_after_an_evaluation(members):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    evaluate(members[0])
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+
+
+def call(monkeypatch, capsys, *arguments):
+    """What a command prints, in this process: starting one takes longer than all else here."""
+    monkeypatch.setattr("sys.argv", ["degrade", *arguments])
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit) as left:
+        main()
+    return left.value.code, capsys.readouterr()
+
+
+def test_the_commands_print_what_python_returns(root, members, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(root.parent)
+    torch.save(members[0].net.state_dict(), tmp_path / "theirs.pt")
+    keys = ["data=digits", "data.train_limit=100", "data.validation=20", "data.test_limit=50"]
+    both = ["--ckpt", "residual-A-8-w4-s0", "--ckpt", str(tmp_path / "theirs.pt"), "--net", "residual"]
+    code, said = call(monkeypatch, capsys, "evaluate", *both, *keys, "--json")
+    assert code == 0, said.err
+    ours, theirs = json.loads(said.out)
+    assert ours == asdict(evaluate(members[0]))
+    assert theirs == {**ours, "label": "theirs", "iteration": 0}
+    _, said = call(monkeypatch, capsys, "evaluate", *both, *keys)
+    assert said.out.count(f"{ours['error']:.2f}") == 2
+    assert "residual-A-8-w4-s0" in said.out
+    names = [f"results/runs/{spec.run}" for spec in SPECS]
+    _, said = call(monkeypatch, capsys, "ensemble", *names, "--json", "--split", "val")
+    assert json.loads(said.out)[-1] == asdict(ensemble(members, split="val").together)
+    _, said = call(monkeypatch, capsys, "ensemble", *names, "data=digits")
+    assert "ensemble of 3" in said.out
+    assert said.out.count(" 360 ") == 4
+
+
+WRONG = {
+    "which net": ["evaluate"],
+    "two nets or more": ["ensemble", "residual-A-8-w4-s0"],
+    "no run begins so": ["ensemble", "residual-A-8-w4-s0", "nothing"],
+    "no such file": ["evaluate", "--ckpt", "nothing.pt"],
+    "lr=2: here only data=NAME and keys as data.root=... count": ["evaluate", "--ckpt", "residual-A-8-w4-s0", "lr=2"],
+    "of which data": ["evaluate", "--ckpt", "residual-A-8-w4-s0", "data.validation=3"],
+    "data=digits,cifar10: here only": ["ensemble", "residual-A-8-w4-s0", "plain", "data=digits,cifar10"],
+    "data=dgits: unknown": ["evaluate", "--ckpt", "residual-A-8-w4-s0", "data=dgits"],
+    "--split=dev": ["evaluate", "--ckpt", "residual-A-8-w4-s0", "--split", "dev"],
+}
+
+
+@pytest.mark.parametrize("said", WRONG)
+def test_mistakes_are_one_line(root, said, capsys, monkeypatch):
+    monkeypatch.chdir(root.parent)
+    code, printed = call(monkeypatch, capsys, *WRONG[said])
+    assert (code, printed.out, printed.err.count("\n")) == (2, "", 1)
+    assert printed.err.startswith("degrade: ")
+    assert said in printed.err
