@@ -31,7 +31,7 @@ def fig7(responses: pd.DataFrame, view: View) -> list[Panel]:
 
 
 def blocks(rows: pd.DataFrame, view: View) -> list[Panel]:
-    """How little a block changes its signal: ||F(x)|| / ||x|| where F is added to x, ||H(x) - x|| / ||x|| of all nets."""
+    """How little a block changes its signal: ||F(x)|| / ||x|| where F is added to x, ||H(x) - x|| / ||x|| of all."""
     rows = shown(rows)
     made: list[Panel] = []
     added = rows[rows.opening == 1]  # a gate would scale F, and a plain block adds to nothing

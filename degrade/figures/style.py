@@ -21,7 +21,12 @@ KNOWN = DEPTHS | OPTIONS | TIMES
 OTHERS = ("#7b4fa3", "#1f5fbf", "#e377a2", "#8c564b", "#ff7f0e", "#5f6b6d")  # keys the paper does not have
 MARKERS = "osD^vPX*<>"
 
-DASH: dict[str, Any] = {"solid": "-", "dashed": (0, (3, 1.5)), "dotted": (0, (1, 1)), "dash-dotted": (0, (5, 1.5, 1, 1.5))}
+DASH: dict[str, Any] = {
+    "solid": "-",
+    "dashed": (0, (3, 1.5)),
+    "dotted": (0, (1, 1)),
+    "dash-dotted": (0, (5, 1.5, 1, 1.5)),
+}
 WEIGHT = {"bold": 2.0, "medium": 1.4, "thin": 1.0}  # points
 
 RC: dict[Any, Any] = {

@@ -1,0 +1,128 @@
+"""Responses of runs and of other people's nets: measured once, kept, drawn; and the command."""
+
+import pandas as pd
+import pytest
+import torch
+from conftest import tiny
+
+from degrade import anatomy, data, experiment, store
+from degrade.anatomy import Under, responses
+from degrade.errors import RunError, SpecError
+from degrade.figures import FORMATS
+from degrade.measures import BLOCKS, RESPONSES
+from degrade.point import LABELS
+from degrade.spec import NetSpec
+from degrade.store import RunDir
+from degrade.trained import open_net
+
+SPECS = {net: tiny(net=net) for net in ("plain", "residual", "highway")}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    experiment.run(SPECS.values(), folder)
+    return folder
+
+
+@pytest.fixture
+def nets(root):
+    return [open_net(RunDir(root, spec.run).path) for spec in SPECS.values()]
+
+
+def test_every_net_has_its_rows_with_labels(nets):
+    layers, blocks = responses(nets)
+    assert list(layers.columns) == [*LABELS, *RESPONSES]
+    assert list(blocks.columns) == [*LABELS, *BLOCKS]
+    assert layers.groupby("run").layer.apply(list).to_dict() == {spec.run: list(range(1, 8)) for spec in SPECS.values()}
+    assert set(layers.iteration) == {12}
+    assert set(layers.n) == {50}
+    openings = blocks.groupby("net").opening.agg(["min", "max"])
+    assert openings.loc["plain"].tolist() == [0, 0]
+    assert openings.loc["residual"].tolist() == [1, 1]
+    assert 0 < openings.loc["highway", "min"] <= openings.loc["highway", "max"] < 1
+
+
+def test_what_is_measured_is_kept_with_the_run_and_not_measured_again(root, nets, monkeypatch):
+    first = responses(nets, Under(split="train"))
+    tables = store.load(root)
+    kept = tables.responses[tables.responses.split == "train"]
+    assert kept["std"].tolist() == first.layers.sort_values(["run", "layer"])["std"].tolist()
+    monkeypatch.setattr(anatomy, "measure", None)
+    pd.testing.assert_frame_equal(responses(nets, Under(split="train")).blocks, first.blocks)
+
+
+def test_measurements_under_other_conditions_stand_beside_each_other(root, nets):
+    conditions = [Under(), Under(bn="batch"), Under(split="train"), Under(bn="batch", batch=7)]
+    found = [responses(nets[:1], under).layers for under in conditions]
+    stored = store.load(root).responses
+    own = stored[stored.run == SPECS["plain"].run]
+    assert len(own) == len(own.drop_duplicates(["iteration", "split", "bn", "layer"]))
+    assert {("test", "running"), ("test", "batch"), ("train", "running")} <= set(zip(own.split, own.bn, strict=True))
+    assert found[1]["std"].tolist() != found[3]["std"].tolist()  # a batch of one's own is not kept
+    assert own[own.bn == "batch"]["std"].tolist() == found[1]["std"].tolist()
+
+
+def test_a_run_whose_folder_cannot_be_written_is_measured_all_the_same(root, nets, monkeypatch):
+    def full(*_):
+        raise OSError("read-only")
+
+    monkeypatch.setattr(anatomy.parquet, "save", full)
+    assert len(responses(nets[:1], Under(split="train", bn="batch")).layers) == 7
+
+
+@pytest.mark.parametrize("wrong", [{"split": "val"}, {"bn": "moving"}, {"batch": 1}])
+def test_conditions_that_cannot_be_are_one_line(wrong):
+    with pytest.raises(SpecError, match=f"^--{next(iter(wrong))}="):
+        Under(**wrong)
+
+
+def test_the_command_draws_all_runs_of_a_folder_and_plot_draws_them_again(degrade, root):
+    done = degrade("responses", str(root), "--split", "test")
+    assert done.returncode == 0, done.stderr
+    drawn = sorted(line.rsplit("/", 1)[1] for line in done.stdout.splitlines() if line.endswith(FORMATS))
+    assert drawn == sorted(f"{name}.{kind}" for name in ("fig7", "blocks", "gates") for kind in FORMATS)
+    assert "highway-A-8-w4" in done.stdout
+    again = degrade("plot", str(root), "--figure", "fig7,gates", "--net", "highway")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("gates") == 3
+
+
+def test_the_command_takes_other_peoples_nets_beside_runs(degrade, root, tmp_path):
+    foreign = {f"module.{k}": v for k, v in open_net(RunDir(root, SPECS["residual"].run).path).net.state_dict().items()}
+    torch.save({"state_dict": foreign}, tmp_path / "theirs.pth")
+    words = ["--ckpt", str(RunDir(root, SPECS["plain"].run).path), "--ckpt", "theirs.pth", "--net", "residual"]
+    done = degrade("responses", *words, "data=digits", "data.test_limit=20", "--out", "out")
+    assert done.returncode == 0, done.stderr
+    table = pd.read_parquet(tmp_path / "out" / "foreign" / "responses.parquet")
+    assert (set(table.net), set(table.protocol), set(table.n)) == ({"residual"}, {"foreign"}, {20})
+    assert (tmp_path / "out" / "mixed" / "fig7.png").exists()
+    refused = degrade("responses", "--ckpt", "theirs.pth", "--net", "residual")
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+    assert "data=" in refused.stderr
+
+
+def test_a_folder_without_checkpoints_and_wrong_words_are_one_line(degrade, root, tmp_path):
+    (tmp_path / "results" / "runs").mkdir(parents=True)
+    for words, said in (
+        ([], "results: no run there has a checkpoint"),
+        ([str(root), "--bn", "moving"], "--bn=moving: unknown"),
+        ([str(root), "--over", "layers"], "--over=layers: unknown"),
+        ([str(root), "depth=20"], "depth=20: "),
+        (["nowhere"], "nowhere: no such results folder"),
+    ):
+        done = degrade("responses", *words)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+        assert done.stderr.startswith(f"degrade: {said}")
+
+
+def test_a_net_on_its_own_cannot_be_measured_without_pictures(root, tmp_path):
+    made = open_net(RunDir(root, SPECS["residual"].run).path).net.state_dict()
+    torch.save(made, tmp_path / "bare.pt")
+    bare = open_net(tmp_path / "bare.pt", net="residual")
+    assert bare.spec == NetSpec(depth=8, width=4)
+    with pytest.raises(RunError, match="data="):
+        responses([bare])
+    with_data = responses([bare], asked=data.prepare(SPECS["plain"].data)).layers
+    own = responses([open_net(RunDir(root, SPECS["residual"].run).path)]).layers
+    assert with_data["std"].tolist() == pytest.approx(own["std"].tolist(), rel=1e-12)
