@@ -120,12 +120,14 @@ def evaluations(rows: Sequence["Evaluation"], *, as_json: bool) -> None:
         print(json.dumps(finite, indent=1))
         return
     named = any(row.net and not row.label.startswith(row.net) for row in rows)  # what nets of others turned out to be
-    table = grid("net", *(["found"] if named else []), ">iteration", "data", "split", ">images", ">loss", ">error, %")
-    for row in rows:
-        last = (row.data, row.split, f"{row.n:,}", f"{row.loss:.4f}", percent(row.error))
-        done = f"{row.iteration:,}" if row.iteration else ""
-        table.add_row(row.label, *([row.net] if named else []), done, *last)
-    console.print(table)
+    for data, split, n in dict.fromkeys((row.data, row.split, row.n) for row in rows):
+        table = grid("net", *(["found to be"] if named else []), ">iteration", ">loss", ">error, %")
+        table.title, table.title_justify, table.title_style = f"{data}, {split}: {n:,} images", "left", "bold"
+        for row in (row for row in rows if (row.data, row.split, row.n) == (data, split, n)):
+            what = [row.net] if named else []
+            done = f"{row.iteration:,}" if row.iteration else ""
+            table.add_row(row.label, *what, done, f"{row.loss:.4f}", percent(row.error))
+        console.print(table)
 
 
 def prices(specs: Sequence[RunSpec], root: Path, cost: Mapping[str, "Price"], seconds: float, workers: int) -> None:

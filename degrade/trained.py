@@ -20,7 +20,7 @@ from degrade.train.checkpoint import sealed, unpack
 from degrade.train.fit import FORMAT
 
 SUFFIXES = (".pt", ".pth", ".th", ".safetensors")
-OURS = {"format", "run", "iteration", "net", "momentum"}  # keys of every state of a Fit
+OURS = {"format": int, "run": str, "iteration": int, "net": dict, "momentum": dict}  # in every state of a Fit
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -95,7 +95,7 @@ def opened(file: Path, net: str | None = None, pad: str = "after") -> Trained:
     """The net in a file. A checkpoint of ours that does not know what it is of is taken as anybody's."""
     try:
         content = contents(file)
-        ours = isinstance(content, Mapping) and set(content) >= OURS
+        ours = isinstance(content, dict) and all(isinstance(content.get(key), kind) for key, kind in OURS.items())
         run = run_of(file, content) if ours else None
         if run is not None:
             return of_ours(file.resolve().parent, content, run)
@@ -121,17 +121,20 @@ def run_of(file: Path, state: Mapping[str, Any]) -> RunSpec | None:
     if state["format"] != FORMAT:
         raise RunError(f"of another degrade (format {state['format']}); update degrade to open it")
     tree = state.get("spec") or RunDir(file.parent, "").read(file.parent / "spec.json").get("spec")
-    run = None if tree is None else parse(tree)
+    try:
+        run = parse(tree) if isinstance(tree, dict) else None
+    except SpecError as error:
+        raise RunError(f"its spec is not one that this degrade knows ({error})") from None
     if run is not None and run.run != state["run"]:
-        raise RunError(f"the checkpoint of {state['run']}, but the spec with it is of {run.run}; keep them apart")
+        raise RunError(f"the checkpoint of {state['run']!r}, but the spec with it is of {run.run}; keep them apart")
     return run
 
 
 def of_ours(folder: Path, state: Mapping[str, Any], run: RunSpec) -> Trained:
     tensors = list(statedict.tensors_of(state["net"]).values())
     kernels, matrices = ([tensor for tensor in tensors if tensor.ndim == ndim] for ndim in (4, 2))
-    if not kernels or not matrices:
-        raise RunError("a checkpoint of ours that holds no net")
+    if not kernels or not matrices or len(tensors) < run.net.depth or len(kernels[0]) != run.net.width:
+        raise RunError(f"holds {len(tensors)} tensors, which are not those of {run.name}, as it says")
     norm, channels, classes = run.recipe.norm, kernels[0].shape[1], matrices[-1].shape[0]
     module = nets.build(run.net, channels=channels, classes=classes, norm=norm, bn_group=run.recipe.bn_group)
     place = RunDir(folder.parent.parent, folder.name)
@@ -141,10 +144,13 @@ def of_ours(folder: Path, state: Mapping[str, Any], run: RunSpec) -> Trained:
 
 def trained(module: nn.Module, state: Mapping[str, Tensor], **known: Any) -> Trained:
     """`module` with the tensors of `state`, and what follows from them. Raises RunError where they do not fit."""
-    try:
-        module.load_state_dict({**module.state_dict(), **state} if known["run"] is None else state)
-    except RuntimeError as error:
-        raise RunError(f"its tensors do not fit its spec ({' '.join(str(error).split())})") from None
+    wanted = module.state_dict()
+    given = {**wanted, **state} if known["run"] is None else state  # BN's counts are nobody's business
+    for name in {**wanted, **given}:
+        have = given.get(name)
+        if name not in wanted or not isinstance(have, Tensor) or have.shape != wanted[name].shape:
+            raise RunError(f"{name}: not of the shape it has in {known['label']}, which this says it is")
+    module.load_state_dict(given)
     convs = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
     classes = [layer.out_features for layer in module.modules() if isinstance(layer, nn.Linear)][-1]
     return Trained(

@@ -224,8 +224,8 @@ MISFITS = {
         r"linear\.weight: torch\.int8 is no plain tensor",
     ),
     "a gate": (
-        reshaped("layers.0.gate.weight", 4, 4, 1, 1),
-        r"layers\.0\.gate\.weight: a gate; highway nets are opened from runs",
+        reshaped("layers.0.gate.0.weight", 4, 4, 1, 1),
+        r"layers\.0\.gate\.0\.weight: a gate; highway nets are opened from runs",
     ),
     "one projection": (
         without(*(name for name in TheirNet("B").state_dict() if "2.shortcut" in name)),
@@ -302,6 +302,7 @@ def test_state_dicts_are_found_in_what_trainings_save(wrapped):
     ("content", "said"),
     [
         ([torch.ones(3)], "holds a list, no state dict"),
+        ({"model": {"state_dict": 3}}, "holds no tensors with names"),
         ({"epoch": 3}, "holds no tensors with names"),
         (
             {"model": {"a": torch.ones(3)}, "state_dict": {"a": torch.ones(3)}},
@@ -313,3 +314,9 @@ def test_state_dicts_are_found_in_what_trainings_save(wrapped):
 def test_what_holds_no_state_dict_is_refused(content, said):
     with pytest.raises(RunError, match=said):
         statedict.tensors_of(content)
+
+
+def test_names_that_would_move_the_cursor_are_escaped():
+    with pytest.raises(RunError) as refused:
+        match(statedict.tensors_of({"a\x1b[2J\n.weight": torch.zeros(3, 3, 3)}))
+    assert str(refused.value).isprintable()

@@ -3,11 +3,14 @@ import pickle
 import random
 import shutil
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import tiny
+from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
@@ -15,7 +18,8 @@ from degrade import data
 from degrade.data.batches import scale_of
 from degrade.errors import DegradeError, RunError, SpecError
 from degrade.experiment import run
-from degrade.spec import DataSpec, NetSpec
+from degrade.nets import build
+from degrade.spec import DataSpec, NetSpec, parse
 from degrade.store import RunDir
 from degrade.train.checkpoint import pack, unpack
 from degrade.trained import OURS, fingerprint, open_net, pictures
@@ -103,18 +107,47 @@ def test_a_run_without_checkpoint_says_how_to_get_one(folder):
 def test_a_checkpoint_of_another_run_or_of_a_newer_degrade_is_refused(folder):
     state = unpack(folder.checkpoint.read_bytes())
     folder.checkpoint.write_bytes(pack({**state, "spec": tiny(seed=5).tree()}))
-    with pytest.raises(RunError, match=f"the checkpoint of {SPEC.run}, but the spec with it is of {tiny(seed=5).run}"):
+    with pytest.raises(
+        RunError, match=f"the checkpoint of '{SPEC.run}', but the spec with it is of {tiny(seed=5).run}"
+    ):
         open_net(folder.checkpoint)
     folder.checkpoint.write_bytes(pack({**state, "format": 99}))
     with pytest.raises(RunError, match="another degrade"):
         open_net(folder.checkpoint)
-    wide = replace(SPEC, net=replace(SPEC.net, width=5))
-    folder.checkpoint.write_bytes(pack({**state, "spec": wide.tree(), "run": wide.run}))
-    with pytest.raises(RunError, match="its tensors do not fit its spec"):
-        open_net(folder.checkpoint)
-    folder.checkpoint.write_bytes(pack({**state, "net": {"a": torch.ones(3)}}))
-    with pytest.raises(RunError, match="holds no net"):
-        open_net(folder.checkpoint)
+    with pytest.raises(RunError, match=r"its spec is not one that this degrade knows \(recipe\.rate: no such key"):
+        lies(folder, state, spec={**SPEC.tree(), "recipe": {"rate": 1}})
+
+
+LIES = [
+    ({"net": {"width": 5}}, {}, r"holds 37 tensors, which are not those of residual-A-8-w5, as it says"),
+    ({"net": {"depth": 6002}}, {}, r"holds 37 tensors, which are not those of residual-A-6002-w4"),
+    (
+        {"net": {"depth": 14}},
+        {},
+        r"stages\.0\.1\.first\.0\.weight: not of the shape it has in residual-A-14-w4-s0, which",
+    ),
+    (
+        {"net": {"shortcut": "B"}},
+        {},
+        r"stages\.1\.0\.shortcut\.0\.weight: not of the shape it has in residual-B-8-w4-s0",
+    ),
+    ({}, {"stem.0.weight": torch.ones(4, 1, 5, 5)}, r"stem\.0\.weight: not of the shape"),
+    ({}, {"stem.1.weight": [1.0] * 4}, r"stem\.1\.weight: not of the shape"),
+    ({}, {"more": torch.ones(3)}, r"more: not of the shape"),
+]
+
+
+def lies(folder, state, **said):
+    folder.checkpoint.write_bytes(pack({**state, **said}))
+    open_net(folder.checkpoint)
+
+
+@pytest.mark.parametrize(("spec", "net", "said"), LIES)
+def test_a_checkpoint_that_is_not_of_what_it_says_is_refused(folder, spec, net, said):
+    state = unpack(folder.checkpoint.read_bytes())
+    other = parse({**SPEC.tree(), **spec.get("net", {})})
+    with pytest.raises(RunError, match=said):
+        lies(folder, state, spec=other.tree(), run=other.run, net={**state["net"], **net})
 
 
 @pytest.mark.parametrize("recipe", [{"norm": "none"}, {"bn_group": 8}], ids=str)
@@ -138,8 +171,6 @@ def test_a_net_of_ours_exported_as_a_state_dict_is_the_same_net(made, tmp_path):
 
 
 def test_a_resnet_20_with_renamed_keys_and_a_module_prefix_opens(tmp_path):
-    from degrade.nets import build
-
     net = build(NetSpec(depth=20, shortcut="B"), channels=3, classes=10, seed=1)
     renamed = {f"module.part{i}.{k.rpartition('.')[2]}_": v for i, (k, v) in enumerate(net.state_dict().items())}
     torch.save({"state_dict": renamed, "epoch": 200, "optimizer": {"lr": 0.1}}, tmp_path / "resnet20.th")
@@ -286,8 +317,7 @@ def test_a_net_of_others_needs_pictures_and_takes_their_scale(made, tmp_path):
     assert torch.equal(pictures(theirs, asked).scale.mean, pictures(open_net("residual", results=made)).scale.mean)
 
 
-def test_pictures_of_another_shape_are_refused(made, tmp_path, monkeypatch):
-    from degrade.nets import build
+def test_pictures_of_another_shape_are_refused(made, tmp_path):
 
     def saved(channels, classes):
         net = build(NetSpec(net="plain", depth=8, width=2), channels=channels, classes=classes)
@@ -299,7 +329,46 @@ def test_pictures_of_another_shape_are_refused(made, tmp_path, monkeypatch):
             pictures(net, DataSpec(name="digits"))
 
 
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """A net trained on a folder of noise of 8x8 pixels, the folder, and the cache that its pictures are in."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    draws = np.random.default_rng(0)
+    for split, name, place in product(("train", "test"), ("cat", "dog"), range(8)):
+        file = tmp_path / "photos" / split / name / f"{place}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draws.integers(0, 256, (16, 16, 3), np.uint8)).save(file)
+    asked = {"name": "image_folder", "root": str(tmp_path / "photos"), "size": 8, "train_limit": None}
+    spec = tiny(data=asked, recipe={"iterations": 2})
+    run([spec], tmp_path / "results")
+    return open_net(spec.name, results=tmp_path / "results"), tmp_path / "photos"
+
+
+def test_a_mean_image_of_another_size_is_refused_with_the_way_out(photos):
+    net, root = photos
+    large = DataSpec(name="image_folder", root=str(root), size=16)
+    with pytest.raises(RunError, match=r"data=image_folder: 16x16 pixels, .* has 8; say data\.normalize=channel, or"):
+        pictures(net, large)
+    with pytest.raises(RunError, match=r"data=digits: 1 channels, 10 classes, where residual-A-8-w4-s0 has 3 and 2"):
+        pictures(net, DataSpec(name="digits"))
+    shown = pictures(net, replace(large, normalize="channel"), given_scale=True)
+    assert shown.images("test").pixels.shape == (16, 3, 16, 16)
+    assert net.net(shown.resident("test", torch.device("cpu")).clean(slice(None))[0]).shape == (16, 2)
+
+
+def test_own_pictures_are_decoded_again_where_they_are_gone_and_refused_where_they_changed(photos):
+    net, root = photos
+    for cache in [*root.glob(".degrade"), root.parent / "user"]:
+        shutil.rmtree(cache, ignore_errors=True)
+    assert len(pictures(net).images("test")) == 16
+    for cache in [*root.glob(".degrade"), root.parent / "user"]:
+        shutil.rmtree(cache, ignore_errors=True)
+    Image.new("RGB", (16, 16)).save(root / "test" / "cat" / "0.png")
+    with pytest.raises(RunError, match="are not those it was trained on"):
+        pictures(net)
+
+
 def test_every_state_of_a_fit_is_known_as_ours(folder):
     state = unpack(folder.checkpoint.read_bytes())
-    assert set(state) > OURS
+    assert OURS.items() <= {key: type(value) for key, value in state.items()}.items()
     assert json.loads(folder.spec.read_text())["spec"] == state["spec"]

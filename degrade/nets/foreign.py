@@ -147,7 +147,7 @@ def grouped(name: str, keys: dict[str, str], tensors: Mapping[str, Tensor]) -> L
     layer = Layer(name, {each: tensors[key] for each, key in keys.items()}, keys)
     key = keys.get("weight") or keys.get("running_mean") or next(iter(keys.values()))
     main = tensors[key]
-    if name.rpartition(".")[2] == "gate" and main.ndim == 4:
+    if "gate" in name.split(".") and main.ndim == 4:
         raise RunError(f"{key}: a gate; highway nets are opened from runs and checkpoints of ours alone")
     if main.ndim == 1 and key != keys.get("bias"):
         return statistics(layer)

@@ -59,11 +59,16 @@ def tensors_of(content: Any) -> dict[str, Tensor]:
     inner = {key: content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)}
     if len(inner) == 1:
         return tensors_of(*inner.values())
-    found = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    found = {printable(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if inner or not found:
         what = f"several state dicts, {' and '.join(inner)}" if inner else "no tensors with names"
         raise RunError(f"holds {what}; {SAVE}")
     return {name: number(name, value) for name, value in found.items() if not counts(name, value)}
+
+
+def printable(name: Any) -> str:
+    """A name as it may be shown: control characters of a stranger's file do not reach the terminal."""
+    return name if isinstance(name, str) and name.isprintable() else ascii(name)
 
 
 def counts(name: str, tensor: Tensor) -> bool:
