@@ -34,7 +34,7 @@ def identity(
     net: Sequence[str] = ("plain", "residual"),
     blocks: Sequence[int] = (1, 2, 4, 8, 16),
     seeds: Sequence[int] = (0, 1, 2),
-    lr: Sequence[float] = (0.3,),
+    lr: Sequence[float] = (3.0,),
     results: Path | str = "results",
     jobs: int | None = None,
     **settings: Any,
@@ -63,7 +63,7 @@ def trials(
     return [build(Trial, {"net": n, "blocks": b, "lr": r, "seed": s, **settings}) for n, b, r, s in axes]
 
 
-EXAMPLES = {"net": "plain,residual", "blocks": "1,2,4", "seeds": "0,1,2", "lr": "0.3"}
+EXAMPLES = {"net": "plain,residual", "blocks": "1,2,4", "seeds": "0,1,2", "lr": "0.3,3"}
 
 
 def home(asked: Sequence[Trial], results: Path) -> Path:
@@ -116,13 +116,12 @@ def spread(queue: Sequence[Trial], folder: Path, jobs: int) -> None:
     with signals() as received, bar() as note, pool:
         with held_back():  # inherited: a signal that comes before `begin` must not end a process
             futures = [pool.submit(work, trial, folder) for trial in queue]
-        while wait(futures, timeout=TICK).not_done:
-            if received:
-                halt.set()
-                pool.shutdown(wait=False, cancel_futures=True)
+        while not received and wait(futures, timeout=TICK).not_done:
             note(doing(queue), 100 * done.value // total, 100)
-    if received:
-        raise Stopped(received[0])
+        if received:
+            halt.set()
+            pool.shutdown(cancel_futures=True)
+            raise Stopped(received[0])
     try:
         for future in futures:
             future.result()

@@ -26,7 +26,7 @@ def identity(
     width: Annotated[int, typer.Option(help="Channels")] = 16,
     lr: Annotated[
         str, typer.Option(metavar="A,B", help="Learning rate; of several, each net and depth takes its best")
-    ] = "0.3",
+    ] = "3",
     jobs: Annotated[int | None, typer.Option(help="Worker processes; default: one a core")] = None,
     results: Root = Path("results"),
 ) -> None:
@@ -64,7 +64,7 @@ def numbers(key: str, values: str, kind: Callable[[str], T]) -> list[T]:
     try:
         return [kind(value) for value in listed(values)]
     except ValueError:
-        what = "integers, as in 1,2,4" if kind is int else "numbers, as in 0.1,0.3"
+        what = "integers, as in 1,2,4" if kind is int else "numbers, as in 0.3,3"
         raise SpecError(f"--{key}={values}: must be {what}") from None
 
 
