@@ -47,7 +47,7 @@ def test_the_demo_is_what_the_readme_says():
 
 def test_degrade_commands_of_the_readme_work(degrade):
     """The long one is run by `make demo`; the others here, shortened to a few steps."""
-    short = ["recipe=smoke", "recipe.iterations=2", "data.train_limit=40", "width=2", "jobs=1"]
+    short = ["recipe=smoke", "recipe.iterations=2", "data.train_limit=40", "jobs=1"]
     for line in (line for line in commands("sh") if line.startswith("degrade ")):
         _, command, *arguments = line.split()
         done = degrade(command, *arguments, *(short if command in ("sweep", "plan") else []))
