@@ -4,9 +4,10 @@ import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import degrade
 from degrade.errors import DegradeError
@@ -14,7 +15,35 @@ from degrade.errors import DegradeError
 if TYPE_CHECKING:
     from degrade.figures import Drawn
 
+# as `degrade --help` lists them: train, look, judge, open trained nets, look after runs
+ORDER = [
+    "sweep",
+    "train",
+    "plan",
+    "status",
+    "plot",
+    "compare",
+    "responses",
+    "evaluate",
+    "ensemble",
+    "construct",
+    "identity",
+    "nets",
+    "rerun",
+    "recipe-diff",
+    "clean",
+]
+
+
+class InOrder(TyperGroup):
+    """The commands in our order, not that in which modules are imported."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(self.commands, key=ORDER.index)
+
+
 app = typer.Typer(
+    cls=InOrder,
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -14,6 +14,7 @@ from degrade.nets.layers import Block, blocks
 from degrade.nets.moments import Moments
 from degrade.spec import NetSpec
 
+CLOSED, SHUT = -20.0, -1e4  # biases of a gate: T = 2e-9, which learns a little still, and 0 in float32
 Statistics = tuple[Tensor, Tensor] | None  # mean and variance of each channel, (C,); None: exact
 
 
@@ -51,7 +52,8 @@ def deepen(
     seen = None if exact or norm == "none" else stage_statistics(net, batches())
     with torch.no_grad():
         for block in (block for block in blocks(deeper) if block.name not in known):
-            become_identity(block, None if seen is None else seen[block.stage])
+            become_identity(block, seen[block.stage] if seen else None)
+            close_gate(block, signed=spec.shortcut in ("B", "C"), exact=exact)
     return deeper.eval()
 
 
@@ -76,9 +78,8 @@ def stage_statistics(net: nn.Module, batches: Iterable[Tensor]) -> dict[int, tup
 def become_identity(block: Block, seen: Statistics) -> None:
     """Sets the weights of a block so that it returns its input x >= 0.
 
-    With an identity shortcut, F(x) = 0: the last BN is zero, and all before it stays as drawn. Otherwise every layer
-    is the identity (ReLU changes nothing of x >= 0), and so is a projection. A gate mixes x with x; for `exact` it is
-    closed, so that no product is rounded.
+    With a shortcut that F is added to, F(x) = 0: the last BN is zero, and all before it stays as drawn. Otherwise every
+    layer is the identity, since ReLU changes nothing of x >= 0; and so is a projection. A gate then mixes x with x.
     """
     parts = dict(block.module.named_children())
     layers = [layer.module for layer in block.layers]
@@ -89,9 +90,18 @@ def become_identity(block: Block, seen: Statistics) -> None:
             pass_through(layer, seen)
     if isinstance(shortcut := parts.get("shortcut"), nn.Sequential):
         pass_through(shortcut, seen)
-    if seen is None and isinstance(gate := parts.get("gate"), nn.Conv2d):
+
+
+def close_gate(block: Block, *, signed: bool, exact: bool) -> None:
+    """Closes a gate where mixing x with x is not enough; elsewhere it stays as drawn.
+
+    For `exact`, since products are rounded; and where projections before it have made x `signed`, which no ReLU hands
+    on: then next to nothing of the block learns.
+    """
+    gate = dict(block.module.named_children()).get("gate")
+    if isinstance(gate, nn.Conv2d) and (signed or exact):
         gate.weight.zero_()
-        nn.init.constant_(gate.get_parameter("bias"), -1e4)  # sigmoid of it is 0 in float32
+        nn.init.constant_(gate.get_parameter("bias"), SHUT if exact else CLOSED)
 
 
 def pass_through(pair: nn.Sequential, seen: Statistics) -> None:
