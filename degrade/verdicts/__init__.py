@@ -65,7 +65,8 @@ def compare(tables: Tables, *, last: int = LAST, margin: float = MARGIN, width: 
     curves = labelled(tables.curves[tables.curves.run.isin(runs.run[counts])], tables.specs)
     ends = outcomes(curves, set(runs.run[runs.state == "diverged"]), last)
     out = runs[~counts & (runs.state != BEGUN)]
-    built = labelled(tables.curves[tables.curves.run.isin(runs.run[counts | (runs.state == BEGUN)])], tables.specs)
+    begun = tables.curves.run.isin(runs.run) & (tables.curves.origin != "")  # their start counts, whatever came of it
+    built = labelled(tables.curves[begun | tables.curves.run.isin(runs.run[counts])], tables.specs)
     return Comparison(
         summary=summary(ends, dict(zip(runs.run, runs.outcome, strict=True)), last),
         reached=reached(curves),

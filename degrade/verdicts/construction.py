@@ -29,8 +29,8 @@ CONSTRUCTED = (
 def constructed(curves: pd.DataFrame, over: Collection[str]) -> pd.DataFrame:
     """The columns of CONSTRUCTED, a row a group of constructed nets and split.
 
-    `curves` as labelled by outcomes.labelled, runs that hold a constructed net and nothing else among them; `over`:
-    the runs that are finished or diverged.
+    `curves` as labelled by outcomes.labelled, constructed nets that are not over among them; `over`: the runs that are
+    finished or diverged.
     """
     rows = curves[curves.split.isin(list(SPLITS))]
     last = rows[rows.run.isin(list(over)) & (rows.iteration == rows.groupby("run").iteration.transform("max"))]

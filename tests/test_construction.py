@@ -1,0 +1,75 @@
+"""The constructed solution in one row of `degrade compare`."""
+
+import math
+
+import pandas as pd
+import pytest
+from generated import EVERY, Run, ended, tables
+
+from degrade.origin import OriginSpec
+from degrade.spec import DataSpec, NetSpec, RunSpec
+from degrade.verdicts import COLUMNS, compare
+from degrade.verdicts.construction import constructions
+
+pytestmark = pytest.mark.usefixtures("frozen")
+
+
+def spec(depth: int, seed: int = 0, origin: OriginSpec | None = None, net: str = "plain") -> RunSpec:
+    return RunSpec(net=NetSpec(net=net, depth=depth), data=DataSpec(name="digits"), seed=seed, origin=origin)
+
+
+def copied(depth: int, seed: int, clean: tuple[float, ...], state: str = "finished") -> Run:
+    """plain-`depth`, constructed from plain-8; the first error is that of iteration 0."""
+    source = spec(8, seed)
+    begun = OriginSpec(run=source.run, group=source.group, depth=8, iteration=9, weights=f"{seed:016d}")
+    return Run(spec(depth, seed, begun), {"train_clean": clean, "test": tuple(e + 1 for e in clean)}, state=state)
+
+
+def study(*more: Run):
+    """Two seeds of plain-8 and plain-20 from random weights, and what else is given; points of copies from 0 on."""
+    random = [
+        ended(spec(depth, seed), error + seed, error + seed)
+        for depth, error in ((8, 2.0), (20, 30.0))
+        for seed in (0, 1)
+    ]
+    made = tables([*random, *more])
+    built = made.curves.origin != ""
+    made.curves.loc[built, "iteration"] -= EVERY
+    return made
+
+
+def test_one_row_has_where_it_begins_where_training_takes_it_and_where_random_weights_end():
+    frame = compare(study(copied(20, 0, (2.0, 9.0, 1.0)), copied(20, 1, (3.0, 9.0, 2.0)))).constructed
+    assert list(frame.columns) == list(COLUMNS["constructed"])
+    clean, test = (frame[frame.split == split].iloc[0] for split in ("train_clean", "test"))
+    assert (clean.label, clean.depth, clean.origin) == ("plain-20-from8", 20, "constructed-8")
+    assert (clean.source, clean.start, clean.trained, clean.scratch) == (2.5, 2.5, 1.5, 30.5)
+    assert (clean.source_runs, clean.start_runs, clean.trained_runs, clean.scratch_runs) == (2, 2, 2, 2)
+    assert clean.trained_std == pytest.approx(math.sqrt(0.5))
+    assert (test.start, test.trained) == (3.5, 2.5)
+
+
+def test_a_net_that_was_only_constructed_is_there_and_no_run_that_is_left_out():
+    found = compare(study(copied(20, 0, (2.0,), state="constructed")))
+    row = found.constructed[found.constructed.split == "train_clean"].iloc[0]
+    assert (row.start, row.start_runs, row.trained_runs) == (2.0, 1, 0)
+    assert math.isnan(row.trained)
+    assert found.left_out.empty
+    (sheet, _) = constructions(found.constructed)
+    assert sheet.rows == [("plain-20-from8", "2.50 ± 0.71", "2.00", "-", "30.50 ± 0.71")]
+
+
+def test_one_that_is_still_being_trained_counts_at_its_start_alone():
+    found = compare(study(copied(20, 0, (2.0, 40.0), state="running"), copied(20, 1, (3.0, 1.0))))
+    row = found.constructed[found.constructed.split == "train_clean"].iloc[0]
+    assert (row.start, row.trained, row.trained_runs) == (2.5, 1.0, 1)
+    assert len(found.left_out) == 1
+
+
+def test_no_verdict_is_about_constructed_nets():
+    with_, without = compare(study(copied(20, 0, (2.0, 1.0)), copied(20, 1, (3.0, 1.0)))), compare(study())
+    pd.testing.assert_frame_equal(with_.verdicts, without.verdicts)
+    pd.testing.assert_frame_equal(with_.interaction, without.interaction)
+    assert len(without.verdicts) == 1
+    assert without.constructed.empty
+    assert constructions(without.constructed) == []
