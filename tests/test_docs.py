@@ -101,3 +101,15 @@ def test_every_command_is_in_the_readme():
     for command in cli.app.registered_commands:
         assert command.callback is not None
         assert f"`degrade {command.name or command.callback.__name__}" in README
+
+
+def test_the_study_of_three_seeds_says_what_the_readmes_say(degrade):
+    done = degrade("compare", str(ROOT / "results" / "quickstart3"), "--table", "verdicts,interaction")
+    assert done.returncode == 0, done.stderr
+    text, page = " ".join(done.stdout.split()), (ROOT / "results" / "quickstart3" / "README.md").read_text()
+    quote = " ".join(line[2:] for line in README.splitlines() if line.startswith("> "))
+    for sentence in re.split(r"(?<=\.) (?=residual)", quote):
+        assert sentence in text
+    assert "the interaction of depth and net: 77.0 [64.3, 89.8] points" in README
+    for interval in re.findall(r"\S+ \[[^\]]+\]", page):
+        assert interval in text, interval

@@ -76,6 +76,13 @@ def test_a_diverged_net_is_left_out_and_alone_is_nothing_to_draw():
         panels("fig7", several(broken))
 
 
+def test_fig7_leaves_constructed_nets_out_unless_there_are_no_others():
+    layers, _ = net("plain", depth=20)
+    built = layers.assign(origin="constructed-8", group="built", run="built")
+    assert [line.label for line in panels("fig7", several(net(), (built, None)))[1].lines] == ["plain-8"]
+    assert [line.label for line in panels("fig7", built)[1].lines] == ["plain-20 constructed-8"]
+
+
 def test_blocks_shows_what_is_added_only_where_something_is_added_to():
     added, moved = panels("blocks", several(net(), net("residual", "A"), table=1))
     assert [line.label for line in added.lines] == ["residual-A-8"]

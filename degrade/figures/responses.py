@@ -18,8 +18,12 @@ FIRST = [("test", "running"), ("train", "running"), ("test", "batch"), ("train",
 
 
 def fig7(responses: pd.DataFrame, view: View) -> list[Panel]:
-    """Fig. 7: standard deviation of each 3x3 layer's responses; original order above, sorted by magnitude below."""
-    rows = shown(responses)
+    """Fig. 7: standard deviation of each 3x3 layer's responses; original order above, sorted by magnitude below.
+
+    As in the paper's other figures, constructed nets are left out, unless there are no others.
+    """
+    random = responses[responses.origin == ""]
+    rows = shown(random if len(random) else responses)
     rows = rows.assign(y=rows[OVER[view.over]])
     ranked = rows.assign(layer=rows.groupby("run").y.rank(ascending=False, method="first").astype(int))
     over = "" if view.over == "pooled" else ", mean over channels"
