@@ -12,7 +12,7 @@ from torch import Tensor
 
 from degrade import parquet
 from degrade.data.batches import Resident
-from degrade.errors import SpecError
+from degrade.errors import RunError, SpecError
 from degrade.nets.norms import parts
 from degrade.parquet import TABLES
 from degrade.spec import DataSpec
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NAMES = ("responses", "blocks")  # of degrade.parquet.TABLES
+SAME = ("run", "iteration", "split", "bn", "n")  # what makes two measurements the same
 FOREIGN = "foreign"  # the protocol of nets that are no runs of ours
 
 
@@ -61,11 +62,20 @@ def responses(
     """Responses of every 3x3 layer and block of `nets` (Fig. 7), on their own data or on those `asked` for.
 
     What is measured on a run's own data is kept in its folder, and taken from there where it has the same iteration,
-    split and statistics. Raises as degrade.trained.pictures does.
+    split and statistics. A net that is named twice counts once; a run at several iterations is several nets, called
+    run@iteration. Raises as degrade.trained.pictures does.
     """
-    found = [measured(net, under or Under(), asked, given_scale) for net in nets]
+    distinct = {(net.run.run if net.run else net.label, net.iteration, net.weights): net for net in nets}
+    found = [measured(net, under or Under(), asked, given_scale) for net in distinct.values()]
     layers, blocks = (parquet.together([each[name] for each in found], TABLES[name]).to_pandas() for name in NAMES)
-    return Responses(layers, blocks)
+    return Responses(apart(layers), apart(blocks))
+
+
+def apart(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """The rows with runs that are there at several iterations told apart by name."""
+    several = rows.groupby("run").iteration.transform("nunique") > 1
+    at = "@" + rows.iteration.astype(str)
+    return rows.assign(**{name: rows[name].where(~several, rows[name] + at) for name in ("run", "group")})
 
 
 def measured(trained: Trained, under: Under, asked: DataSpec | None, given_scale: bool) -> dict[str, Any]:
@@ -80,7 +90,7 @@ def measured(trained: Trained, under: Under, asked: DataSpec | None, given_scale
     images, net = shown.resident(under.split, device), copy.deepcopy(trained.net).to(device)
     made = measure(net, batches(images, under.images(trained)), **where, pad=trained.spec.pad)
     tables = {
-        name: parquet.table(labels(trained, shown.spec.name), rows, TABLES[name])
+        name: parquet.table(labels(trained, shown.spec.name, elsewhere=asked is not None), rows, TABLES[name])
         for name, rows in zip(NAMES, made, strict=True)
     }
     for name, rows in before.items():
@@ -103,10 +113,14 @@ def batches(images: Resident, size: int) -> Iterator[Tensor]:
         yield images.clean(index)[0]
 
 
-def labels(trained: Trained, data: str) -> dict[str, str | int]:
-    """The label columns of a net; of one that is no run of ours, what is known."""
+def labels(trained: Trained, data: str, *, elsewhere: bool) -> dict[str, str | int]:
+    """The label columns of a net; of one that is no run of ours, what is known.
+
+    `elsewhere`: on other data than it was trained on, which is no measurement of its protocol.
+    """
     if trained.run is not None:
-        return trained.run.labels()
+        own = trained.run.labels()
+        return {**own, "data": data, "protocol": f"{own['protocol']}-on-{data}"} if elsewhere else own
     net, name = trained.spec, f"{trained.label}-{trained.weights[:8]}"
     shape = {"net": net.net, "family": net.family, "shortcut": net.shortcut, "depth": net.depth, "width": net.width}
     rest = {"seed": 0, "data": data, "recipe": "unknown", "precision": "fp32", "origin": ""}
@@ -114,12 +128,27 @@ def labels(trained: Trained, data: str) -> dict[str, str | int]:
 
 
 def keep(measured: Responses, folder: Path) -> list[Path]:
-    """Writes what was measured on nets that have no folder of their own to files beside their figures."""
+    """Writes what was measured on other nets than runs of ours, or on other data, to files beside their figures.
+
+    Measurements that are there already stay, unless they are of the same net under the same conditions. Raises RunError
+    where the folder cannot be written.
+    """
     made: list[Path] = []
     for name, frame in zip(NAMES, measured, strict=True):
-        rows = frame[frame.protocol == FOREIGN]
-        if len(rows):
-            made.append(folder / FOREIGN / f"{name}.parquet")
-            made[-1].parent.mkdir(parents=True, exist_ok=True)
-            parquet.save(made[-1], parquet.of_frame(rows, TABLES[name]))
+        for protocol, rows in frame.groupby("protocol"):
+            if protocol == FOREIGN or "-on-" in str(protocol):
+                made.append(folder / str(protocol) / f"{name}.parquet")
+                add(made[-1], name, parquet.of_frame(rows, TABLES[name]))
     return made
+
+
+def add(path: Path, name: str, rows: Any) -> None:
+    """Adds rows to a file, in the place of those of the same net, iteration, images and statistics."""
+    new = {tuple(row[key] for key in SAME) for row in rows.to_pylist()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        before = parquet.read(path, TABLES[name]) if path.exists() else TABLES[name].empty_table()
+        kept = [tuple(row[key] for key in SAME) not in new for row in before.to_pylist()]
+        parquet.save(path, parquet.together([parquet.where(before, kept), rows], TABLES[name]))
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written ({error.strerror}); choose another folder with --out") from None

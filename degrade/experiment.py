@@ -114,7 +114,8 @@ def resume(fit: Fit, folder: RunDir) -> None:
     if reasons:
         raise RunError(f"{'; '.join(reasons)}; remove what is damaged to train the run anew")
     if fit.spec.origin:
-        again = f"degrade construct --ckpt {fit.spec.origin.run} depth={fit.spec.net.depth}"
+        exact = " --exact" if fit.spec.origin.how == "exact" else ""
+        again = f"degrade construct --ckpt {fit.spec.origin.run} depth={fit.spec.net.depth}{exact}"
         raise RunError(f"{folder.path}: the constructed net it began with is not there; make it again: {again}")
 
 

@@ -36,3 +36,8 @@ class OriginSpec(Checked):
     def shared(self) -> dict[str, Any]:
         """What runs of one group have in common."""
         return {k: v for k, v in plain(self).items() if k not in ("run", "weights")}
+
+
+def copied_depth(label: str) -> int:
+    """The depth that was copied, from the column `origin` of the curves: 20 of constructed-20."""
+    return int(label.split("-")[1])

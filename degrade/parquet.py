@@ -73,4 +73,8 @@ def together(tables: Sequence[Any], schema: Any) -> Any:
 def split(rows: Any, **values: Any) -> tuple[Any, Any]:
     """(the rows whose columns have these values, the others)."""
     kept = [all(row[name] == value for name, value in values.items()) for row in rows.to_pylist()]
-    return rows.filter(pa.array(kept, pa.bool_())), rows.filter(pa.array([not one for one in kept], pa.bool_()))
+    return where(rows, kept), where(rows, [not one for one in kept])
+
+
+def where(rows: Any, kept: Sequence[bool]) -> Any:
+    return rows.filter(pa.array(kept, pa.bool_()))

@@ -19,6 +19,11 @@ class Sheet(NamedTuple):
         return tuple(column.lstrip(">") for column in self.columns)
 
 
+def spread(mean: float, std: float, sign: str = " ± ") -> str:
+    """7.50, or 7.50 ± 0.12 of several runs."""
+    return f"{mean:.2f}" if std != std else f"{mean:.2f}{sign}{std:.2f}"
+
+
 def markdown(sheets: Sequence[Sheet]) -> str:
     """Tables in GitHub's flavour."""
     parts: list[str] = []

@@ -18,12 +18,10 @@ from degrade.nets.construct import deepen
 from degrade.origin import OriginSpec
 from degrade.point import Point
 from degrade.spec import RunSpec
-from degrade.store import RunDir
+from degrade.store import CONSTRUCTED, RunDir
 from degrade.train.checkpoint import pack, unpack
 from degrade.train.fit import EVALUATION_BATCH, Fit
 from degrade.trained import Trained
-
-CONSTRUCTED = "constructed"  # the state of a run that holds a constructed net and has done no step
 
 
 class Constructed(NamedTuple):
@@ -72,7 +70,10 @@ def construct(
     net = copy.deepcopy(source.net).to(fit.device)
     recipe: dict[str, Any] = {"seed": spec.seed, "norm": spec.recipe.norm, "bn_group": spec.recipe.bn_group}
     deeper = deepen(net, source.spec, depth, lambda: inputs(fit.train), exact=exact, **recipe).to(fit.device)
-    images, differ, gap = agreement(net, deeper, [part for part in (fit.train, fit.val, fit.test) if part])
+    try:
+        images, differ, gap = agreement(net, deeper, [part for part in (fit.train, fit.val, fit.test) if part])
+    except RunError as error:
+        raise RunError(f"{source.label}: {error}") from None
     if differ > (0 if exact else images // 1000):
         raise RunError(
             f"depth={depth}: {differ} of {images:,} predictions differ from {source.label}'s; nothing stored"
@@ -91,11 +92,16 @@ def inputs(images: Resident) -> Iterator[Tensor]:
 
 
 def agreement(one: nn.Module, other: nn.Module, splits: list[Resident]) -> tuple[int, int, float]:
-    """(images, those of which the predicted classes differ, the largest difference between two logits)."""
+    """(images, those of which the predicted classes differ, the largest difference between two logits).
+
+    Raises RunError where the outputs of the first are not finite.
+    """
     images, differ, gap = 0, 0, 0.0
     with torch.inference_mode():
         for x in (x for split in splits for x in inputs(split)):
             first, second = one(x), other(x)
+            if not first.isfinite().all():
+                raise RunError("what it puts out are no finite numbers: it has diverged, and there is nothing to copy")
             images += len(x)
             differ += int((first.argmax(1) != second.argmax(1)).sum())
             gap = max(gap, float((first - second).abs().max()))

@@ -5,6 +5,7 @@
                               identity.png .svg .pdf   relative error against depth
 """
 
+import contextlib
 import os
 import signal
 import threading
@@ -46,9 +47,12 @@ def identity(
     "__main__"`. identity.parquet and the figure are written, too. Raises SpecError for what cannot be, RunError for a
     folder that cannot be written, Stopped after a signal (with `jobs`).
     """
+    from degrade.figures.panels import NothingToDraw  # loads matplotlib, which a trial does not need
+
     asked = trials(net=net, blocks=blocks, seeds=seeds, lr=lr, **settings)
     frame = measured(asked, Path(results), jobs)
-    draw(frame, home(asked, Path(results)))
+    with contextlib.suppress(NothingToDraw):  # where every stack has diverged: the numbers are there all the same
+        draw(frame, home(asked, Path(results)))
     return frame
 
 
@@ -86,7 +90,10 @@ def measured(asked: Sequence[Trial], results: Path, jobs: int | None = None) -> 
             raise RunError(f"results={results}: cannot be made ({error.strerror}); name another folder") from None
         train(missing, folder, jobs)
     table = parquet.together([parquet.read(kept(trial, folder), SCHEMA) for trial in asked], SCHEMA)
-    parquet.save(folder / "identity.parquet", table)
+    try:
+        parquet.save(folder / "identity.parquet", table)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written ({error.strerror}); name another folder by results") from None
     return table.to_pandas()
 
 

@@ -5,6 +5,7 @@ hashes, so a new field orphans no stored run: a released default never changes.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -99,6 +100,10 @@ class DataSpec(Checked):
     test_limit: int | None = None
 
     def check(self) -> None:
+        for name in ("name", "content"):  # parts of paths: of a protocol's figures, of the cache
+            self.demand(
+                re.fullmatch(r"[\w-]*", getattr(self, name)) is not None, name, "must be letters, digits, - and _"
+            )
         root = self.root
         self.demand(root is None or (root.strip() != "" and "\0" not in root), "root", "must be a folder, or null")
         self.demand(self.size is None or 1 <= self.size <= 1024, "size", "must be from 1 to 1024, or null")
@@ -223,7 +228,7 @@ class RunSpec(Checked):
     def name(self) -> str:
         """Readable: residual-A-56, plain-20, residual-B-20-w32, plain-56-from20."""
         parts = (self.net.net, self.net.shortcut.replace("none", ""), str(self.net.depth))
-        begun = f"-from{self.origin.depth}" if self.origin else ""
+        begun = f"-from{self.origin.label.removeprefix('constructed-')}" if self.origin else ""
         return "-".join(p for p in parts if p) + (f"-w{self.net.width}" if self.net.width != 16 else "") + begun
 
     @cached_property

@@ -15,7 +15,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -36,6 +36,7 @@ FORMAT = 1  # of the folder; a newer one is refused
 FINISHED = "finished"
 STALE = 120.0  # seconds without a heartbeat after which a process is taken for dead; one is due every 10 at most
 OVER = (FINISHED, "diverged")  # results: never trained again
+CONSTRUCTED = "constructed"  # holds a constructed net and has done no step
 
 
 class RunDir:
@@ -157,9 +158,13 @@ class RunDir:
         Nothing is written and no lock is taken: a sweep may be about to.
         """
         try:
-            state = self.read_state()
+            return self.seen()
         except RunError as error:
             return {"state": "damaged", "reason": str(error)}
+
+    def seen(self) -> dict[str, Any]:
+        """As `standing`, but raises RunError for a state that cannot be read."""
+        state = self.read_state()
         if state["state"] == "running" and not self.alive_elsewhere() and not alive_here(state):
             state["state"] = "interrupted"
         return state
@@ -223,19 +228,27 @@ def find(run: str, root: Path) -> tuple[RunDir, Path]:
     return folders[0], root
 
 
+def furthest(places: Iterable[tuple[RunDir, dict[str, Any]]]) -> dict[str, tuple[RunDir, dict[str, Any]]]:
+    """run -> where it lies and its state; of a run in several places, the one that is further, or over."""
+    found: dict[str, tuple[RunDir, dict[str, Any]]] = {}
+    for folder, state in places:
+        if folder.run not in found or far(state) > far(found[folder.run][1]):
+            found[folder.run] = (folder, state)
+    return found
+
+
+def far(state: Mapping[str, Any]) -> tuple[int, bool]:
+    return state.get("iteration", 0), state["state"] in OVER
+
+
 def load(*roots: Path, runs: Collection[str] | None = None, measured: Collection[str] = tuple(TABLES)) -> Tables:
     """The tables of all runs under `roots`, or of those named; of a run found twice, the one that is further.
 
     Besides the curves only the tables in `measured` are read; the others are empty.
     Raises RunError for a folder that is not there or a file that cannot be read.
     """
-    found: dict[str, tuple[RunDir, dict[str, Any]]] = {}
-    for run in (run for root in roots for run in run_dirs(root)):
-        if runs is not None and run.run not in runs:
-            continue
-        state = run.read_state()
-        if run.run not in found or state.get("iteration", 0) > found[run.run][1].get("iteration", 0):
-            found[run.run] = (run, state)
+    there = [run for root in roots for run in run_dirs(root) if runs is None or run.run in runs]
+    found = furthest((run, run.seen()) for run in there)
     specs = {name: run.read_spec() for name, (run, _) in found.items()}
     rows = [{"outcome": "", **specs[name].labels(), **state} for name, (_, state) in found.items()]
     folders = [run for run, _ in found.values()]

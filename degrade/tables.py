@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from degrade.deviations import deviations
 from degrade.screen import coloured, console, duration, grid, percent
+from degrade.sheets import spread
 from degrade.spec import RunSpec
-from degrade.store import OVER, RunDir, run_dirs
+from degrade.store import OVER, RunDir, furthest, run_dirs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from degrade.plan import Price
 
 SHOWN = 40  # rows of a long list
+SPLITS = ("train", "train_clean", "test")  # whose errors are listed
+NONE = float("nan")  # a constructed net has no running training error before its first step
 
 
 def announce(asked: int, specs: Sequence[RunSpec], root: Path) -> None:
@@ -80,7 +83,8 @@ def errors(finals: "pd.DataFrame") -> None:
         table = grid("net", "shortcut", ">depth", ">train", ">train, clean", ">test", "")
         table.title, table.title_justify, table.title_style = title, "left", "bold"
         for row in rows.to_dict("records"):
-            cells = [spread(row[split], row[f"{split}_std"]) for split in ("train", "train_clean", "test")]
+            known = [(row.get(split, NONE), row.get(f"{split}_std", NONE)) for split in SPLITS]
+            cells = ["" if mean != mean else spread(mean, std) for mean, std in known]
             table.add_row(row["net"], row["shortcut"], str(row["depth"]), *cells, coloured(row["outcome"]))
         console.print(table)
 
@@ -93,10 +97,6 @@ def rates(chosen: "pd.DataFrame") -> None:
         measured = (percent(row[split]) for split in ("val", "train_clean", "test"))
         table.add_row(row["net"], row["shortcut"], str(row["depth"]), f"{row['rate']:g}", *measured)
     console.print(table)
-
-
-def spread(mean: float, std: float) -> str:
-    return percent(mean) if std != std else f"{mean:.2f} ± {std:.2f}"
 
 
 def costs(specs: Sequence[RunSpec]) -> None:
@@ -145,12 +145,10 @@ def prices(specs: Sequence[RunSpec], root: Path, cost: Mapping[str, "Price"], se
 
 def status(roots: Sequence[Path], *, as_json: bool) -> None:
     """Every run under the roots and how it stands."""
-    folders = [folder for root in roots for folder in run_dirs(root)]
-    states: dict[str, dict[str, Any]] = {}
-    for folder in folders:  # of a run in two places, the one that is further, as in every figure
-        state = {**folder.standing(), "path": str(folder.path)}
-        if folder.run not in states or state.get("iteration", 0) > states[folder.run].get("iteration", 0):
-            states[folder.run] = state
+    places = ((folder, folder.standing()) for root in roots for folder in run_dirs(root))
+    states: dict[str, dict[str, Any]] = {
+        run: {**state, "path": str(folder.path)} for run, (folder, state) in furthest(places).items()
+    }
     if as_json:
         print(json.dumps(states, indent=1))
         return

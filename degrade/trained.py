@@ -108,12 +108,16 @@ def opened(file: Path, net: str | None = None, pad: str = "after") -> Trained:
 
 
 def contents(file: Path) -> Any:
-    """Tensors and plain values in a file; of a checkpoint of ours, which ends in its checksum, if that is right."""
+    """Tensors and plain values in a file; of a checkpoint of ours, which ends in its checksum, if that is right.
+
+    A file in a run folder must be one of ours: otherwise it is damaged.
+    """
     try:
         content = file.read_bytes()
     except OSError as error:
         raise RunError(f"cannot be read ({error.strerror or error})") from None
-    return unpack(content) if sealed(content) else statedict.read(content, safe=file.suffix == ".safetensors")
+    ours = sealed(content) or (file.parent / "spec.json").exists()
+    return unpack(content) if ours else statedict.read(content, safe=file.suffix == ".safetensors")
 
 
 def run_of(file: Path, state: Mapping[str, Any]) -> RunSpec | None:
@@ -185,12 +189,12 @@ def pictures(
     run = trained.run
     if asked is None and run is None:
         raise RunError(f"{trained.label}: trained on which pictures? say data=..., as in data=cifar10")
-    spec = own(run, note) if asked is None and run is not None else prepared(asked or DataSpec(), note)
+    spec = own(trained, run, note) if asked is None and run is not None else prepared(asked or DataSpec(), note)
     splits = data.load(spec)
     if asked is None or run is None or given_scale:
         scale = scale_of(splits.train, spec.normalize)
     else:
-        scale = scale_of(data.load(own(run, note)).train, run.data.normalize)
+        scale = scale_of(data.load(own(trained, run, note)).train, run.data.normalize)
     fit_together(trained, spec, splits.train, scale)
     return Pictures(spec=spec, splits=splits, scale=scale)
 
@@ -199,11 +203,20 @@ def prepared(asked: DataSpec, note: Note) -> DataSpec:
     return asked if asked.content else data.prepare(asked, note)
 
 
-def own(run: RunSpec, note: Note) -> DataSpec:
-    """The data of a run: found by its content, else fetched or decoded again, which must give the same."""
+def own(trained: Trained, run: RunSpec, note: Note) -> DataSpec:
+    """The data of a run: found by its content, else fetched or decoded again, which must give the same.
+
+    For a checkpoint that lies in no run folder they are only looked for: what a stranger's file names is not fetched,
+    nor is a cache made where it points. Raises RunError.
+    """
     try:
         data.load(run.data)
     except DataError:
+        if trained.folder is None:
+            raise RunError(
+                f"{trained.label}: the pictures it was trained on are not here; say data={run.data.name} and where, by "
+                "data.root=..., with data.normalize= as it was trained"
+            ) from None
         if data.prepare(run.data, note).content != run.data.content:
             raise RunError(f"{run.run}: the pictures under {run.data.root} are not those it was trained on") from None
     return run.data

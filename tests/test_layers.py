@@ -40,7 +40,7 @@ ONLY = {  # third-party library -> the only rooms that may import it
     "pyarrow": {"parquet"},
     "torch": {"nets", "data", "train", "experiment", "plan", "trained", "evaluation", "solution", "anatomy"},
     "safetensors": {"nets"},
-    "pandas": {"cli", "curves", "figures", "solvers", "store", "tables", "anatomy", "paper", "verdicts"},
+    "pandas": {"analyses", "cli", "curves", "figures", "solvers", "store", "tables", "anatomy", "paper", "verdicts"},
     "filelock": {"store", "data"},
     "scipy": {"stats"},
     "statsmodels": {"stats"},

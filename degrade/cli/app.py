@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -117,3 +117,9 @@ def say(drawn: "Iterable[Drawn]") -> bool:
             failed = True
             print(f"degrade: {figure.failed}", file=sys.stderr)
     return failed
+
+
+def told_apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(paths and names, KEY=VALUE): what is there as a file is a path, even with a = in its name."""
+    overrides = [word for word in words if "=" in word and not Path(word).exists()]
+    return [word for word in words if word not in overrides], overrides

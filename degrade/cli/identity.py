@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from degrade.cli.analysis import command
-from degrade.cli.app import Root, app, listed
+from degrade.cli.app import Root, app, command, listed
 from degrade.errors import SpecError, Stopped
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from degrade.cli.app import Overrides, Root, app, command, say
+from degrade.cli.app import Overrides, Root, app, command, say, told_apart
 from degrade.errors import RunError
 
 Ckpt = Annotated[
@@ -67,8 +67,7 @@ def ensemble(
     """Average the softmax outputs of several nets, and show their error beside that of each."""
     from degrade import evaluation, screen, sweep, tables, trained
 
-    overrides = [word for word in runs if "=" in word and not Path(word).exists()]
-    paths = [word for word in runs if word not in overrides]
+    paths, overrides = told_apart(runs)
     opened = [trained.open_net(path, results=results, net=net, pad=pad) for path in paths]
     with aside(json), screen.bar() as note:
         with sweep.hydra():
@@ -101,21 +100,19 @@ def responses(
     """Measure the responses of every 3x3 layer and block, and draw Fig. 7.
 
     Of the runs under RESULTS that have a checkpoint, or of the nets named by --ckpt, which are drawn together. The
-    numbers stay in the folder of each run, as responses.parquet and blocks.parquet; of other nets, beside the figures.
+    numbers stay in the folder of each run, as responses.parquet and blocks.parquet; those of other nets, or on other
+    data, beside the figures.
     """
     from degrade import analyses, anatomy, figures
 
-    view, words = figures.View(over=over), arguments or []
-    overrides = [word for word in words if "=" in word]
-    roots = [Path(word) for word in words if "=" not in word] or [Path("results")]
-    under = anatomy.Under(split=split, bn=bn, batch=batch)
+    view, (words, overrides) = figures.View(over=over), told_apart(arguments or [])
+    roots, under = [Path(word) for word in words or ["results"]], anatomy.Under(split=split, bn=bn, batch=batch)
     sources = analyses.Sources(ckpts=tuple(ckpt or ()), roots=tuple(roots), net=net, pad=pad)
     measured, root = analyses.responses(sources, under, overrides)
     shown, folder = {"responses": measured.layers, "blocks": measured.blocks}, out or root / "figures"
-    failed = say(figures.save(shown, None, folder, view, mix=bool(ckpt), command=command()))
     for path in anatomy.keep(measured, folder):
         print(path)
-    raise typer.Exit(failed)
+    raise typer.Exit(say(figures.save(shown, None, folder, view, mix=bool(ckpt), command=command())))
 
 
 @app.command()

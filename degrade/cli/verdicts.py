@@ -45,7 +45,10 @@ def compare(
     rows = curves.chosen(tables.runs, **wanted)
     found = verdicts.compare(tables._replace(runs=rows), last=last, margin=margin, width=width)
     if form == "table":
-        screen.show(writing.sheets(found, names))
+        shown = writing.sheets(found, names)
+        if not shown:
+            raise RunError(f"--table={table}: nothing to say there of these runs; leave it out to see what there is")
+        screen.show(shown)
         return
     print(writing.written(found, form, names))
     if form == "csv" and len(found.left_out):

@@ -1,6 +1,7 @@
 """Figures of the paper from the curves of any runs. A new one is a function frame -> panels and a line in FIGURES."""
 
 import io
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -64,6 +65,7 @@ FIGURES: dict[str, Figure] = {
     "gradients": Figure(gradients, "probe", abreast, MISSING),
 }
 FORMATS = ("png", "svg", "pdf")
+PART = re.compile(r"\w[\w.@+-]*")  # one part of a path, and never ..
 MIXED = "mixed"  # folder of figures that show several protocols
 
 
@@ -92,7 +94,8 @@ def save(
     Raises SpecError for an unknown name; RunError, after the others, for a named figure that the runs do not allow, and
     where there is nothing to draw at all.
     """
-    makers = {name: pick(FIGURES, name, "--figure") for name in names or FIGURES}
+    drawable = [name for name, figure in FIGURES.items() if figure.table in tables]
+    makers = {name: pick(FIGURES, name, "--figure") for name in names or drawable}
     if all(rows.empty for rows in tables.values()):
         raise RunError(f"{folder.parent}: no run there has a point yet; train with `degrade sweep` first")
     refused: dict[str, str] = {}
@@ -126,6 +129,10 @@ def by_protocol(tables: Mapping[str, pd.DataFrame], mix: bool) -> Iterator[tuple
         yield MIXED, dict(tables)
     else:
         for protocol in protocols:
+            if not PART.fullmatch(protocol):
+                raise RunError(
+                    f"{protocol!r}: is no protocol's name, and no folder is made of it; who wrote that file?"
+                )
             yield protocol, {name: rows[rows.protocol == protocol] for name, rows in tables.items()}
 
 

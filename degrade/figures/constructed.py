@@ -4,6 +4,7 @@ import pandas as pd
 
 from degrade.figures.lines import Look, keys_of, kind_label, lines_of, panel
 from degrade.figures.panels import NothingToDraw, Panel, View
+from degrade.origin import copied_depth
 
 CLEAN = "train_clean"  # the only training error that a net has before its first step
 
@@ -35,5 +36,5 @@ def constructed(curves: pd.DataFrame, view: View) -> list[Panel]:
 def related(rows: pd.DataFrame) -> pd.DataFrame:
     """Constructed nets, and those from random weights of their depths and of the depths they copy."""
     built = rows[rows.origin != ""]
-    sources = {int(origin.split("-")[1]) for origin in built.origin.unique()}
+    sources = {copied_depth(origin) for origin in built.origin.unique()}
     return rows[(rows.origin != "") | rows.depth.isin(sources | set(built.depth))]

@@ -112,10 +112,18 @@ class View:
         return CUT if ends.max() < CUT else 100.0
 
     def end(self, curves: pd.DataFrame) -> float:
-        """The end of the x axis: that of the longest schedule, so that a run under way shows how far it is."""
+        """The end of the x axis: that of the longest schedule, so that a run under way shows how far it is.
+
+        Raises NothingToDraw for epochs where no step was done.
+        """
         if self.x == "seconds":  # which nobody knows ahead
             return float(curves.seconds.max())
-        return float((curves[self.axis.column] * curves.iterations / curves.iteration).max())
+        if self.x == "iterations":
+            return float(curves.iterations.max())
+        begun = curves[curves.iteration > 0]
+        if begun.empty:
+            raise NothingToDraw(f"--x={self.x}: no step was done yet that says how many there will be; use iterations")
+        return float((begun[self.axis.column] * begun.iterations / begun.iteration).max())
 
 
 def gridlines(top: float) -> tuple[float, ...]:

@@ -56,24 +56,31 @@ def gates(rows: pd.DataFrame, view: View) -> list[Panel]:
 
 
 def shown(rows: pd.DataFrame) -> pd.DataFrame:
-    """The latest measurement of each run, all of one kind; what is no finite number is left out.
+    """The latest measurement of each run that all measured seeds of its group share, all under one condition.
 
-    Raises NothingToDraw where nothing is finite.
+    Runs that were measured under others only, and those with a number that is not finite, are left out. Raises
+    NothingToDraw where none is left.
     """
     kinds = {(split, bn) for split, bn in zip(rows.split, rows.bn, strict=True)}
     split, bn = next(kind for kind in FIRST if kind in kinds)
-    rows = rows[(rows.split == split) & (rows.bn == bn)]
-    rows = rows[rows.iteration == rows.groupby("run").iteration.transform("max")]
-    numbers = rows.select_dtypes("float")
-    rows = rows[(numbers.abs() < float("inf")).all(axis=1)]
+    rows = finite(rows[(rows.split == split) & (rows.bn == bn)])
     if rows.empty:
         raise NothingToDraw("responses: none of the measured nets has finite ones; they have diverged")
-    return rows
+    runs = rows.groupby(["group", "iteration"]).run.transform("nunique")
+    rows = rows[runs == runs.groupby(rows.group).transform("max")]
+    return rows[rows.iteration == rows.groupby("group").iteration.transform("max")]
+
+
+def finite(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of nets all of whose numbers are finite."""
+    good = (rows.select_dtypes("float").abs() < float("inf")).all(axis=1)
+    return rows[good.groupby([rows.run, rows.iteration]).transform("all")]
 
 
 def panel(rows: pd.DataFrame, x: str, xlabel: str, ylabel: str, title: str = "") -> Panel:
     """`rows` with what is drawn in column y."""
-    first = rows.iloc[0]
+    first, iterations = rows.iloc[0], sorted(rows.iteration.unique())
+    at = [f"after {', '.join(f'{i:,}' for i in iterations)} iterations"] if len(iterations) > 1 else []
     said = {"running": "running statistics", "batch": "batch statistics"}[first.bn]
     drawn = tuple(lines(rows, x))
     values = rows.y[rows.y > 0]
@@ -88,7 +95,7 @@ def panel(rows: pd.DataFrame, x: str, xlabel: str, ylabel: str, title: str = "")
         ylim=(0.8 * float(values.min()), 1.25 * top) if wide else (0, 1.05 * top or 1.0),
         ticks=(),
         grid=(),
-        notes=(f"{first.split} images", said, *dashes(rows)),
+        notes=(f"{first.split} images", said, *at, *dashes(rows)),
         scale="log" if wide else "linear",
     )
 

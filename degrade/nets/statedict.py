@@ -16,6 +16,7 @@ from degrade.errors import RunError
 
 # where training scripts put a state dict beside their optimiser's state and the like
 WRAPPERS = ("state_dict", "model_state_dict", "net_state_dict", "model_state", "model", "net", "network", "params")
+DEEPEST = 8  # wrappers around a state dict: a file can hold a mapping that holds itself
 COUNTERS = ("num_batches_tracked", "n_averaged")  # say nothing about what a net computes
 SAVE = "save the tensors alone, by torch.save(net.state_dict(), 'weights.pt')"
 
@@ -31,6 +32,8 @@ def read(content: bytes, *, safe: bool) -> Any:
             return natural(load(content))
         except SafetensorError as error:
             raise RunError(f"no safetensors file, or damaged ({error})") from None
+        except KeyError as error:  # a type of numbers that torch does not have
+            raise RunError(f"holds numbers of type {error}, which torch does not have; {SAVE}") from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols and TorchScript: what matters is raised
@@ -49,16 +52,17 @@ def refusal(said: str) -> str:
     return f"nothing that torch.save wrote, or damaged, or cut short; {SAVE}"
 
 
-def tensors_of(content: Any) -> dict[str, Tensor]:
+def tensors_of(content: Any, depth: int = 0) -> dict[str, Tensor]:
     """The state dict in what `read` returns, however it is wrapped, in the order of the file, as float32.
 
     Raises RunError where there is none, or several, or a tensor in it is not of floating-point numbers.
     """
-    if not isinstance(content, Mapping):
-        raise RunError(f"holds a {type(content).__name__}, no state dict; {SAVE}")
+    if not isinstance(content, Mapping) or depth > DEEPEST:
+        what = "one mapping in another without end" if depth > DEEPEST else f"a {type(content).__name__}, no state dict"
+        raise RunError(f"holds {what}; {SAVE}")
     inner = {key: content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)}
     if len(inner) == 1:
-        return tensors_of(*inner.values())
+        return tensors_of(*inner.values(), depth=depth + 1)
     found = {printable(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if inner or not found:
         what = f"several state dicts, {' and '.join(inner)}" if inner else "no tensors with names"

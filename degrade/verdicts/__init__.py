@@ -5,13 +5,12 @@ from typing import NamedTuple
 import pandas as pd
 
 from degrade.errors import SpecError
-from degrade.store import OVER, Tables
-from degrade.verdicts.construction import CONSTRUCTED, constructed
+from degrade.store import CONSTRUCTED, OVER, Tables
+from degrade.verdicts.construction import COPIES, constructed
 from degrade.verdicts.lines import INTERACTION, MARGIN, VERDICTS, interaction, verdicts
 from degrade.verdicts.outcomes import REACHED, SUMMARY, labelled, outcomes, reached, summary
 from degrade.verdicts.replication import PAPER, TABLE6, beside_paper, table6
 
-BEGUN = "constructed"  # the state of a run that holds a constructed net and has done no step
 LAST = 5  # evaluations of the mean over the last ones
 LEFT_OUT = {
     "run": "its name",
@@ -26,7 +25,7 @@ COLUMNS = {
     "interaction": INTERACTION,
     "paper": PAPER,
     "table6": TABLE6,
-    "constructed": CONSTRUCTED,
+    "constructed": COPIES,
     "left_out": LEFT_OUT,
 }
 
@@ -53,8 +52,8 @@ def compare(tables: Tables, *, last: int = LAST, margin: float = MARGIN, width: 
     `last`: evaluations of the mean over the last ones; `margin`: the smallest difference of interest, in points;
     `width`: half of the 95 % interval for which seeds are counted, in points (None: what would decide each pair). Runs
     that are finished or diverged count at their error, those that never left chance among them; others are in
-    `left_out`. All frames are empty where no run is over. Raises SpecError for a `last`, `margin` or `width` that
-    cannot be.
+    `left_out`. Where no run is over, all frames but that and `constructed` are empty. Raises SpecError for a `last`,
+    `margin` or `width` that cannot be.
     """
     if last < 1:
         raise SpecError(f"--last={last}: must be at least 1 evaluation")
@@ -64,7 +63,7 @@ def compare(tables: Tables, *, last: int = LAST, margin: float = MARGIN, width: 
     counts = runs.state.isin(OVER) & measured
     curves = labelled(tables.curves[tables.curves.run.isin(runs.run[counts])], tables.specs)
     ends = outcomes(curves, set(runs.run[runs.state == "diverged"]), last)
-    out = runs[~counts & (runs.state != BEGUN)]
+    out = runs[~counts & (runs.state != CONSTRUCTED)]
     begun = tables.curves.run.isin(runs.run) & (tables.curves.origin != "")  # their start counts, whatever came of it
     built = labelled(tables.curves[begun | tables.curves.run.isin(runs.run[counts])], tables.specs)
     return Comparison(

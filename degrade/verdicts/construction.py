@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from degrade.sheets import Sheet
+from degrade.origin import copied_depth
+from degrade.sheets import Sheet, spread
 from degrade.verdicts.outcomes import GROUP, KEYS, ORDER
 
 SPLITS = {"train_clean": "clean training error", "test": "test error"}  # what is known before the first step
@@ -17,7 +18,7 @@ PLACES = {  # column -> whose errors
     "trained": "the constructed nets at the last iterate; NaN where none was trained on",
     "scratch": "nets of the constructed depth from random weights, at the last iterate",
 }
-CONSTRUCTED = (
+COPIES = (
     GROUP
     | {"split": "train_clean | test"}
     | {place: f"{what}: mean over runs, %; NaN where there are none" for place, what in PLACES.items()}
@@ -27,7 +28,7 @@ CONSTRUCTED = (
 
 
 def constructed(curves: pd.DataFrame, over: Collection[str]) -> pd.DataFrame:
-    """The columns of CONSTRUCTED, a row a group of constructed nets and split.
+    """The columns of COPIES, a row a group of constructed nets and split.
 
     `curves` as labelled by outcomes.labelled, constructed nets that are not over among them; `over`: the runs that are
     finished or diverged.
@@ -38,25 +39,20 @@ def constructed(curves: pd.DataFrame, over: Collection[str]) -> pd.DataFrame:
     found: list[dict[str, Any]] = []
     for _, own in rows[rows.origin != ""].groupby([*ORDER, "split"], sort=True):
         first = own.iloc[0]
-        kind = ["protocol", "net", "shortcut", "width", "split"]
+        kind = ["protocol", "line", "split"]
         same = random[(random[kind] == first[kind]).all(axis=1)]
         errors = {
-            "source": same[same.depth == copied(first.origin)].error,
+            "source": same[same.depth == copied_depth(first.origin)].error,
             "start": own[own.iteration == 0].error,
             "trained": last[(last.group == first.group) & (last.split == first.split)].error,
             "scratch": same[same.depth == first.depth].error,
         }
-        numbers = {f"{place}{end}": value for place, each in errors.items() for end, value in spread(each).items()}
+        numbers = {f"{place}{end}": value for place, each in errors.items() for end, value in numbers_of(each).items()}
         found.append({key: first[key] for key in (*KEYS, "split")} | numbers)
-    return pd.DataFrame(found, columns=list(CONSTRUCTED))
+    return pd.DataFrame(found, columns=list(COPIES))
 
 
-def copied(origin: str) -> int:
-    """The depth that was copied: 20 of constructed-20."""
-    return int(origin.split("-")[1])
-
-
-def spread(errors: "pd.Series[float]") -> dict[str, float]:
+def numbers_of(errors: "pd.Series[float]") -> dict[str, float]:
     return {"": errors.mean(), "_std": errors.std(), "_runs": len(errors)}
 
 
@@ -80,5 +76,4 @@ def sheet(title: str, rows: pd.DataFrame) -> Sheet:
 
 def mean(row: Any, place: str) -> str:
     """7.50, or 7.50 ± 0.12 of several runs; - where there are none."""
-    value, std = row[place], row[f"{place}_std"]
-    return "-" if value != value else f"{value:.2f}" if std != std else f"{value:.2f} ± {std:.2f}"
+    return "-" if row[place] != row[place] else spread(row[place], row[f"{place}_std"])

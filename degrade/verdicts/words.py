@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from degrade.sheets import Sheet
+from degrade.sheets import Sheet, spread
 from degrade.verdicts.outcomes import THRESHOLDS
 from degrade.verdicts.replication import NO_NUMBER
 
@@ -22,11 +22,6 @@ def within(frame: pd.DataFrame, *keys: str) -> Iterator[tuple[tuple[str, ...], p
     """The rows of each value of these columns, in the order they have."""
     for _, rows in frame.groupby(list(keys), sort=False):
         yield tuple(str(rows[key].iloc[0]) for key in keys), rows
-
-
-def spread(mean: float, std: float, places: str = " ± ") -> str:
-    """7.50, or 7.50 ± 0.12 of several runs."""
-    return f"{mean:.2f}" if std != std else f"{mean:.2f}{places}{std:.2f}"
 
 
 def summaries(frame: pd.DataFrame) -> list[Sheet]:
