@@ -1,5 +1,7 @@
 """Responses of runs and of other people's nets: measured once, kept, drawn; and the command."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import torch
@@ -11,8 +13,10 @@ from degrade.errors import RunError, SpecError
 from degrade.figures import FORMATS
 from degrade.measures import BLOCKS, RESPONSES
 from degrade.point import LABELS
-from degrade.spec import NetSpec
+from degrade.solution import construct
+from degrade.spec import NetSpec, parse
 from degrade.store import RunDir
+from degrade.train.checkpoint import pack, unpack
 from degrade.trained import open_net
 
 SPECS = {net: tiny(net=net) for net in ("plain", "residual", "highway")}
@@ -126,3 +130,67 @@ def test_a_net_on_its_own_cannot_be_measured_without_pictures(root, tmp_path):
     with_data = responses([bare], asked=data.prepare(SPECS["plain"].data)).layers
     own = responses([open_net(RunDir(root, SPECS["residual"].run).path)]).layers
     assert with_data["std"].tolist() == pytest.approx(own["std"].tolist(), rel=1e-12)
+
+
+def test_a_net_named_twice_counts_once_and_a_run_at_two_iterations_is_two_nets(root, tmp_path):
+    spec = tiny(net="plain", engine={"keep_checkpoints": [6]})
+    experiment.run([spec], tmp_path)
+    folder = RunDir(tmp_path, spec.run)
+    early, late = open_net(folder.kept(6)), open_net(folder.path)
+    layers, _ = responses([early, late, open_net(folder.path)])
+    assert layers.groupby("run").iteration.unique().str[0].to_dict() == {f"{spec.run}@6": 6, f"{spec.run}@12": 12}
+    assert len(layers) == 2 * 7
+    alone = responses([early]).layers
+    assert (alone.run[0], alone["std"].tolist()) == (spec.run, layers[layers.iteration == 6]["std"].tolist())
+
+
+def test_a_run_on_other_data_is_labelled_by_them_and_kept_elsewhere(degrade, root, tmp_path):
+    run = RunDir(root, SPECS["plain"].run)
+    before = run.tables["responses"].read_bytes() if run.tables["responses"].exists() else b""
+    for limit in ("20", "30"):
+        done = degrade("responses", "--ckpt", str(run.path), "data=digits", f"data.test_limit={limit}", "--out", "out")
+        assert done.returncode == 0, done.stderr
+        assert f"digits: test images ({limit})" in done.stdout
+    place = f"{SPECS['plain'].protocol}-on-digits"
+    assert set(pd.read_parquet(tmp_path / "out" / place / "responses.parquet").n) == {20, 30}  # none is lost
+    assert (tmp_path / "out" / place / "fig7.png").exists()
+    assert (run.tables["responses"].read_bytes() if run.tables["responses"].exists() else b"") == before
+
+
+def test_one_damaged_checkpoint_hides_no_other_and_a_folder_may_have_any_name(degrade, tmp_path):
+    folder = tmp_path / "lr=0.1"
+    good, bad = tiny(net="plain"), tiny(net="residual")
+    experiment.run([good, bad], folder)
+    for path in RunDir(folder, bad.run).checkpoints:
+        if path.exists():
+            path.write_bytes(path.read_bytes()[:-100])
+    done = degrade("responses", "lr=0.1")
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert f"left out: {Path('lr=0.1')}/runs/{bad.run}/checkpoint.pt: its checksum is wrong" in said
+    assert "plain-8-w4 1 7" in said
+
+
+def test_a_diverged_seed_is_left_out_of_table_and_figure_and_named(degrade, root, tmp_path):
+    runs = [tiny(net="plain"), tiny(net="plain", seed=1)]
+    experiment.run(runs, tmp_path / "results")
+    broken = RunDir(tmp_path / "results", runs[1].run)
+    state = unpack(broken.checkpoint.read_bytes())
+    state["net"]["stages.1.0.first.0.weight"][:] = float("nan")
+    broken.checkpoint.write_bytes(pack(state))
+    done = degrade("responses")
+    assert done.returncode == 0, done.stderr
+    assert "1 of 2 nets have diverged" in done.stdout
+    assert "plain-8-w4 1 7" in " ".join(done.stdout.split())
+    with pytest.raises(RunError, match="diverged, and there is nothing to copy"):
+        construct(open_net(broken.path), 14, tmp_path / "results")
+
+
+def test_a_strangers_checkpoint_is_no_reason_to_fetch_or_to_make_a_cache(root, tmp_path):
+    state = unpack(RunDir(root, SPECS["plain"].run).checkpoint.read_bytes())
+    data_of = {**state["spec"]["data"], "name": "cifar10", "content": "0123", "root": str(tmp_path / "made")}
+    spec = parse({**state["spec"], "data": data_of})
+    (tmp_path / "theirs.pt").write_bytes(pack({**state, "spec": spec.tree(), "run": spec.run}))
+    with pytest.raises(RunError, match=r"are not here; say data=cifar10"):
+        responses([open_net(tmp_path / "theirs.pt")])
+    assert not (tmp_path / "made").exists()

@@ -94,6 +94,8 @@ def test_the_command_says_what_was_proved_and_refuses_what_cannot_be(degrade, ro
         (["--ckpt", run, "depth=15"], "depth=15: not 6n+2"),
         (["--ckpt", run, "dept=20"], "dept=20: no such key of a run; did you mean 'depth'?"),
         (["--ckpt", run, "depth=14,20"], "depth=14,20: takes one value"),
+        (["--ckpt", run, "depth=14", "width=8"], "width=8: a copy has that of plain-8-w4-s0"),
+        (["--ckpt", run, "depth=14", "recipe.norm=none"], "recipe.norm=none: a copy has that of"),
         (["depth=20"], "construct: a copy of which run?"),
     ):
         refused = degrade("construct", *words)
@@ -104,3 +106,19 @@ def test_the_command_says_what_was_proved_and_refuses_what_cannot_be(degrade, ro
 
 def test_it_is_there_in_python(root):
     assert degrade.construct is construct
+
+
+def test_a_folder_with_nothing_but_a_constructed_net_is_drawn_and_judged(degrade, root, tmp_path):
+    built = made(root, "residual", 20)
+    alone = RunDir(tmp_path / "results", built.run.run)
+    alone.path.mkdir(parents=True)
+    for file in (built.folder.spec, built.folder.environment, built.folder.curve, built.folder.state):
+        (alone.path / file.name).write_bytes(file.read_bytes())
+    drawn = degrade("plot", "--figure", "constructed")
+    assert (drawn.returncode, drawn.stdout.count("constructed.")) == (0, 3), drawn.stderr
+    refused = degrade("plot", "--figure", "constructed", "--x", "epochs")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "no step was done yet" in refused.stderr
+    judged = degrade("compare", "--table", "constructed")
+    assert judged.returncode == 0
+    assert "residual-A-20-w4-from8" in judged.stdout

@@ -73,3 +73,20 @@ def test_no_verdict_is_about_constructed_nets():
     assert len(without.verdicts) == 1
     assert without.constructed.empty
     assert constructions(without.constructed) == []
+
+
+def test_nets_that_differ_in_more_than_depth_are_not_set_beside_a_copy():
+    """Residual nets whose zeros go elsewhere share protocol, net, shortcut and width, and are others all the same."""
+
+    def net(depth: int, pad: str, origin: OriginSpec | None = None) -> RunSpec:
+        return RunSpec(net=NetSpec(depth=depth, pad=pad), data=DataSpec(name="digits"), origin=origin)
+
+    source = net(8, "split")
+    begun = OriginSpec(run=source.run, group=source.group, depth=8, iteration=9, weights="0" * 16)
+    runs = [
+        ended(net(8, "after"), 90.0, 90.0),
+        ended(source, 80.0, 80.0),
+        Run(net(20, "split", begun), {"test": (80.0,)}),
+    ]
+    row = compare(tables(runs)).constructed.iloc[0]
+    assert (row.source, row.source_runs, row.scratch_runs) == (80.0, 1, 0)

@@ -345,6 +345,13 @@ def test_a_named_figure_that_the_runs_do_not_allow_is_an_error_after_the_others(
     assert [one.figure for one in save(both, ["options"], tmp_path)] == ["options"]
 
 
+@pytest.mark.parametrize("protocol", ["../x", "..", "a/b", "/x", "", ".x"])
+def test_no_figure_leaves_its_folder_whatever_a_file_calls_its_protocol(protocol, tmp_path):
+    with pytest.raises(RunError, match="is no protocol's name"):
+        list(save(sweep(protocol=protocol), None, tmp_path / "figures"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_to_draw_and_unknown_figures_are_one_line(tmp_path):
     with pytest.raises(RunError, match="no run there has a point yet"):
         list(save(sweep().iloc[:0], None, tmp_path / "figures"))

@@ -1,5 +1,6 @@
 """Nets as others write them: their own modules and names, matched by order and shape, must say the same."""
 
+import json
 import random
 from itertools import pairwise
 
@@ -320,3 +321,17 @@ def test_names_that_would_move_the_cursor_are_escaped():
     with pytest.raises(RunError) as refused:
         match(statedict.tensors_of({"a\x1b[2J\n.weight": torch.zeros(3, 3, 3)}))
     assert str(refused.value).isprintable()
+
+
+def test_a_mapping_that_holds_itself_is_refused():
+    content: dict = {}
+    content["model"] = content
+    with pytest.raises(RunError, match="one mapping in another without end"):
+        statedict.tensors_of(content)
+
+
+def test_numbers_that_torch_does_not_have_are_refused():
+    header = json.dumps({"x": {"dtype": "F8_E8M0", "shape": [2], "data_offsets": [0, 2]}}).encode()
+    with pytest.raises(RunError) as refused:
+        statedict.read(len(header).to_bytes(8, "little") + header + b"ab", safe=True)
+    assert "\n" not in str(refused.value)

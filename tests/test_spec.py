@@ -101,3 +101,10 @@ def test_names_of_released_runs_never_change():
         "residual-A-20-965d2e37",
         "digits-40b73047",
     )
+
+
+@pytest.mark.parametrize("key", ["name", "content"])
+@pytest.mark.parametrize("value", ["../x", "a/b", "a b", "a.b"])
+def test_what_becomes_part_of_a_path_is_one_word(key, value):
+    with pytest.raises(SpecError, match=f"^data.{key}={value}: must be letters"):
+        DataSpec(**{key: value})

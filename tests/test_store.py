@@ -141,3 +141,17 @@ def test_a_claim_is_exclusive_and_freed_by_death(tmp_path):
         assert mine
         assert not left.exists()
     other.close()
+
+
+def test_of_a_run_that_is_as_far_in_two_places_the_one_that_is_over_counts(tmp_path):
+    make(tmp_path / "a", tiny(), 2, state="interrupted")
+    make(tmp_path / "b", tiny(), 2)
+    for roots in (("a", "b"), ("b", "a")):
+        assert load(*(tmp_path / root for root in roots)).runs.state.tolist() == ["finished"]
+
+
+def test_a_run_whose_process_is_gone_is_loaded_as_interrupted(tmp_path):
+    folder = make(tmp_path, tiny(), 2, state="running")
+    state = {**folder.read_state(), "pid": 2**22 + 1}  # above what Linux gives
+    write_json(folder.state, state)
+    assert load(tmp_path).runs.state.tolist() == ["interrupted"]
