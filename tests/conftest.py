@@ -51,3 +51,21 @@ def frozen() -> Generator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Degrade:
+    """The command line in this process, which has loaded its libraries: for the many commands that end at once."""
+    from degrade import cli
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["degrade", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, int(ended.value.code or 0), said.out, said.err)
+
+    return call

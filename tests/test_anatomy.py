@@ -81,32 +81,32 @@ def test_conditions_that_cannot_be_are_one_line(wrong):
         Under(**wrong)
 
 
-def test_the_command_draws_all_runs_of_a_folder_and_plot_draws_them_again(degrade, root):
-    done = degrade("responses", str(root), "--split", "test")
+def test_the_command_draws_all_runs_of_a_folder_and_plot_draws_them_again(here, root):
+    done = here("responses", str(root), "--split", "test")
     assert done.returncode == 0, done.stderr
     drawn = sorted(line.rsplit("/", 1)[1] for line in done.stdout.splitlines() if line.endswith(FORMATS))
     assert drawn == sorted(f"{name}.{kind}" for name in ("fig7", "blocks", "gates") for kind in FORMATS)
     assert "highway-A-8-w4" in done.stdout
-    again = degrade("plot", str(root), "--figure", "fig7,gates", "--net", "highway")
+    again = here("plot", str(root), "--figure", "fig7,gates", "--net", "highway")
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("gates") == 3
 
 
-def test_the_command_takes_other_peoples_nets_beside_runs(degrade, root, tmp_path):
+def test_the_command_takes_other_peoples_nets_beside_runs(here, root, tmp_path):
     foreign = {f"module.{k}": v for k, v in open_net(RunDir(root, SPECS["residual"].run).path).net.state_dict().items()}
     torch.save({"state_dict": foreign}, tmp_path / "theirs.pth")
     words = ["--ckpt", str(RunDir(root, SPECS["plain"].run).path), "--ckpt", "theirs.pth", "--net", "residual"]
-    done = degrade("responses", *words, "data=digits", "data.test_limit=20", "--out", "out")
+    done = here("responses", *words, "data=digits", "data.test_limit=20", "--out", "out")
     assert done.returncode == 0, done.stderr
     table = pd.read_parquet(tmp_path / "out" / "foreign" / "responses.parquet")
     assert (set(table.net), set(table.protocol), set(table.n)) == ({"residual"}, {"foreign"}, {20})
     assert (tmp_path / "out" / "mixed" / "fig7.png").exists()
-    refused = degrade("responses", "--ckpt", "theirs.pth", "--net", "residual")
+    refused = here("responses", "--ckpt", "theirs.pth", "--net", "residual")
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
     assert "data=" in refused.stderr
 
 
-def test_a_folder_without_checkpoints_and_wrong_words_are_one_line(degrade, root, tmp_path):
+def test_a_folder_without_checkpoints_and_wrong_words_are_one_line(here, root, tmp_path):
     (tmp_path / "results" / "runs").mkdir(parents=True)
     for words, said in (
         ([], "results: no run there has a checkpoint"),
@@ -115,7 +115,7 @@ def test_a_folder_without_checkpoints_and_wrong_words_are_one_line(degrade, root
         ([str(root), "depth=20"], "depth=20: "),
         (["nowhere"], "nowhere: no such results folder"),
     ):
-        done = degrade("responses", *words)
+        done = here("responses", *words)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
         assert done.stderr.startswith(f"degrade: {said}")
 
@@ -144,41 +144,41 @@ def test_a_net_named_twice_counts_once_and_a_run_at_two_iterations_is_two_nets(r
     assert (alone.run[0], alone["std"].tolist()) == (spec.run, layers[layers.iteration == 6]["std"].tolist())
 
 
-def test_a_run_on_other_data_is_labelled_by_them_and_kept_elsewhere(degrade, root, tmp_path):
+def test_a_run_on_other_data_is_labelled_by_them_and_kept_elsewhere(here, root, tmp_path):
     run = RunDir(root, SPECS["plain"].run)
     before = run.tables["responses"].read_bytes() if run.tables["responses"].exists() else b""
     for limit in ("20", "30"):
-        done = degrade("responses", "--ckpt", str(run.path), "data=digits", f"data.test_limit={limit}", "--out", "out")
+        done = here("responses", "--ckpt", str(run.path), "data=digits", f"data.test_limit={limit}", "--out", "out")
         assert done.returncode == 0, done.stderr
-        assert f"digits: test images ({limit})" in done.stdout
+        assert f"digits: test images ({limit})" in " ".join(done.stdout.split())
     place = f"{SPECS['plain'].protocol}-on-digits"
     assert set(pd.read_parquet(tmp_path / "out" / place / "responses.parquet").n) == {20, 30}  # none is lost
     assert (tmp_path / "out" / place / "fig7.png").exists()
     assert (run.tables["responses"].read_bytes() if run.tables["responses"].exists() else b"") == before
 
 
-def test_one_damaged_checkpoint_hides_no_other_and_a_folder_may_have_any_name(degrade, tmp_path):
+def test_one_damaged_checkpoint_hides_no_other_and_a_folder_may_have_any_name(here, tmp_path):
     folder = tmp_path / "lr=0.1"
     good, bad = tiny(net="plain"), tiny(net="residual")
     experiment.run([good, bad], folder)
     for path in RunDir(folder, bad.run).checkpoints:
         if path.exists():
             path.write_bytes(path.read_bytes()[:-100])
-    done = degrade("responses", "lr=0.1")
+    done = here("responses", "lr=0.1")
     assert done.returncode == 0, done.stderr
     said = " ".join(done.stdout.split())
     assert f"left out: {Path('lr=0.1')}/runs/{bad.run}/checkpoint.pt: its checksum is wrong" in said
     assert "plain-8-w4 1 7" in said
 
 
-def test_a_diverged_seed_is_left_out_of_table_and_figure_and_named(degrade, root, tmp_path):
+def test_a_diverged_seed_is_left_out_of_table_and_figure_and_named(here, root, tmp_path):
     runs = [tiny(net="plain"), tiny(net="plain", seed=1)]
     experiment.run(runs, tmp_path / "results")
     broken = RunDir(tmp_path / "results", runs[1].run)
     state = unpack(broken.checkpoint.read_bytes())
     state["net"]["stages.1.0.first.0.weight"][:] = float("nan")
     broken.checkpoint.write_bytes(pack(state))
-    done = degrade("responses")
+    done = here("responses")
     assert done.returncode == 0, done.stderr
     assert "1 of 2 nets have diverged" in done.stdout
     assert "plain-8-w4 1 7" in " ".join(done.stdout.split())

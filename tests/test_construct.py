@@ -83,7 +83,7 @@ def test_another_recipe_is_another_run(root):
     assert built.run.protocol == slower.protocol
 
 
-def test_the_command_says_what_was_proved_and_refuses_what_cannot_be(degrade, root, tmp_path):
+def test_the_command_says_what_was_proved_and_refuses_what_cannot_be(here, degrade, root, tmp_path):
     run = str(RunDir(root, tiny(net="plain").run).path)
     done = degrade("construct", "--ckpt", run, "depth=20", "recipe.iterations=4", "--train")
     assert done.returncode == 0, done.stderr
@@ -98,7 +98,7 @@ def test_the_command_says_what_was_proved_and_refuses_what_cannot_be(degrade, ro
         (["--ckpt", run, "depth=14", "recipe.norm=none"], "recipe.norm=none: a copy has that of"),
         (["depth=20"], "construct: a copy of which run?"),
     ):
-        refused = degrade("construct", *words)
+        refused = here("construct", *words)
         assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1), refused.stderr
         assert refused.stderr.startswith(f"degrade: {said}")
     assert list(tmp_path.iterdir()) == []
@@ -108,17 +108,17 @@ def test_it_is_there_in_python(root):
     assert degrade.construct is construct
 
 
-def test_a_folder_with_nothing_but_a_constructed_net_is_drawn_and_judged(degrade, root, tmp_path):
+def test_a_folder_with_nothing_but_a_constructed_net_is_drawn_and_judged(here, root, tmp_path):
     built = made(root, "residual", 20)
     alone = RunDir(tmp_path / "results", built.run.run)
     alone.path.mkdir(parents=True)
     for file in (built.folder.spec, built.folder.environment, built.folder.curve, built.folder.state):
         (alone.path / file.name).write_bytes(file.read_bytes())
-    drawn = degrade("plot", "--figure", "constructed")
+    drawn = here("plot", "--figure", "constructed")
     assert (drawn.returncode, drawn.stdout.count("constructed.")) == (0, 3), drawn.stderr
-    refused = degrade("plot", "--figure", "constructed", "--x", "epochs")
+    refused = here("plot", "--figure", "constructed", "--x", "epochs")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "no step was done yet" in refused.stderr
-    judged = degrade("compare", "--table", "constructed")
+    judged = here("compare", "--table", "constructed")
     assert judged.returncode == 0
     assert "residual-A-20-w4-from8" in judged.stdout
