@@ -45,10 +45,10 @@ def test_completion_is_there_for_each_shell(degrade, shell):
     assert "degrade" in degrade("--show-completion", shell).stdout
 
 
-def test_a_view_of_some_runs_goes_where_it_is_told(degrade, tmp_path):
+def test_a_view_of_some_runs_goes_where_it_is_told(degrade, here, tmp_path):
     assert degrade("sweep", "study=smoke", "depth=8,14", "shortcut=A,B", "jobs=1").returncode == 0
     view = ["--train", "clean", "--x", "epochs", "--top", "30", "--shortcut", "A", "--out", "here"]
-    drawn = degrade("plot", "results", "--figure", "fig1,fig4", *view)
+    drawn = here("plot", "results", "--figure", "fig1,fig4", *view)
     assert drawn.returncode == 0, drawn.stderr
     assert {Path(line).parts[0] for line in drawn.stdout.split()} == {"here"}
     assert {Path(line).stem for line in drawn.stdout.split()} == {"fig1", "fig4"}
@@ -56,11 +56,11 @@ def test_a_view_of_some_runs_goes_where_it_is_told(degrade, tmp_path):
     for words in ("clean training", "epochs", "degrade plot results --figure fig1,fig4 --train clean", "residual-A-14"):
         assert words in svg
     assert "residual-B" not in svg
-    refused = degrade("plot", "--figure", "options", "--shortcut", "A")
+    refused = here("plot", "--figure", "options", "--shortcut", "A")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.startswith("degrade: options: needs residual nets of one depth with two shortcut options")
     for wrong in (["--depth", "20"], ["--train", "dirty"], ["--x", "days"], ["--top", "0"], ["--net", "plian"]):
-        done = degrade("plot", *wrong)
+        done = here("plot", *wrong)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
         assert done.stderr.startswith(f"degrade: {wrong[0]}={wrong[1]}: ")
 
@@ -94,8 +94,8 @@ def test_nets_prints_the_table(degrade):
         ["sweep", "data=digits", "--exclude", "dept=20"],
     ],
 )
-def test_a_mistake_is_one_line_exit_2_and_leaves_nothing(degrade, tmp_path, arguments):
-    done = degrade(*arguments)
+def test_a_mistake_is_one_line_exit_2_and_leaves_nothing(here, tmp_path, arguments):
+    done = here(*arguments)
     assert done.returncode == 2
     assert done.stdout == "" or arguments[-1].startswith("results=")  # the list is shown first
     assert done.stderr.startswith("degrade: ")
