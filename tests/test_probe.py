@@ -195,3 +195,15 @@ def test_rows_after_the_last_checkpoint_go_with_a_crash(tmp_path):
     assert not folder.tables["probe"].exists()
     run([spec], tmp_path)
     assert table(tmp_path, spec).groupby(["iteration", "layer"]).size().eq(1).all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_sees_the_same_gradients_but_for_rounding():
+    spec = tiny(engine={"probe": 5})
+    there = Fit(spec, data.load(spec.data), device=torch.device("cuda"))
+    there.advance(1)
+    here = start(spec)
+    here.advance(1)
+    for one, other in zip(here.probes, there.probes, strict=True):
+        assert one.grad_norm == pytest.approx(other.grad_norm, rel=1e-2)
+        assert one.std == pytest.approx(other.std, rel=1e-2)

@@ -131,3 +131,11 @@ def test_a_dead_signal_that_nothing_is_added_to_has_no_change_and_else_an_infini
 def test_rows_are_in_the_order_of_the_net():
     rows = measured(trained())[0]
     assert all(one.layer + 1 == other.layer for one, other in pairwise(rows))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_measures_the_same_but_for_rounding():
+    here, there = measured(trained()), measure(trained().cuda(), [X.cuda()], iteration=7, split="test")
+    for one, other in zip([*here[0], *here[1]], [*there[0], *there[1]], strict=True):
+        for name in {"std", "mean", "change", "distance"} & set(type(one).__slots__):
+            assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-3, abs=1e-3)
