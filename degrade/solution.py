@@ -67,9 +67,10 @@ def construct(
     )
     spec = replace(begun, net=replace(source.spec, depth=depth), origin=origin)
     fit = Fit(spec, data.load(spec.data))
-    net = copy.deepcopy(source.net).to(fit.device)
+    net = copy.deepcopy(source.net).to(fit.device).to(memory_format=torch.channels_last)
     recipe: dict[str, Any] = {"seed": spec.seed, "norm": spec.recipe.norm, "bn_group": spec.recipe.bn_group}
     deeper = deepen(net, source.spec, depth, lambda: inputs(fit.train), exact=exact, **recipe).to(fit.device)
+    deeper = deeper.to(memory_format=torch.channels_last)
     try:
         images, differ, gap = agreement(net, deeper, [part for part in (fit.train, fit.val, fit.test) if part])
     except RunError as error:
@@ -86,9 +87,10 @@ def construct(
 
 
 def inputs(images: Resident) -> Iterator[Tensor]:
-    """All images as they are, x (N, C, H, W)."""
+    """All images as they are, x (N, C, H, W), channels last, which is faster."""
     for start in range(0, len(images), EVALUATION_BATCH):
-        yield images.clean(slice(start, start + EVALUATION_BATCH))[0]
+        x, _ = images.clean(slice(start, start + EVALUATION_BATCH))
+        yield x.contiguous(memory_format=torch.channels_last)
 
 
 def agreement(one: nn.Module, other: nn.Module, splits: list[Resident]) -> tuple[int, int, float]:
