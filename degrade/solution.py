@@ -67,9 +67,22 @@ def construct(
     )
     spec = replace(begun, net=replace(source.spec, depth=depth), origin=origin)
     fit = Fit(spec, data.load(spec.data))
-    net = copy.deepcopy(source.net).to(fit.device).to(memory_format=torch.channels_last)
+    deeper, images, differ, gap = proved(source, fit, exact=exact)
+    folder = RunDir(root, spec.run)
+    known = not store(folder, fit, deeper, command)
+    start = unpack(folder.kept(0).read_bytes())["points"]
+    errors = {point.split: point.error for point in (Point(*values) for values in start)}
+    return Constructed(spec, folder, images, differ, gap, errors, known)
+
+
+def proved(source: Trained, fit: Fit, *, exact: bool) -> tuple[nn.Module, int, int, float]:
+    """The deeper net on the device of `fit`, and how it agrees with the source over all images (`agreement`).
+
+    Raises RunError where it does not, or where there is nothing to agree with.
+    """
+    spec, net = fit.spec, copy.deepcopy(source.net).to(fit.device).to(memory_format=torch.channels_last)
     recipe: dict[str, Any] = {"seed": spec.seed, "norm": spec.recipe.norm, "bn_group": spec.recipe.bn_group}
-    deeper = deepen(net, source.spec, depth, lambda: inputs(fit.train), exact=exact, **recipe).to(fit.device)
+    deeper = deepen(net, source.spec, spec.net.depth, lambda: inputs(fit.train), exact=exact, **recipe).to(fit.device)
     deeper = deeper.to(memory_format=torch.channels_last)
     try:
         images, differ, gap = agreement(net, deeper, [part for part in (fit.train, fit.val, fit.test) if part])
@@ -77,13 +90,9 @@ def construct(
         raise RunError(f"{source.label}: {error}") from None
     if differ > (0 if exact else images // 1000):
         raise RunError(
-            f"depth={depth}: {differ} of {images:,} predictions differ from {source.label}'s; nothing stored"
+            f"depth={spec.net.depth}: {differ} of {images:,} predictions differ from {source.label}'s; nothing stored"
         )
-    folder = RunDir(root, spec.run)
-    known = not store(folder, fit, deeper, command)
-    start = unpack(folder.kept(0).read_bytes())["points"]
-    errors = {point.split: point.error for point in (Point(*values) for values in start)}
-    return Constructed(spec, folder, images, differ, gap, errors, known)
+    return deeper, images, differ, gap
 
 
 def inputs(images: Resident) -> Iterator[Tensor]:
