@@ -43,3 +43,7 @@ class Stopped(Exception):  # noqa: N818 - not an error: somebody asked for it
     def __init__(self, signal: int) -> None:
         super().__init__(f"stopped by signal {signal}")
         self.signal = signal
+
+
+class UnavailableError(Exception):
+    """Why there is no such backend for a run, in a few words. Never leaves degrade.train.backends."""

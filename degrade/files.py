@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and where those of no project lie."""
 
 import os
 from pathlib import Path
@@ -18,3 +18,8 @@ def write(path: Path, content: Any, *, sync: bool = True) -> None:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def user_cache() -> Path:
+    """What can be made anew is kept here: $XDG_CACHE_HOME/degrade, else ~/.cache/degrade."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "degrade"

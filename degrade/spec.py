@@ -34,9 +34,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "recipe.warmup": ("auto", "on", "off"),
     "recipe.norm": ("batch", "none"),
     "recipe.init": ("he", "xavier", "small"),
-    "engine.precision": ("fp32",),
+    "engine.precision": ("fp32", "tf32", "bf16"),
     "engine.device": ("auto", "cpu", "cuda"),
-    "engine.backend": ("eager",),
+    "engine.backend": ("auto", "eager", "native"),
 }
 NORMALIZES = ("pixel", "channel")
 SEED_LIMIT = 2**63
@@ -184,7 +184,7 @@ class EngineSpec(Checked):
 
     precision: str = "fp32"
     device: str = field(default="auto", metadata=ASIDE)  # auto: cuda where there is one
-    backend: str = field(default="eager", metadata=ASIDE)
+    backend: str = field(default="auto", metadata=ASIDE)  # auto: the fastest that this run can have here
     threads: int = field(default=1, metadata=ASIDE)  # CPU threads of one run; sweeps use one run a core
     deterministic: bool = field(default=True, metadata=ASIDE)  # on a GPU: only algorithms that repeat to the bit
     checkpoint_every: str | int = field(default="60s", metadata=ASIDE)  # seconds (60s) or iterations (500)

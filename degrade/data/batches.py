@@ -102,30 +102,46 @@ class Batches:
     def at(self, iteration: int) -> tuple[Tensor, Tensor]:
         """x (batch, C, H, W) float32, y (batch,) of step `iteration` (from 0)."""
         x, y = self.images.clean(self.index(iteration))
-        return (self.augmented(x, iteration) if self.pad or self.flip else x), y
+        return self.augmented(x, self.crops(iteration)), y
 
     def index(self, iteration: int) -> Tensor:
-        """Which images: the next `batch` of an endless row of shuffled epochs, (batch,)."""
+        """Which images: the next `batch` of an endless row of shuffled epochs, (batch,) int64."""
         n, start = len(self.images), iteration * self.batch
         first, last = start // n, (start + self.batch - 1) // n
-        self._orders = {e: self._orders[e] if e in self._orders else self._order(e) for e in range(first, last + 1)}
+        self._orders = {e: self._orders[e] if e in self._orders else self.order(e) for e in range(first, last + 1)}
         row = torch.cat([self._orders[e] for e in range(first, last + 1)])
         return row[start - first * n :][: self.batch]
 
-    def _order(self, epoch: int) -> Tensor:
+    def order(self, epoch: int) -> Tensor:
+        """The order of pass `epoch`, (images,) int64."""
         return epoch_order(self.seed, epoch, len(self.images), self.images.labels.device)
 
-    def augmented(self, x: Tensor, iteration: int) -> Tensor:
+    def crops(self, iteration: Word) -> "Crops":
+        """How each image of a batch is moved; `iteration` may be a tensor () int64 on the device."""
+        words = torch.arange(self.batch, device=self.images.labels.device)
+        draws, reach = mix(words ^ key(self.seed, SHIFT, iteration)), 2 * self.pad + 1
+        down, right = ((draws & 0xFFFF) * reach) >> 16, (((draws >> 16) & 0x7FFF) * reach) >> 15
+        return Crops(down, right, draws >> 31 if self.flip else torch.zeros_like(draws))
+
+    def augmented(self, x: Tensor, crops: "Crops") -> Tensor:
         """A random crop of x padded with zeros after the mean is subtracted, or its flip. (N, C, H, W) -> the same."""
+        if not self.pad and not self.flip:
+            return x
         (n, c, h, w), pad = x.shape, self.pad
-        draws = mix(torch.arange(n, device=x.device) ^ key(self.seed, SHIFT, iteration))
-        down, right = ((draws & 0xFFFF) * (2 * pad + 1)) >> 16, (((draws >> 16) & 0x7FFF) * (2 * pad + 1)) >> 15
-        rows = down[:, None] + torch.arange(h, device=x.device)
+        rows = crops.down[:, None] + torch.arange(h, device=x.device)
         columns = torch.arange(w, device=x.device).expand(n, w)
         if self.flip:
-            columns = torch.where((draws >> 31).bool()[:, None], columns.flip(1), columns)
-        columns = columns + right[:, None]
+            columns = torch.where(crops.flip.bool()[:, None], columns.flip(1), columns)
+        columns = columns + crops.right[:, None]
         wide = w + 2 * pad
         place = (rows[:, None, :, None] * wide + columns[:, None, None, :]).expand(n, c, h, w)
         padded = F.pad(x, (pad, pad, pad, pad)).flatten(2)
         return padded.gather(2, place.flatten(2)).view(n, c, h, w)
+
+
+class Crops(NamedTuple):
+    """Where each image of a batch is cut out of its padded picture, each (batch,) int64."""
+
+    down: Tensor  # rows, 0 to 2 pad
+    right: Tensor  # columns, 0 to 2 pad
+    flip: Tensor  # 1: mirrored before

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from degrade.data.images import Images, Pair, fingerprint
 from degrade.errors import DataError
-from degrade.files import write
+from degrade.files import user_cache, write
 
 FORMAT = 1  # of the folders, and of how pictures are decoded: part of every key
 SPLITS = ("train", "test")
@@ -50,16 +50,11 @@ def key_of(*parts: object) -> str:
     return total.hexdigest()[:32]
 
 
-def user_folder() -> Path:
-    """Where what belongs to no folder of pictures is kept: $XDG_CACHE_HOME/degrade, else ~/.cache/degrade."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "degrade"
-
-
 class Cache:
     """The cache folders of one root: read from all of them, written to the first that takes files."""
 
     def __init__(self, root: Path | None) -> None:
-        self.folders = [*([root / ".degrade"] if root else []), user_folder()]
+        self.folders = [*([root / ".degrade"] if root else []), user_cache()]
 
     @cached_property
     def home(self) -> Path:

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.data.cache import Cache, Known, key_of, user_folder
+from degrade.data.cache import Cache, Known, key_of
 from degrade.data.download import checksum, fetch
 from degrade.data.images import Note
 from degrade.errors import DataError
+from degrade.files import user_cache
 from degrade.spec import DataSpec
 
 
@@ -76,7 +77,7 @@ def prepare(archive: Archive, spec: DataSpec, note: Note) -> str:
     cache = Cache(root)
 
     def make() -> Known:
-        path = (root or user_folder()) / archive.file
+        path = (root or user_cache()) / archive.file
         if not path.exists():
             fetch(archive.address, path, archive.md5, note)
         elif (found := checksum(path)) != archive.md5:

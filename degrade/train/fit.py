@@ -12,13 +12,14 @@ from torch import Tensor
 
 from degrade.data.batches import Batches, Resident, scale_of
 from degrade.data.images import Splits
-from degrade.errors import RunError, SpecError, pick
+from degrade.errors import RunError, SpecError
 from degrade.measures import LayerGradient
 from degrade.nets import build
 from degrade.nets.norms import parts
 from degrade.point import Point
 from degrade.spec import RunSpec
-from degrade.train.backends import BACKENDS
+from degrade.train.backends import choose
+from degrade.train.precision import settle
 from degrade.train.probe import probe
 from degrade.train.schedule import Warmup, due, judged, look, lr_at
 
@@ -46,6 +47,7 @@ class Fit:
         self.spec, self.stop = spec, stop
         self.device = device or pick_device(spec.engine.device)
         torch.backends.cudnn.deterministic = spec.engine.deterministic
+        settle(spec.engine.precision, self.device)
         self.threads = spec.engine.threads
         train, test, val = splits
         scale = scale_of(train, spec.data.normalize)
@@ -68,10 +70,10 @@ class Fit:
 
     def _use(self, name: str) -> None:
         """Begins with a new net on the backend of that name."""
-        self.backend_name, recipe, channels = name, self.spec.recipe, self.train.pixels.shape[1]
+        recipe, channels = self.spec.recipe, self.train.pixels.shape[1]
         variant: dict[str, Any] = {"init": recipe.init, "norm": recipe.norm, "bn_group": recipe.bn_group}
         net = build(self.spec.net, channels=channels, classes=self.classes, seed=self.spec.seed, **variant)
-        self.backend = pick(BACKENDS, name, "engine.backend")(net, recipe, self.device)
+        self.backend, self.backend_name, self.backend_why = choose(name, net, self.spec, self.batches)
 
     @property
     def done(self) -> bool:
@@ -99,7 +101,7 @@ class Fit:
         while steps > 0 and not self.done and not self._due and not self.stop():
             begin = self._probe(begin)
             self.backend.lr.fill_(lr_at(self.spec.recipe, self.iteration, self.warmup))
-            self.backend.step(*self.batches.at(self.iteration))
+            self.backend.step(self.iteration)
             self.iteration += 1
             steps -= 1
             self._look()
@@ -214,7 +216,7 @@ class Fit:
             self._cut = self._cut or self.stop()
             if self._cut:
                 break
-            sums += self.backend.evaluate(*images.clean(slice(start, start + EVALUATION_BATCH)))
+            sums += self.backend.evaluate(images, start, min(start + EVALUATION_BATCH, len(images)))
         loss, wrong = sums.tolist()
         return loss / len(images), 100 * wrong / len(images), len(images)
 
@@ -264,5 +266,4 @@ def pick_device(name: str) -> torch.device:
         raise SpecError("engine.device=cuda: no CUDA device is visible; use engine.device=cpu")
     if name == "cpu" or not found:
         return torch.device("cpu")
-    torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
     return torch.device("cuda", torch.cuda.current_device())

@@ -1,13 +1,16 @@
-"""The part of training that speed depends on, behind one protocol; each file holds one way to do it."""
+"""The part of training that speed depends on, behind one protocol; each file or folder holds one way to do it."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-import torch
 from torch import Tensor, nn
 
-from degrade.spec import RecipeSpec
+from degrade.data.batches import Batches, Resident
+from degrade.errors import SpecError, UnavailableError, pick
+from degrade.spec import RunSpec
 from degrade.train.backends.eager import Eager
+from degrade.train.backends.native import Native
+from degrade.train.backends.native.check import worthwhile
 
 
 class Backend(Protocol):
@@ -19,8 +22,8 @@ class Backend(Protocol):
     lr: Tensor
     tally: Tensor
 
-    def step(self, x: Tensor, y: Tensor) -> None:
-        """One SGD step on x (N, C, H, W), y (N,); adds to `tally`."""
+    def step(self, iteration: int) -> None:
+        """One SGD step on the batch of `iteration`; adds to `tally`."""
         ...
 
     def grad_norm(self) -> Tensor:
@@ -35,8 +38,9 @@ class Backend(Protocol):
         """Sets BN's statistics to their averages over x (N, C, H, W), by the images of each; weights unchanged."""
         ...
 
-    def evaluate(self, x: Tensor, y: Tensor) -> Tensor:
-        """(2,) float64: summed loss, mistakes; evaluation mode, nothing changes."""
+    def evaluate(self, images: Resident, start: int, stop: int) -> Tensor:
+        """(2,) float64 over images `start` to `stop`, as they are: summed loss, mistakes; evaluation mode, nothing
+        changes."""
         ...
 
     def state(self) -> dict[str, Any]:
@@ -46,4 +50,30 @@ class Backend(Protocol):
     def restore(self, state: Mapping[str, Any]) -> None: ...
 
 
-BACKENDS: dict[str, Callable[[nn.Module, RecipeSpec, torch.device], Backend]] = {"eager": Eager}
+BACKENDS: dict[str, Callable[[nn.Module, RunSpec, Batches], Backend]] = {"eager": Eager, "native": Native}
+
+
+class Chosen(NamedTuple):
+    """A backend, its name in BACKENDS, and why it is no faster one; empty where there is none faster."""
+
+    backend: Backend
+    name: str
+    why: str
+
+
+def choose(name: str, net: nn.Module, spec: RunSpec, batches: Batches) -> Chosen:
+    """The backend of that name; for `auto` the fastest that this run can have here.
+
+    Raises SpecError for a name that is unknown or cannot be had.
+    """
+    if name != "auto":
+        try:
+            return Chosen(pick(BACKENDS, name, "engine.backend")(net, spec, batches), name, "")
+        except UnavailableError as error:
+            raise SpecError(f"engine.backend={name}: {error}; use engine.backend=auto") from None
+    try:
+        if batches.images.pixels.device.type == "cpu":
+            worthwhile(spec.engine.precision)
+        return Chosen(Native(net, spec, batches), "native", "")
+    except UnavailableError as error:
+        return Chosen(Eager(net, spec, batches), "eager", f"no kernels: {error}")

@@ -1,4 +1,4 @@
-"""The reference: plain PyTorch, one operator after the other, fp32, on any device."""
+"""The reference: plain PyTorch, one operator after the other, in any precision, on any device."""
 
 import copy
 from collections.abc import Iterable, Mapping
@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from degrade.data.batches import Batches, Resident
 from degrade.nets.norms import average_statistics
-from degrade.spec import RecipeSpec
+from degrade.spec import RunSpec
+from degrade.train.precision import autocast
 
 
 class Eager:
@@ -19,8 +21,10 @@ class Eager:
     caffe: v = m v + lr g,  p = p - v,     nesterov: p - (lr g + m v).
     """
 
-    def __init__(self, net: nn.Module, recipe: RecipeSpec, device: torch.device) -> None:
-        self.net, self.recipe = net.to(device).train(), recipe
+    def __init__(self, net: nn.Module, spec: RunSpec, batches: Batches) -> None:
+        device = batches.images.pixels.device
+        self.net, self.recipe, self.batches = net.to(device).train(), spec.recipe, batches
+        self.cast = autocast(spec.engine.precision, device)
         self.lr = torch.zeros((), device=device)
         self.tally = torch.zeros(2, dtype=torch.float64, device=device)
         self._flatten()
@@ -44,9 +48,11 @@ class Eager:
         pieces = flat.split([p.numel() for p in parameters])
         return [shaped(piece, p) for piece, p in zip(pieces, parameters, strict=True)]
 
-    def step(self, x: Tensor, y: Tensor) -> None:
+    def step(self, iteration: int) -> None:
+        x, y = self.batches.at(iteration)
         self.grad.zero_()
-        logits = self.net(x.contiguous(memory_format=torch.channels_last))
+        with self.cast:
+            logits = self.net(x.contiguous(memory_format=torch.channels_last)).float()
         loss = F.cross_entropy(logits, y)
         loss.backward()
         with torch.no_grad():
@@ -77,12 +83,14 @@ class Eager:
         return copy.deepcopy(self.net)  # a parameter's copy has no gradient, and a storage of its own
 
     def average_statistics(self, batches: Iterable[Tensor]) -> None:
-        average_statistics(self.net, (x.contiguous(memory_format=torch.channels_last) for x in batches))
+        with self.cast:
+            average_statistics(self.net, (x.contiguous(memory_format=torch.channels_last) for x in batches))
 
-    def evaluate(self, x: Tensor, y: Tensor) -> Tensor:
+    def evaluate(self, images: Resident, start: int, stop: int) -> Tensor:
+        x, y = images.clean(slice(start, stop))
         self.net.eval()
-        with torch.inference_mode():
-            logits = self.net(x.contiguous(memory_format=torch.channels_last))
+        with torch.inference_mode(), self.cast:
+            logits = self.net(x.contiguous(memory_format=torch.channels_last)).float()
             loss = F.cross_entropy(logits, y, reduction="sum")
             sums = torch.stack((loss.double(), (logits.argmax(1) != y).sum()))
         self.net.train()

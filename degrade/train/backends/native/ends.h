@@ -1,0 +1,114 @@
+// Where a batch comes in, where it goes out, what option A does to it, and how weights are laid out for a step.
+
+// b = the pictures: cropped, mirrored, scaled; 0 where a crop goes beyond the picture, and in channels that only pad.
+static void take(const Step *step, const Call *call, int block) {
+    const Source *source = step->source;
+    const Map *b = &call->b;
+    const int height = source->height, width = source->width, area = height * width, images = valid(step, block);
+    real *to = block_of(b, block);
+    for (int n = 0; n < images; n++) {
+        const long image = (long)block * IMAGES + n;
+        const uint8_t *from = source->pixels + (source->index ? source->index[image] : source->start + image) * source->channels * area;
+        const int down = source->down ? (int)source->down[image] - source->pad : 0;
+        const int right = source->right ? (int)source->right[image] - source->pad : 0;
+        const int flip = source->flip && source->flip[image];
+        for (int row = 0; row < height; row++)
+            for (int column = 0; column < width; column++) {
+                const int y = row + down, x = (flip ? width - 1 - column : column) + right;
+                const int inside = y >= 0 && y < height && x >= 0 && x < width;
+                real *pixel = to + (((long)row * width + column) * IMAGES + n) * b->channels;
+                for (int c = 0; c < source->channels; c++) {
+                    const int at = c * area + y * width + x;
+                    float v = inside ? source->levels[from[at]] - source->mean[at] : 0;
+                    if (inside && source->deviation) v /= source->deviation[c];
+                    pixel[c] = real_of(v);
+                }
+            }
+    }
+}
+
+// b = every stride-th position of a, its channels moved up by `offset`, zeros beside them: option A's shortcut.
+static void gather(const Step *step, const Call *call, int block) {
+    (void)step;
+    const Map *a = &call->a, *b = &call->b;
+    real *to = block_of(b, block);
+    memset(to, 0, size_of(b) * sizeof(real));
+    for (int row = 0; row < b->height; row++)
+        for (int column = 0; column < b->width; column++) {
+            const long at = ((long)row * a->width + column) * call->stride;
+            const real *from = block_of(a, block) + at * IMAGES * a->channels;
+            for (int n = 0; n < IMAGES; n++, from += a->channels, to += b->channels)
+                memcpy(to + call->offset, from, call->kept * sizeof(real));
+        }
+}
+
+// The gradient by the input of `gather` from that by its output: a -> b.
+static void scatter(const Step *step, const Call *call, int block) {
+    (void)step;
+    const Map *a = &call->a, *b = &call->b;
+    const real *from = block_of(a, block);
+    memset(block_of(b, block), 0, size_of(b) * sizeof(real));
+    for (int row = 0; row < a->height; row++)
+        for (int column = 0; column < a->width; column++) {
+            const long at = ((long)row * b->width + column) * call->stride;
+            real *to = block_of(b, block) + at * IMAGES * b->channels;
+            for (int n = 0; n < IMAGES; n++, from += a->channels, to += b->channels)
+                memcpy(to, from + call->offset, call->kept * sizeof(real));
+        }
+}
+
+// pooled = the mean over positions of a.
+static void average(const Step *step, const Call *call, int block) {
+    const Map *a = &call->a;
+    const int positions = a->height * a->width, images = valid(step, block);
+    for (int n = 0; n < images; n++)
+        for (int c = 0; c < a->channels; c += LANES) {
+            const real *from = block_of(a, block) + n * a->channels + c;
+            lanes sum = {};
+            for (int i = 0; i < positions; i++) sum += load(from + (long)i * IMAGES * a->channels);
+            keep(call->pooled + ((long)block * IMAGES + n) * a->channels + c, sum / (float)positions);
+        }
+}
+
+// The gradient by the input of `average` from that by its output: pooled -> b.
+static void unpool(const Step *step, const Call *call, int block) {
+    const Map *b = &call->b;
+    const int positions = b->height * b->width, images = valid(step, block);
+    for (int n = 0; n < images; n++)
+        for (int c = 0; c < b->channels; c += LANES) {
+            const lanes each = floats(call->pooled + ((long)block * IMAGES + n) * b->channels + c) / (float)positions;
+            real *to = block_of(b, block) + n * b->channels + c;
+            for (int i = 0; i < positions; i++) store(to + (long)i * IMAGES * b->channels, each);
+        }
+}
+
+// Weights as `convolve` reads them. float32 has those of the way forward as they are.
+static void pack(const Step *step, const Call *call) {
+    (void)step;
+    const Kernel *kernel = call->kernel;
+    const int cin = kernel->cin, cout = kernel->cout;
+    for (int tap = 0; tap < kernel->taps; tap++) {
+        const float *w = kernel->weight + (long)tap * cin * cout;
+        unit *back = kernel->backward + (long)tap * cin * (cout / UNIT);
+#ifdef BF16
+        unit *forward = kernel->forward + (long)tap * (cin / UNIT) * cout;
+        for (int ci = 0; ci < cin; ci += UNIT)
+            for (int co = 0; co < cout; co++) forward[ci / UNIT * cout + co] = unit_of(w[ci * cout + co], w[(ci + 1) * cout + co]);
+        for (int co = 0; co < cout; co += UNIT)
+            for (int ci = 0; ci < cin; ci++) back[co / UNIT * cin + ci] = unit_of(w[ci * cout + co], w[ci * cout + co + 1]);
+#else
+        for (int ci = 0; ci < cin; ci++)
+            for (int co = 0; co < cout; co++) back[co * cin + ci] = w[ci * cout + co];
+#endif
+    }
+}
+
+// The sum over chunks of what `correlate` found, in order.
+static void fold_weights(const Step *step, const Call *call) {
+    const Kernel *kernel = call->kernel;
+    const long size = (long)kernel->taps * kernel->cin * kernel->cout;
+    const int chunks = (step->blocks + CHUNK - 1) / CHUNK;
+    memcpy(kernel->gradient, kernel->partial, size * sizeof(float));
+    for (int chunk = 1; chunk < chunks; chunk++)
+        for (long i = 0; i < size; i++) kernel->gradient[i] += kernel->partial[chunk * size + i];
+}

@@ -1,0 +1,59 @@
+// One SGD step of a 6n+2 net as a list of phases. Each phase is a list of calls that every chunk of images goes through
+// without waiting for others, so that what one call writes the next finds in the cache; what needs the whole batch (the
+// statistics of BN, the sums of gradients) is folded between phases, over chunks in their order: the result does not
+// depend on the number of threads.
+//
+// Activations lie as [block][height][width][IMAGES][channels]. IMAGES of a block go through a convolution together, each
+// weight being read once for all of them; taps that would meet padding are not in the tables and cost nothing.
+#include <math.h>
+#include <stdlib.h>
+
+#include "kernels.h"
+#include "convolve.h"
+#include "normalise.h"
+#include "ends.h"
+
+static void (*const KERNELS[])(const Step *, const Call *, int) = {
+    take, convolve, correlate, moments, normalise, mask, centre, gather, scatter, average, unpool,
+};
+static void (*const FOLDS[])(const Step *, const Call *) = {fold_moments, fold_gradient, fold_weights, pack};
+
+typedef struct {
+    const Step *step;
+    const Phase *phase;
+} Work;
+
+static void chunk(const void *what, int job) {
+    const Work *work = what;
+    int first = job * CHUNK, last = first + CHUNK < work->step->blocks ? first + CHUNK : work->step->blocks;
+    for (int block = first; block < last; block++)
+        for (int i = 0; i < work->phase->calls_count; i++) {
+            const Call *call = &work->phase->calls[i];
+            KERNELS[call->kind](work->step, call, block);
+        }
+}
+
+// Runs `count` phases on step->images images with so many threads.
+void run(const Step *step, const Phase *phases, int count, int threads) {
+    for (int i = 0; i < count; i++) {
+        Work work = {step, &phases[i]};
+        if (phases[i].calls_count) spread(chunk, &work, (step->blocks + CHUNK - 1) / CHUNK, threads);
+        for (int fold = 0; fold < phases[i].folds_count; fold++)
+            FOLDS[phases[i].folds[fold].kind](step, &phases[i].folds[fold]);
+    }
+}
+
+// How this was built: LANES, channels are padded to; IMAGES of a block; blocks of a chunk.
+void layout(int *lanes, int *images, int *blocks) { *lanes = LANES, *images = IMAGES, *blocks = CHUNK; }
+
+// One SGD update of n parameters. decay: what each is multiplied by for its weight decay. caffe and nesterov as in
+// RecipeSpec, whose formulas stand in degrade.train.backends.eager.
+void update(float *p, float *v, const float *gradient, const float *decay, long n, float lr, float momentum, int caffe,
+            int nesterov) {
+    for (long i = 0; i < n; i++) {
+        float g = gradient[i] + decay[i] * p[i], step = caffe ? lr * g : g;
+        v[i] = momentum * v[i] + step;
+        float down = nesterov ? step + momentum * v[i] : v[i];
+        p[i] -= caffe ? down : lr * down;
+    }
+}

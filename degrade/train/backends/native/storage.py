@@ -1,0 +1,104 @@
+"""Where parameters, gradients, momentum and running statistics lie for the kernels, and as torch sees them."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the kernels were built, and for what batch."""
+
+    lanes: int  # float32 numbers in a register
+    images: int  # of a block
+    chunk: int  # blocks
+    batch: int
+    real: torch.dtype  # of activations
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.batch // self.images)
+
+    @property
+    def chunks(self) -> int:
+        return -(-self.blocks // self.chunk)
+
+    def padded(self, channels: int) -> int:
+        """Channels with those that only pad: they hold zeros, and every step leaves them zeros."""
+        unit = max(self.lanes, 8)
+        return -(-channels // unit) * unit
+
+    def padded_pictures(self, channels: int) -> int:
+        """The same for pictures, which no kernel writes whole registers of."""
+        return -(-channels // 4) * 4
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one tensor of a net lies inside a flat vector."""
+
+    start: int
+    padded: tuple[int, ...]  # its shape there
+    seen: Callable[[Tensor], Tensor]  # a view of that shape -> a view of torch's
+
+    @property
+    def size(self) -> int:
+        return torch.Size(self.padded).numel()
+
+    def within(self, flat: Tensor) -> Tensor:
+        """A view of `flat` in the padded shape."""
+        return flat[self.start : self.start + self.size].view(self.padded)
+
+
+class Storage:
+    """Flat float32 vectors of all parameters, their gradients and momentum, and of all running statistics.
+
+    A kernel (cout, cin, k, k) lies as [k, k, cin, cout] with cin and cout padded; BN's vectors are padded, and the
+    columns of the last layer's weight (classes, cin).
+    """
+
+    def __init__(self, net: nn.Module, layout: Layout) -> None:
+        self.layout = layout
+        self.parameters = placed(net.named_parameters(), layout)
+        self.statistics = placed(((k, b) for k, b in net.named_buffers() if b.is_floating_point()), layout)
+        total = sum(place.size for place in self.parameters.values())
+        self.values, self.gradients, self.momentum = (torch.zeros(total) for _ in range(3))
+        self.running = torch.zeros(sum(place.size for place in self.statistics.values()))
+        self.kernels = torch.zeros(total)  # 1 where a convolution's weight lies
+        for name, p in net.named_parameters():
+            if p.ndim == 4:
+                self.parameters[name].within(self.kernels).fill_(1.0)
+
+    def views(self, flat: Tensor, places: dict[str, Place]) -> dict[str, Tensor]:
+        """The tensors inside `flat`, in torch's shapes; what is written to them is written there."""
+        return {name: place.seen(place.within(flat)) for name, place in places.items()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Views of all parameters and running statistics by their names in the net's state_dict."""
+        return {**self.views(self.values, self.parameters), **self.views(self.running, self.statistics)}
+
+
+def placed(tensors: Iterable[tuple[str, Tensor]], layout: Layout) -> dict[str, Place]:
+    """A place for each tensor, one after the other; those of the last layer's classes are not padded."""
+    places, start = dict[str, Place](), 0
+    for name, tensor in tensors:
+        places[name] = Place(start, *shape_of(name, tensor, layout))
+        start += places[name].size
+    return places
+
+
+def shape_of(name: str, tensor: Tensor, layout: Layout) -> tuple[tuple[int, ...], Callable[[Tensor], Tensor]]:
+    """The padded shape of a tensor, and how torch's is seen in it."""
+    shape = tensor.shape
+    if tensor.ndim == 4:
+        cout, cin, *sides = shape
+        inner = layout.padded_pictures(cin) if name.startswith(STEM) else layout.padded(cin)
+        return (*sides, inner, layout.padded(cout)), lambda view: view[:, :, :cin, :cout].permute(3, 2, 0, 1)
+    if name.startswith(HEAD) and tensor.ndim == 1:
+        return tuple(shape), lambda view: view
+    return (*shape[:-1], layout.padded(shape[-1])), lambda view: view[..., : shape[-1]]
+
+
+STEM, HEAD = "stem.", "head."  # the first and the last layer of degrade.nets.stacks.CifarNet

@@ -1,0 +1,89 @@
+"""The structures of kernels.h, field by field."""
+
+from ctypes import POINTER, Structure, c_float, c_int, c_long, c_void_p
+from typing import Any
+
+KERNELS = (
+    *("take", "convolve", "correlate", "moments", "normalise", "mask", "centre"),
+    *("gather", "scatter", "average", "unpool"),
+)  # in the order of kernels.c
+FOLDS = ("fold_moments", "fold_gradient", "fold_weights", "pack")  # the same
+
+
+class Taps(Structure):
+    _fields_ = [("count", c_int), ("at", c_int * 3), ("tap", c_int * 3)]
+
+
+class Map(Structure):
+    _fields_ = [("data", c_void_p), ("height", c_int), ("width", c_int), ("channels", c_int)]
+
+
+class Kernel(Structure):
+    _fields_ = [
+        *((name, c_void_p) for name in ("weight", "gradient", "partial", "forward", "backward")),
+        *((name, c_int) for name in ("taps", "cin", "cout")),
+    ]
+
+
+class Norm(Structure):
+    _fields_ = [
+        *((name, c_void_p) for name in ("gamma", "beta", "dgamma", "dbeta", "mean", "variance", "scale", "shift")),
+        *((name, c_void_p) for name in ("centre", "inverse", "first", "second", "sums")),
+        ("channels", c_int),
+    ]
+
+
+class Source(Structure):
+    _fields_ = [
+        ("pixels", c_void_p),
+        ("index", c_void_p),
+        ("start", c_long),
+        *((name, c_void_p) for name in ("down", "right", "flip", "levels", "mean", "deviation")),
+        *((name, c_int) for name in ("channels", "height", "width", "pad")),
+    ]
+
+
+class Call(Structure):
+    _fields_ = [
+        *((name, c_int) for name in ("kind", "backward", "accumulate", "plain", "stride", "offset", "kept")),
+        *((name, Map) for name in ("a", "b", "c")),
+        ("kernel", POINTER(Kernel)),
+        ("norm", POINTER(Norm)),
+        ("rows", POINTER(Taps)),
+        ("columns", POINTER(Taps)),
+        ("pooled", c_void_p),
+    ]
+
+
+class Phase(Structure):
+    _fields_ = [
+        ("calls", POINTER(Call)),
+        ("folds", POINTER(Call)),
+        ("calls_count", c_int),
+        ("folds_count", c_int),
+    ]
+
+
+class Step(Structure):
+    _fields_ = [
+        *((name, c_int) for name in ("images", "blocks", "groups", "chunks_of_group")),
+        ("momentum", c_float),
+        ("source", POINTER(Source)),
+    ]
+
+
+def taps(source: int, side: int, stride: int, *, backward: bool = False) -> Any:
+    """For each row of the destination, which rows of the source meet which taps of a `side`-wide kernel.
+
+    Forward, the source is the input: row = stride * destination + tap - padding, if there is such a row. Backward, the
+    destination is the input, and the source the gradient by the output: the same pairs seen from the other end.
+    """
+    padding, out = side // 2, -(-source // stride)
+    pairs = [(o, tap, o * stride + tap - padding) for o in range(out) for tap in range(side)]
+    pairs = [(o, tap, i) for o, tap, i in pairs if 0 <= i < source]
+    found = [[(i, tap) for o, tap, i in pairs if o == row] for row in range(out)]
+    if backward:
+        found = [[(o, tap) for o, tap, i in pairs if i == row] for row in range(source)]
+    return (Taps * len(found))(
+        *(Taps(len(met), (c_int * 3)(*(at for at, _ in met)), (c_int * 3)(*(tap for _, tap in met))) for met in found)
+    )
