@@ -6,7 +6,7 @@ call does all layers. kernels.c says how; tape.py and phases.py write a net down
 
 import copy
 from collections.abc import Iterable, Mapping
-from ctypes import byref, c_float, c_int, c_long, c_void_p, pointer
+from ctypes import CDLL, byref, c_float, c_int, c_long, c_void_p, pointer, sizeof
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from degrade.spec import RunSpec
 from degrade.train.backends.native import build
 from degrade.train.backends.native.phases import backward, forward, packed
 from degrade.train.backends.native.storage import Layout, Storage
-from degrade.train.backends.native.structs import Source, Step
+from degrade.train.backends.native.structs import MIRRORED, Source, Step
 from degrade.train.backends.native.tape import Tape
 
 MOMENTUM = 0.1  # of BN's running averages, as torch has it
@@ -142,11 +142,13 @@ class Native:
         self.tally.copy_(state["tally"])
 
 
-def layout_of(library: Any, spec: RunSpec) -> Layout:
-    lanes, images, chunk = c_int(), c_int(), c_int()
-    library.layout(byref(lanes), byref(images), byref(chunk))
+def layout_of(library: CDLL, spec: RunSpec) -> Layout:
+    numbers = (c_int * (3 + len(MIRRORED)))()
+    library.layout(numbers)
+    lanes, images, chunk, *sizes = numbers
+    assert sizes == [sizeof(kind) for kind in MIRRORED], "structs.py is not what kernels.h says"
     real = torch.float32 if spec.engine.precision == "fp32" else torch.bfloat16
-    return Layout(lanes.value, images.value, chunk.value, spec.recipe.batch, real)
+    return Layout(lanes, images, chunk, spec.recipe.batch, real)
 
 
 def unsuited(spec: RunSpec, batches: Batches, layout: Layout) -> str:

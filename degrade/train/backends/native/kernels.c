@@ -7,6 +7,7 @@
 // weight being read once for all of them; taps that would meet padding are not in the tables and cost nothing.
 #include <math.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "kernels.h"
 #include "convolve.h"
@@ -43,8 +44,11 @@ void run(const Step *step, const Phase *phases, int count, int threads) {
     }
 }
 
-// How this was built: LANES, channels are padded to; IMAGES of a block; blocks of a chunk.
-void layout(int *lanes, int *images, int *blocks) { *lanes = LANES, *images = IMAGES, *blocks = CHUNK; }
+// How this was built: LANES, IMAGES of a block, blocks of a CHUNK; and how large the structures are that structs.py mirrors.
+void layout(int numbers[9]) {
+    const int all[] = {LANES, IMAGES, CHUNK, sizeof(Taps), sizeof(Map), sizeof(Kernel), sizeof(Norm), sizeof(Source), sizeof(Call)};
+    memcpy(numbers, all, sizeof all);
+}
 
 // One SGD update of n parameters. decay: what each is multiplied by for its weight decay. caffe and nesterov as in
 // RecipeSpec, whose formulas stand in degrade.train.backends.eager.
@@ -56,4 +60,46 @@ void update(float *p, float *v, const float *gradient, const float *decay, long 
         float down = nesterov ? step + momentum * v[i] : v[i];
         p[i] -= caffe ? down : lr * down;
     }
+}
+
+unit numbers[LANES];  // not static: for all the compiler knows, others write to it
+#define EACH_ITS_OWN(i) lanes a##i = (lanes){} + i, b##i = (lanes){} - i - 1;
+#define BOTH(i) a##i = multiply_add(a##i, x, u), b##i = multiply_add(b##i, x, u);
+#define FOLD(i) sum += a##i + b##i;
+
+// Multiply-adds that touch nothing but registers: what no convolution can exceed.
+static void multiply(const void *what, int job) {
+    (void)job;
+    const long rounds = *(const long *)what;
+    EACH_8(EACH_ITS_OWN)
+    for (long round = 0; round < rounds; round++) {
+        __asm__ volatile("" ::: "memory");  // so that no product is taken out of the loop
+        const unit x = numbers[0];
+        const units u = load_units(numbers);
+        EACH_8(BOTH)
+    }
+    lanes sum = {};
+    EACH_8(FOLD)
+    volatile float used = sum[0];
+    (void)used;
+}
+
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+// FLOP/s (two a multiply-add) of so many threads together: the best of rounds that take `seconds` in all.
+double peak(int threads, double seconds) {
+    const long rounds = 1 << 20;
+    const double flops = 2.0 * 16 * LANES * UNIT * (double)rounds * threads, begin = now();
+    double best = 0;
+    do {
+        const double start = now();
+        spread(multiply, &rounds, threads, threads);
+        const double rate = flops / (now() - start);
+        if (rate > best) best = rate;
+    } while (now() - begin < seconds);
+    return best;
 }

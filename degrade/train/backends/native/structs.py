@@ -55,6 +55,9 @@ class Call(Structure):
     ]
 
 
+MIRRORED = (Taps, Map, Kernel, Norm, Source, Call)  # whose sizes `layout` of kernels.c tells
+
+
 class Phase(Structure):
     _fields_ = [
         ("calls", POINTER(Call)),
