@@ -6,11 +6,10 @@ call does all layers. kernels.c says how; tape.py and phases.py write a net down
 
 import copy
 from collections.abc import Iterable, Mapping
-from ctypes import CDLL, byref, c_float, c_int, c_long, c_void_p, pointer, sizeof
+from ctypes import CDLL, byref, c_int, pointer, sizeof
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from degrade.data.batches import Batches, Resident
@@ -18,9 +17,9 @@ from degrade.errors import UnavailableError
 from degrade.nets.norms import average_statistics
 from degrade.spec import RunSpec
 from degrade.train.backends.native import build
-from degrade.train.backends.native.phases import backward, forward, packed
+from degrade.train.backends.native.phases import backward, forward, packed, ready
 from degrade.train.backends.native.storage import Layout, Storage
-from degrade.train.backends.native.structs import MIRRORED, Source, Step
+from degrade.train.backends.native.structs import MIRRORED, Descent, Source, Step
 from degrade.train.backends.native.tape import Tape
 
 MOMENTUM = 0.1  # of BN's running averages, as torch has it
@@ -42,21 +41,31 @@ class Native:
         self.lr, self.tally = torch.zeros(()), torch.zeros(2, dtype=torch.float64)
         self.storage = Storage(net, layout)
         self.tensors, self.uncounted = self.storage.tensors(), 0  # steps that BN's counts of batches lack
-        self._load(net.state_dict())
-        decayed = self.storage.kernels if self.recipe.decay_scope == "conv" else torch.ones_like(self.storage.kernels)
-        self.decay = self.recipe.weight_decay * decayed
         self.groups, chunks = groups_of(spec, layout)
         self.tape = Tape(net, self.storage, batches.images.pixels.shape[1:], self.groups)
-        self.forward, self.backward = packed(forward(self.tape)), packed(backward(self.tape))
+        self.ready, self.forward, self.backward = (packed(way(self.tape)) for way in (ready, forward, backward))
         self.training, self.known = source_of(batches.images), dict[int, Source]()
         self.training.pad = batches.pad
-        self.full = Step(layout.batch, layout.blocks, self.groups, chunks, MOMENTUM, pointer(self.training))
+        self.squares = torch.zeros((), dtype=torch.float64)  # of the gradients of the last step
+        self.descent = descent_of(spec, self.squares)
+        self.full = Step(
+            images=layout.batch,
+            blocks=layout.blocks,
+            groups=self.groups,
+            chunks_of_group=chunks,
+            momentum=MOMENTUM,
+            source=pointer(self.training),
+            descent=pointer(self.descent),
+            tally=self.tally.data_ptr(),
+        )
+        self._load(net.state_dict())
 
     def _load(self, tensors: Mapping[str, Tensor]) -> None:
         self.skeleton.load_state_dict(tensors)
         for name, view in self.tensors.items():
             view.copy_(tensors[name])
         self.uncounted = 0
+        self._run(self.full, self.ready)
 
     def _run(self, step: Step, phases: Any) -> None:
         self.library.run(byref(step), phases, len(phases), torch.get_num_threads())
@@ -66,38 +75,14 @@ class Native:
         crops = self.batches.crops(iteration) if self.batches.pad or self.batches.flip else None
         source.index = index.data_ptr()
         source.down, source.right, source.flip = (each.data_ptr() for each in crops) if crops else (None, None, None)
+        self.descent.lr = self.lr.item()
+        self.squares.zero_()
         self._run(self.full, self.forward)
-        self._last_layer(self.batches.images.labels[index])
         self._run(self.full, self.backward)
-        self._update()
         self.uncounted += self.groups
 
-    def _last_layer(self, y: Tensor) -> None:
-        """From `pooled` to the gradient by it; adds to `tally`. The gradient by the logits is softmax - onehot(y)."""
-        pooled, n = self.tape.pooled[: len(y)], len(y)
-        weight, bias = self._head(self.storage.values)
-        logits = torch.addmm(bias, pooled, weight.t())
-        self.tally += sums(logits, y)
-        by_logits = logits.softmax(1).sub_(F.one_hot(y, len(bias))).div_(n)
-        by_weight, by_bias = self._head(self.storage.gradients)
-        torch.mm(by_logits.t(), pooled, out=by_weight)
-        torch.sum(by_logits, 0, out=by_bias)
-        torch.mm(by_logits, weight, out=pooled)
-
-    def _head(self, flat: Tensor) -> tuple[Tensor, Tensor]:
-        places = self.storage.parameters
-        return places["head.weight"].within(flat), places["head.bias"].within(flat)
-
-    def _update(self) -> None:
-        """As Eager._update, in one pass."""
-        recipe, storage = self.recipe, self.storage
-        vectors = (storage.values, storage.momentum, storage.gradients, self.decay)
-        caffe, nesterov = c_int(recipe.momentum_form == "caffe"), c_int(recipe.nesterov)
-        numbers = (c_long(len(storage.values)), c_float(self.lr.item()), c_float(recipe.momentum), caffe, nesterov)
-        self.library.update(*(c_void_p(vector.data_ptr()) for vector in vectors), *numbers)
-
     def grad_norm(self) -> Tensor:
-        return torch.linalg.vector_norm(self.storage.gradients)
+        return self.squares.sqrt()
 
     def copy(self) -> nn.Module:
         net = copy.deepcopy(self.skeleton)
@@ -116,10 +101,8 @@ class Native:
         for first in range(start, stop, self.layout.batch):
             n = min(self.layout.batch, stop - first)
             source.start = first
-            step = Step(n, -(-n // self.layout.images), 0, 1, 0.0, pointer(source))
-            self._run(step, self.forward)
-            weight, bias = self._head(self.storage.values)
-            found += sums(torch.addmm(bias, self.tape.pooled[:n], weight.t()), images.labels[first : first + n])
+            blocks = -(-n // self.layout.images)
+            self._run(Step(images=n, blocks=blocks, source=pointer(source), tally=found.data_ptr()), self.forward)
         return found
 
     def state(self) -> dict[str, Any]:
@@ -165,6 +148,18 @@ def unsuited(spec: RunSpec, batches: Batches, layout: Layout) -> str:
     return "" if spec.recipe.batch > 1 else "recipe.batch=1"
 
 
+def descent_of(spec: RunSpec, squares: Tensor) -> Descent:
+    recipe, everywhere = spec.recipe, spec.recipe.decay_scope == "all"
+    return Descent(
+        momentum=recipe.momentum,
+        decay=recipe.weight_decay,
+        other_decay=recipe.weight_decay if everywhere else 0.0,
+        caffe=recipe.momentum_form == "caffe",
+        nesterov=recipe.nesterov,
+        squares=squares.data_ptr(),
+    )
+
+
 def groups_of(spec: RunSpec, layout: Layout) -> tuple[int, int]:
     """(over how many sub-batches BN takes its statistics, chunks of each but the last), as degrade.nets.norms.parts."""
     batch = spec.recipe.batch
@@ -175,12 +170,12 @@ def groups_of(spec: RunSpec, layout: Layout) -> tuple[int, int]:
 
 def source_of(images: Resident) -> Source:
     """Where pictures lie, and how they are scaled."""
-    n, channels, height, width = images.pixels.shape
-    del n
+    channels, height, width = images.pixels.shape[1:]
     mean = images.mean.expand(channels, height, width).contiguous()
     deviation = None if images.deviation is None else images.deviation.flatten().contiguous()
     source = Source(
         pixels=images.pixels.data_ptr(),
+        labels=images.labels.data_ptr(),
         levels=LEVELS.data_ptr(),
         mean=mean.data_ptr(),
         deviation=None if deviation is None else deviation.data_ptr(),
@@ -190,9 +185,3 @@ def source_of(images: Resident) -> Source:
     )
     source.kept = (images, mean, deviation)  # C holds pointers to them
     return source
-
-
-def sums(logits: Tensor, y: Tensor) -> Tensor:
-    """(2,) float64: summed loss, mistakes."""
-    loss = F.cross_entropy(logits, y, reduction="sum")
-    return torch.stack((loss.double(), (logits.argmax(1) != y).sum()))

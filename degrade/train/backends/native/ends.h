@@ -8,7 +8,7 @@ static void take(const Step *step, const Call *call, int block) {
     real *to = block_of(b, block);
     for (int n = 0; n < images; n++) {
         const long image = (long)block * IMAGES + n;
-        const uint8_t *from = source->pixels + (source->index ? source->index[image] : source->start + image) * source->channels * area;
+        const uint8_t *from = source->pixels + image_of(source, image) * source->channels * area;
         const int down = source->down ? (int)source->down[image] - source->pad : 0;
         const int right = source->right ? (int)source->right[image] - source->pad : 0;
         const int flip = source->flip && source->flip[image];
@@ -66,7 +66,7 @@ static void average(const Step *step, const Call *call, int block) {
             const real *from = block_of(a, block) + n * a->channels + c;
             lanes sum = {};
             for (int i = 0; i < positions; i++) sum += load(from + (long)i * IMAGES * a->channels);
-            keep(call->pooled + ((long)block * IMAGES + n) * a->channels + c, sum / (float)positions);
+            keep(call->head->pooled + ((long)block * IMAGES + n) * a->channels + c, sum / (float)positions);
         }
 }
 
@@ -76,7 +76,7 @@ static void unpool(const Step *step, const Call *call, int block) {
     const int positions = b->height * b->width, images = valid(step, block);
     for (int n = 0; n < images; n++)
         for (int c = 0; c < b->channels; c += LANES) {
-            const lanes each = floats(call->pooled + ((long)block * IMAGES + n) * b->channels + c) / (float)positions;
+            const lanes each = floats(call->head->pooled + ((long)block * IMAGES + n) * b->channels + c) / (float)positions;
             real *to = block_of(b, block) + n * b->channels + c;
             for (int i = 0; i < positions; i++) store(to + (long)i * IMAGES * b->channels, each);
         }
@@ -97,18 +97,71 @@ static void pack(const Step *step, const Call *call) {
         for (int co = 0; co < cout; co += UNIT)
             for (int ci = 0; ci < cin; ci++) back[co / UNIT * cin + ci] = unit_of(w[ci * cout + co], w[ci * cout + co + 1]);
 #else
-        for (int ci = 0; ci < cin; ci++)
-            for (int co = 0; co < cout; co++) back[co * cin + ci] = w[ci * cout + co];
+        for (int co = 0; co < cout; co++)
+            for (int ci = 0; ci < cin; ci++) back[co * cin + ci] = w[ci * cout + co];
 #endif
     }
 }
 
-// The sum over chunks of what `correlate` found, in order.
+// The sum over chunks of what `correlate` found, in order, and the update by it while it is in the cache.
 static void fold_weights(const Step *step, const Call *call) {
     const Kernel *kernel = call->kernel;
     const long size = (long)kernel->taps * kernel->cin * kernel->cout;
     const int chunks = (step->blocks + CHUNK - 1) / CHUNK;
-    memcpy(kernel->gradient, kernel->partial, size * sizeof(float));
+    float *gradient = kernel->partial;
     for (int chunk = 1; chunk < chunks; chunk++)
-        for (long i = 0; i < size; i++) kernel->gradient[i] += kernel->partial[chunk * size + i];
+        for (long i = 0; i < size; i++) gradient[i] += gradient[chunk * size + i];
+    descend(step->descent, kernel->weight, kernel->momentum, gradient, step->descent->decay, size);
+    pack(step, call);
+}
+
+// The cross-entropy of one image, whose logits become their softmax; adds to the tally.
+static void softmax(const Head *head, int label, double *tally) {
+    float *p = head->logits, sum = 0;
+    int best = 0;
+    for (int k = 1; k < head->classes; k++)
+        if (p[k] > p[best]) best = k;
+    const float most = p[best], own = p[label];
+    for (int k = 0; k < head->classes; k++) sum += p[k] = expf(p[k] - most);
+    for (int k = 0; k < head->classes; k++) p[k] /= sum;
+    tally[0] += most + logf(sum) - own;
+    tally[1] += best != label;
+}
+
+// The last layer: loss and mistakes of the batch; on the way back, the gradient by `pooled` in its place, and an update.
+// The gradient by the logits is softmax - onehot, over the images.
+static void classify(const Step *step, const Call *call) {
+    const Head *head = call->head;
+    const int classes = head->classes, channels = head->channels;
+    float *by_weight = head->gradient, *by_bias = head->gradient + (long)classes * channels;
+    const long biases = (classes + LANES - 1) / LANES * LANES;
+    memset(by_weight, 0, sizeof(float) * ((size_t)classes * channels + biases));
+    for (int n = 0; n < step->images; n++) {
+        const long label = step->source->labels[image_of(step->source, n)];
+        float *x = head->pooled + (long)n * channels;
+        for (int k = 0; k < classes; k++) {
+            lanes sum = {};
+            for (int c = 0; c < channels; c += LANES) sum += floats(x + c) * floats(head->weight + (long)k * channels + c);
+            head->logits[k] = head->bias[k];
+            for (int i = 0; i < LANES; i++) head->logits[k] += sum[i];
+        }
+        softmax(head, (int)label, step->tally);
+        if (!step->descent) continue;
+        head->logits[label] -= 1;
+        for (int k = 0; k < classes; k++) by_bias[k] += head->logits[k] /= (float)step->images;
+        for (int c = 0; c < channels; c += LANES) {
+            const lanes in = floats(x + c);
+            lanes back = {};
+            for (int k = 0; k < classes; k++) {
+                float *w = head->weight + (long)k * channels + c, *g = by_weight + (long)k * channels + c;
+                back += head->logits[k] * floats(w);
+                keep(g, floats(g) + head->logits[k] * in);
+            }
+            keep(x + c, back);
+        }
+    }
+    if (!step->descent) return;
+    const float decay = step->descent->other_decay;
+    descend(step->descent, head->weight, head->momentum, by_weight, decay, (long)classes * channels);
+    descend(step->descent, head->bias, head->bias_momentum, by_bias, decay, biases);
 }

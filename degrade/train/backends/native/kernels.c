@@ -17,7 +17,7 @@
 static void (*const KERNELS[])(const Step *, const Call *, int) = {
     take, convolve, correlate, moments, normalise, mask, centre, gather, scatter, average, unpool,
 };
-static void (*const FOLDS[])(const Step *, const Call *) = {fold_moments, fold_gradient, fold_weights, pack};
+static void (*const FOLDS[])(const Step *, const Call *) = {fold_moments, fold_gradient, fold_weights, pack, classify};
 
 typedef struct {
     const Step *step;
@@ -45,21 +45,9 @@ void run(const Step *step, const Phase *phases, int count, int threads) {
 }
 
 // How this was built: LANES, IMAGES of a block, blocks of a CHUNK; and how large the structures are that structs.py mirrors.
-void layout(int numbers[9]) {
-    const int all[] = {LANES, IMAGES, CHUNK, sizeof(Taps), sizeof(Map), sizeof(Kernel), sizeof(Norm), sizeof(Source), sizeof(Call)};
+void layout(int numbers[11]) {
+    const int all[] = {LANES, IMAGES, CHUNK, sizeof(Taps), sizeof(Map), sizeof(Kernel), sizeof(Norm), sizeof(Source), sizeof(Call), sizeof(Descent), sizeof(Head)};
     memcpy(numbers, all, sizeof all);
-}
-
-// One SGD update of n parameters. decay: what each is multiplied by for its weight decay. caffe and nesterov as in
-// RecipeSpec, whose formulas stand in degrade.train.backends.eager.
-void update(float *p, float *v, const float *gradient, const float *decay, long n, float lr, float momentum, int caffe,
-            int nesterov) {
-    for (long i = 0; i < n; i++) {
-        float g = gradient[i] + decay[i] * p[i], step = caffe ? lr * g : g;
-        v[i] = momentum * v[i] + step;
-        float down = nesterov ? step + momentum * v[i] : v[i];
-        p[i] -= caffe ? down : lr * down;
-    }
 }
 
 unit numbers[LANES];  // not static: for all the compiler knows, others write to it

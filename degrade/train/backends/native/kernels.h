@@ -15,26 +15,35 @@ typedef struct {  // activations or their gradients: [block][height][width][IMAG
 } Map;
 
 typedef struct {  // a convolution's weights
-    const float *weight;      // [tap][cin][cout], as they are trained
-    float *gradient;          // the same
+    float *weight, *momentum; // [tap][cin][cout], as they are trained
     float *partial;           // [chunk][tap][cin][cout], shared by all layers
     unit *forward, *backward; // [tap][cin / UNIT][cout], [tap][cout / UNIT][cin]
     int taps, cin, cout;      // taps: 9 or 1; channels with those that only pad
 } Kernel;
 
 typedef struct {  // batch normalisation of `channels` channels, those that only pad included
-    const float *gamma, *beta;
-    float *dgamma, *dbeta;
+    float *gamma, *beta;
+    float *vgamma, *vbeta;     // momentum
     float *mean, *variance;    // running
     float *scale, *shift;      // [group][channels] of what is done now: y * scale + shift
     float *centre, *inverse;   // [group][channels] mean and 1 / deviation of the batch
     float *first, *second;     // [group][channels] means of g and of g * normalised y
+    float *gradient;           // [2][channels] by gamma, by beta
     double *sums;              // [chunk][2][channels]
     int channels;
 } Norm;
 
+typedef struct {  // the last layer: logits = weight pooled + bias
+    float *weight, *bias, *momentum, *bias_momentum;
+    float *gradient;           // [classes][channels], and [classes] padded
+    float *pooled;             // [image][channels]; for the way back, the gradient by it
+    float *logits;             // [classes] of one image
+    int classes, channels;
+} Head;
+
 typedef struct {  // where a batch comes from
     const uint8_t *pixels;     // [image][channel][height][width]
+    const int64_t *labels;     // [image]
     const int64_t *index;      // which images; NULL: from `start` on
     long start;
     const int64_t *down, *right, *flip;  // of each image, by how much its crop is moved; NULL: not at all
@@ -53,7 +62,7 @@ typedef struct {
     const Kernel *kernel;
     const Norm *norm;
     const Taps *rows, *columns;
-    float *pooled;  // [image][channels]
+    const Head *head;
 } Call;
 
 typedef struct {
@@ -61,11 +70,19 @@ typedef struct {
     int calls_count, folds_count;
 } Phase;
 
+typedef struct {  // SGD; caffe and nesterov as in RecipeSpec
+    float lr, momentum, decay, other_decay;  // other_decay: of what is no convolution's weight
+    int caffe, nesterov;
+    double *squares;           // () of all gradients of a step, summed
+} Descent;
+
 typedef struct {
     int images, blocks;        // of the batch; the last block may be part empty
     int groups, chunks_of_group;  // over which BN takes its statistics, each in turn; 0: running ones, nothing is noted
     float momentum;            // of the running averages
     const Source *source;
+    const Descent *descent;    // for the way back; NULL: only forward
+    double *tally;             // [2] what is added to: loss, mistakes
 } Step;
 
 static inline long size_of(const Map *map) { return (long)map->height * map->width * IMAGES * map->channels; }
@@ -80,4 +97,22 @@ static inline int group_of(const Step *step, int block) {
     if (!step->groups) return 0;
     int group = block / CHUNK / step->chunks_of_group;
     return group < step->groups ? group : step->groups - 1;  // what is left over joins the last
+}
+
+// One update of n parameters p with momentum v, n a multiple of LANES; the formulas: degrade.train.backends.eager.
+static inline void descend(const Descent *by, float *p, float *v, const float *gradient, float decay, long n) {
+    lanes squares = {};
+    for (long i = 0; i < n; i += LANES) {
+        const lanes from = floats(gradient + i), old = floats(p + i), g = from + decay * old;
+        const lanes step = by->caffe ? by->lr * g : g, moved = by->momentum * floats(v + i) + step;
+        const lanes down = by->nesterov ? step + by->momentum * moved : moved;
+        keep(v + i, moved);
+        keep(p + i, old - (by->caffe ? down : by->lr * down));
+        squares += from * from;
+    }
+    for (int i = 0; i < LANES; i++) *by->squares += squares[i];
+}
+
+static inline long image_of(const Source *source, long place) {
+    return source->index ? source->index[place] : source->start + place;
 }

@@ -142,18 +142,22 @@ static void fold_moments(const Step *step, const Call *call) {
         }
 }
 
-// What `centre` needs, and the gradients by gamma and beta.
+// What `centre` needs, and the update of gamma and beta, which it needs no more.
 static void fold_gradient(const Step *step, const Call *call) {
     const Norm *norm = call->norm;
+    const Descent *by = step->descent;
     const int channels = norm->channels;
-    for (int c = 0; c < channels; c++) norm->dgamma[c] = norm->dbeta[c] = 0;
+    float *by_gamma = norm->gradient, *by_beta = norm->gradient + channels;
+    memset(norm->gradient, 0, sizeof(float) * 2 * channels);
     for (int group = 0; group < step->groups; group++)
         for (int c = 0; c < channels; c++) {
             const double n = (double)images_of(step, group) * call->a.height * call->a.width;
             double first, second;
             fold(step, norm, group, c, &first, &second);
-            norm->dbeta[c] += (float)first, norm->dgamma[c] += (float)second;
+            by_gamma[c] += (float)second, by_beta[c] += (float)first;
             norm->first[group * channels + c] = (float)(first / n);
             norm->second[group * channels + c] = (float)(second / n);
         }
+    descend(by, norm->gamma, norm->vgamma, by_gamma, by->other_decay, channels);
+    descend(by, norm->beta, norm->vbeta, by_beta, by->other_decay, channels);
 }

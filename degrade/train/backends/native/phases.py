@@ -62,12 +62,16 @@ class Section:
         self.do("convolve", gradient, to, backward=1, accumulate=int(add), **known)
 
 
-def forward(tape: Tape) -> Iterator[Section]:
-    """Pictures to `pooled`; weights are packed before."""
+def ready(tape: Tape) -> Iterator[Section]:
+    """Lays out the weights for the next step, as each step does with those that it has changed."""
     section = Section()
     for layer in tape.layers():
         section.fold("pack", layer)
     yield section
+
+
+def forward(tape: Tape) -> Iterator[Section]:
+    """Pictures to loss and mistakes; if there is a way back, to the gradient by what the last layer takes in."""
     section = Section()
     section.do("take", NOWHERE, tape.pictures)
     section.convolve(tape.stem)
@@ -87,7 +91,8 @@ def forward(tape: Tape) -> Iterator[Section]:
         section.do(
             "normalise", block.second.y, block.out, shortcut(tape, block, section), norm=pointer(block.second.norm)
         )
-    section.do("average", tape.blocks[-1].out, pooled=tape.pooled.data_ptr())
+    section.do("average", tape.blocks[-1].out, head=pointer(tape.head))
+    section.folds.append(Call(kind=FOLDS.index("classify"), head=pointer(tape.head)))
     yield section
 
 
@@ -106,9 +111,9 @@ def shortcut(tape: Tape, block: Block, section: Section) -> Map:
 
 
 def backward(tape: Tape) -> Iterator[Section]:
-    """`pooled`, now the gradient by it, to the gradients by all weights."""
+    """From there to new weights: each layer is updated once nothing needs it any more."""
     section, gradient = Section(), tape.shared("gradient", tape.blocks[-1].stage, tape.blocks[-1].out)
-    section.do("unpool", NOWHERE, gradient, pooled=tape.pooled.data_ptr())
+    section.do("unpool", NOWHERE, gradient, head=pointer(tape.head))
     stages = [1, *(block.stage for block in tape.blocks)]  # of what comes into each block
     for block, stage in zip(reversed(tape.blocks), reversed(stages[:-1]), strict=True):
         inner, middle = (tape.shared(name, block.stage, block.out) for name in ("inner", "middle"))

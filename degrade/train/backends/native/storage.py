@@ -53,9 +53,9 @@ class Place:
 
 
 class Storage:
-    """Flat float32 vectors of all parameters, their gradients and momentum, and of all running statistics.
+    """Flat float32 vectors of all parameters, their momentum, and of all running statistics.
 
-    A kernel (cout, cin, k, k) lies as [k, k, cin, cout] with cin and cout padded; BN's vectors are padded, and the
+    A kernel (cout, cin, k, k) lies as [k, k, cin, cout] with cin and cout padded; vectors are padded, and so are the
     columns of the last layer's weight (classes, cin).
     """
 
@@ -64,12 +64,8 @@ class Storage:
         self.parameters = placed(net.named_parameters(), layout)
         self.statistics = placed(((k, b) for k, b in net.named_buffers() if b.is_floating_point()), layout)
         total = sum(place.size for place in self.parameters.values())
-        self.values, self.gradients, self.momentum = (torch.zeros(total) for _ in range(3))
+        self.values, self.momentum = (torch.zeros(total) for _ in range(2))
         self.running = torch.zeros(sum(place.size for place in self.statistics.values()))
-        self.kernels = torch.zeros(total)  # 1 where a convolution's weight lies
-        for name, p in net.named_parameters():
-            if p.ndim == 4:
-                self.parameters[name].within(self.kernels).fill_(1.0)
 
     def views(self, flat: Tensor, places: dict[str, Place]) -> dict[str, Tensor]:
         """The tensors inside `flat`, in torch's shapes; what is written to them is written there."""
@@ -81,7 +77,7 @@ class Storage:
 
 
 def placed(tensors: Iterable[tuple[str, Tensor]], layout: Layout) -> dict[str, Place]:
-    """A place for each tensor, one after the other; those of the last layer's classes are not padded."""
+    """A place for each tensor, one after the other."""
     places, start = dict[str, Place](), 0
     for name, tensor in tensors:
         places[name] = Place(start, *shape_of(name, tensor, layout))
@@ -96,9 +92,7 @@ def shape_of(name: str, tensor: Tensor, layout: Layout) -> tuple[tuple[int, ...]
         cout, cin, *sides = shape
         inner = layout.padded_pictures(cin) if name.startswith(STEM) else layout.padded(cin)
         return (*sides, inner, layout.padded(cout)), lambda view: view[:, :, :cin, :cout].permute(3, 2, 0, 1)
-    if name.startswith(HEAD) and tensor.ndim == 1:
-        return tuple(shape), lambda view: view
     return (*shape[:-1], layout.padded(shape[-1])), lambda view: view[..., : shape[-1]]
 
 
-STEM, HEAD = "stem.", "head."  # the first and the last layer of degrade.nets.stacks.CifarNet
+STEM = "stem."  # the first layer of degrade.nets.stacks.CifarNet

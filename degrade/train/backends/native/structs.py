@@ -7,7 +7,7 @@ KERNELS = (
     *("take", "convolve", "correlate", "moments", "normalise", "mask", "centre"),
     *("gather", "scatter", "average", "unpool"),
 )  # in the order of kernels.c
-FOLDS = ("fold_moments", "fold_gradient", "fold_weights", "pack")  # the same
+FOLDS = ("fold_moments", "fold_gradient", "fold_weights", "pack", "classify")  # the same
 
 
 class Taps(Structure):
@@ -20,23 +20,29 @@ class Map(Structure):
 
 class Kernel(Structure):
     _fields_ = [
-        *((name, c_void_p) for name in ("weight", "gradient", "partial", "forward", "backward")),
+        *((name, c_void_p) for name in ("weight", "momentum", "partial", "forward", "backward")),
         *((name, c_int) for name in ("taps", "cin", "cout")),
     ]
 
 
 class Norm(Structure):
     _fields_ = [
-        *((name, c_void_p) for name in ("gamma", "beta", "dgamma", "dbeta", "mean", "variance", "scale", "shift")),
-        *((name, c_void_p) for name in ("centre", "inverse", "first", "second", "sums")),
+        *((name, c_void_p) for name in ("gamma", "beta", "vgamma", "vbeta", "mean", "variance", "scale", "shift")),
+        *((name, c_void_p) for name in ("centre", "inverse", "first", "second", "gradient", "sums")),
         ("channels", c_int),
+    ]
+
+
+class Head(Structure):
+    _fields_ = [
+        *((name, c_void_p) for name in ("weight", "bias", "momentum", "bias_momentum", "gradient", "pooled", "logits")),
+        *((name, c_int) for name in ("classes", "channels")),
     ]
 
 
 class Source(Structure):
     _fields_ = [
-        ("pixels", c_void_p),
-        ("index", c_void_p),
+        *((name, c_void_p) for name in ("pixels", "labels", "index")),
         ("start", c_long),
         *((name, c_void_p) for name in ("down", "right", "flip", "levels", "mean", "deviation")),
         *((name, c_int) for name in ("channels", "height", "width", "pad")),
@@ -51,11 +57,8 @@ class Call(Structure):
         ("norm", POINTER(Norm)),
         ("rows", POINTER(Taps)),
         ("columns", POINTER(Taps)),
-        ("pooled", c_void_p),
+        ("head", POINTER(Head)),
     ]
-
-
-MIRRORED = (Taps, Map, Kernel, Norm, Source, Call)  # whose sizes `layout` of kernels.c tells
 
 
 class Phase(Structure):
@@ -67,12 +70,25 @@ class Phase(Structure):
     ]
 
 
+class Descent(Structure):
+    _fields_ = [
+        *((name, c_float) for name in ("lr", "momentum", "decay", "other_decay")),
+        *((name, c_int) for name in ("caffe", "nesterov")),
+        ("squares", c_void_p),
+    ]
+
+
 class Step(Structure):
     _fields_ = [
         *((name, c_int) for name in ("images", "blocks", "groups", "chunks_of_group")),
         ("momentum", c_float),
         ("source", POINTER(Source)),
+        ("descent", POINTER(Descent)),
+        ("tally", c_void_p),
     ]
+
+
+MIRRORED = (Taps, Map, Kernel, Norm, Source, Call, Descent, Head)  # whose sizes `layout` of kernels.c tells
 
 
 def taps(source: int, side: int, stride: int, *, backward: bool = False) -> Any:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from degrade.nets.blocks import Residual
 from degrade.nets.shortcuts import Projection, ZeroPad
 from degrade.train.backends.native.storage import Storage
-from degrade.train.backends.native.structs import Kernel, Map, Norm
+from degrade.train.backends.native.structs import Head, Kernel, Map, Norm
 
 
 @dataclass(eq=False)
@@ -40,10 +40,7 @@ class Block:
 
 
 class Tape:
-    """All that the phases of a step read and write.
-
-    `pooled` (batch, channels) float32: what goes into the last layer; for the way back, the gradient by it.
-    """
+    """All that the phases of a step read and write."""
 
     def __init__(self, net: nn.Module, storage: Storage, picture: Sequence[int], groups: int) -> None:
         """`picture`: channels, height, width. `groups`: over how many sub-batches BN takes statistics, at most."""
@@ -60,7 +57,7 @@ class Tape:
             for module in modules.children():
                 self.blocks.append(self.block(names[module], module, stage, out))
                 out = self.blocks[-1].out
-        self.pooled = self.tensor(self.layout.blocks * self.layout.images, out.channels)
+        self.head = self.last_layer(out)
         self.share_partials()
 
     def tensor(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -88,7 +85,7 @@ class Tape:
         own = weight.within(self.storage.values).data_ptr()
         kernel = Kernel(
             weight=own,
-            gradient=weight.within(self.storage.gradients).data_ptr(),
+            momentum=weight.within(self.storage.momentum).data_ptr(),
             forward=own if unit == torch.float32 else self.tensor(size, dtype=unit).data_ptr(),
             backward=self.tensor(size, dtype=unit).data_ptr(),
             taps=side * side,
@@ -105,15 +102,16 @@ class Tape:
             places = self.storage.parameters if flat is not self.storage.running else self.storage.statistics
             return places[f"{name}.{which}"].within(flat).data_ptr()
 
-        values, gradients, running = self.storage.values, self.storage.gradients, self.storage.running
+        storage = self.storage
         by_group = ("scale", "shift", "centre", "inverse", "first", "second")
         made = Norm(
-            gamma=at("weight", values),
-            beta=at("bias", values),
-            dgamma=at("weight", gradients),
-            dbeta=at("bias", gradients),
-            mean=at("running_mean", running),
-            variance=at("running_var", running),
+            gamma=at("weight", storage.values),
+            beta=at("bias", storage.values),
+            vgamma=at("weight", storage.momentum),
+            vbeta=at("bias", storage.momentum),
+            mean=at("running_mean", storage.running),
+            variance=at("running_var", storage.running),
+            gradient=self.tensor(2, channels).data_ptr(),
             sums=self.tensor(self.layout.chunks, 2, channels, dtype=torch.float64).data_ptr(),
             channels=channels,
             **{each: self.tensor(self.groups, channels).data_ptr() for each in by_group},
@@ -133,6 +131,24 @@ class Tape:
             made.padding = {"stride": shortcut.stride, "offset": shortcut.channels[0], "kept": cin}
         elif isinstance(shortcut, Projection):
             made.projection = self.layer(f"{name}.shortcut", x)
+        return made
+
+    def last_layer(self, x: Map) -> Head:
+        storage, places = self.storage, self.storage.parameters
+        weight, bias = places["head.weight"], places["head.bias"]
+        classes, channels = weight.padded
+        made = Head(
+            weight=weight.within(storage.values).data_ptr(),
+            bias=bias.within(storage.values).data_ptr(),
+            momentum=weight.within(storage.momentum).data_ptr(),
+            bias_momentum=bias.within(storage.momentum).data_ptr(),
+            gradient=self.tensor(weight.size + bias.size).data_ptr(),
+            pooled=self.tensor(self.layout.blocks * self.layout.images, x.channels).data_ptr(),
+            logits=self.tensor(classes).data_ptr(),
+            classes=classes,
+            channels=channels,
+        )
+        self.kept.append(made)
         return made
 
     def layers(self) -> list[Layer]:
