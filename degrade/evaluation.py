@@ -52,7 +52,8 @@ def evaluate(
 ) -> Evaluation:
     """Loss and error of a net on its own pictures, or on those `asked` for, scaled as degrade.trained.pictures says.
 
-    On its own pictures and the same device, a run's last measured loss and error come out again, to the bit on a CPU.
+    On its own pictures and the same device, a run's last measured loss and error come out again: but for rounding, and
+    to the bit on a CPU if the run's backend was eager.
     Raises as `pictures` does, and SpecError for a split or device that is not there.
     """
     shown = pictures(trained, asked, given_scale=given_scale, note=note)

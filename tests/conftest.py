@@ -11,7 +11,25 @@ from typing import Any
 import pytest
 
 from degrade import data
+from degrade.errors import UnavailableError
 from degrade.spec import RunSpec, parse
+from degrade.train.backends.native.build import library
+
+
+def missing(precision: str) -> str:
+    """Why there are no kernels for a precision here; empty where there are."""
+    try:
+        library(precision)
+    except UnavailableError as error:
+        return str(error)
+    return ""
+
+
+def with_kernels(precision: str = "fp32") -> pytest.MarkDecorator:
+    return pytest.mark.skipif(bool(missing(precision)), reason=f"no kernels for {precision}: {missing(precision)}")
+
+
+ON_CPU = ("eager", pytest.param("native", marks=with_kernels()))  # backends
 
 TINY: dict[str, Any] = {
     "depth": 8,

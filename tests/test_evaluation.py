@@ -17,10 +17,12 @@ from degrade.store import RunDir
 from degrade.trained import open_net, pictures
 
 RECIPE = {"iterations": 40, "eval_every": 20, "clean_images": 30}
+EAGER: dict = {"recipe": RECIPE, "engine": {"backend": "eager"}}
 SPECS = [
-    tiny(recipe=RECIPE, data={"validation": 20}),
-    tiny(recipe=RECIPE, data={"validation": 20}, seed=1),
-    tiny(recipe=RECIPE, data={"validation": 20, "normalize": "channel"}, net="plain", seed=2),
+    tiny(**EAGER, data={"validation": 20}),
+    tiny(**EAGER, data={"validation": 20}, seed=1),
+    tiny(**EAGER, data={"validation": 20, "normalize": "channel"}, net="plain", seed=2),
+    tiny(recipe=RECIPE, engine={"backend": "auto"}, seed=3),
 ]
 
 
@@ -33,7 +35,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def members(root):
-    return [open_net(RunDir(root, spec.run).path) for spec in SPECS]
+    return [open_net(RunDir(root, spec.run).path) for spec in SPECS[:3]]
 
 
 @pytest.mark.parametrize("which", range(3))
@@ -46,6 +48,14 @@ def test_a_runs_last_measured_errors_and_losses_come_out_again_to_the_bit(root, 
         assert (found.label, found.iteration, found.split) == (members[which].label, 40, split)
     assert not members[which].net.training
     assert not {p.device.type for p in members[which].net.parameters()} - {"cpu"}
+
+
+def test_those_of_a_run_on_compiled_kernels_but_for_rounding(root):
+    curve = pd.read_parquet(RunDir(root, SPECS[3].run).curve)
+    last = curve[curve.iteration == 40].set_index("split")
+    found = evaluate(open_net(RunDir(root, SPECS[3].run).path))
+    assert found.loss == pytest.approx(last.loss["test"], rel=1e-5)
+    assert found.error == pytest.approx(last.error["test"], abs=2)  # one image of fifty
 
 
 def test_the_error_on_other_pictures_is_the_share_of_wrong_ones(members):
@@ -123,7 +133,7 @@ def test_the_commands_print_what_python_returns(root, members, tmp_path, monkeyp
     assert said.out.count(f"{ours['error']:.2f}") == 2
     assert "digits, test: 50 images" in said.out
     assert "residual-A-8-w4-s0" in said.out
-    names = [f"results/runs/{spec.run}" for spec in SPECS]
+    names = [f"results/runs/{spec.run}" for spec in SPECS[:3]]
     _, said = call(monkeypatch, capsys, "ensemble", *names, "--json", "--split", "val")
     assert json.loads(said.out)[-1] == asdict(ensemble(members, split="val").together)
     _, said = call(monkeypatch, capsys, "ensemble", *names, "data=digits")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny
+from conftest import ON_CPU, tiny
 
 from degrade import data
 from degrade.errors import RunError, SpecError
@@ -35,11 +35,10 @@ def bits(fit: Fit):
 
 
 @pytest.mark.parametrize("net", SHORTCUTS)
-def test_trained_in_parts_equals_trained_at_once(net):
-    shortcut = SHORTCUTS[net][-1]
-    assert bits(finish(start(tiny(net=net, shortcut=shortcut)), 1)) == bits(
-        finish(start(tiny(net=net, shortcut=shortcut)))
-    )
+@pytest.mark.parametrize("backend", ["eager", "auto"])
+def test_trained_in_parts_equals_trained_at_once(net, backend):
+    spec = tiny(net=net, shortcut=SHORTCUTS[net][-1], engine={"backend": backend})
+    assert bits(finish(start(spec), 1)) == bits(finish(start(spec)))
 
 
 def taken_up(spec: RunSpec, kill: int) -> Fit:
@@ -52,9 +51,11 @@ def taken_up(spec: RunSpec, kill: int) -> Fit:
     return finish(second)
 
 
+@pytest.mark.parametrize("backend", ON_CPU)
 @pytest.mark.parametrize("kill", range(13))
-def test_taken_up_from_any_iteration_equals_never_put_down(kill):
-    assert bits(taken_up(tiny(), kill)) == bits(finish(start(tiny())))
+def test_taken_up_from_any_iteration_equals_never_put_down(kill, backend):
+    spec = tiny(engine={"backend": backend})
+    assert bits(taken_up(spec, kill)) == bits(finish(start(spec)))
 
 
 OPTIONS = [
@@ -65,42 +66,51 @@ OPTIONS = [
     {"warmup": "on", "warmup_window": 3, "warmup_cap": 8},
     {"norm": "none"},
     {"bn_group": 8},
+    {"bn_group": 16, "batch": 40},
     {"precise_bn": True},
     {"init": "xavier"},
     {"augment": "none"},
 ]
 
 
+@pytest.mark.parametrize("backend", ["eager", "auto"])
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_every_option_changes_the_curve_its_name_and_survives_being_put_down(options):
-    spec = tiny(recipe=options)
+def test_every_option_changes_the_curve_its_name_and_survives_being_put_down(options, backend):
+    spec = tiny(recipe=options, engine={"backend": backend})
     whole = bits(finish(start(spec)))
     for kill in (1, 5, 7, 11, 12):
         assert bits(taken_up(spec, kill)) == whole
-    assert whole != bits(finish(start(tiny())))
+    assert whole != bits(finish(start(tiny(engine={"backend": backend}))))
     assert spec.run != tiny().run
 
 
+@pytest.mark.parametrize("backend", ON_CPU)
 @pytest.mark.parametrize("scope", ["all", "conv"])
-def test_weight_decay_reaches_what_its_scope_says(scope):
-    """With rate and gradients of no effect but the decay's, only decayed parameters shrink."""
-    fit = start(tiny(recipe={"decay_scope": scope, "weight_decay": 0.5, "momentum": 0.0}))
-    before = {name: p.detach().clone() for name, p in fit.backend.net.named_parameters()}
-    fit.backend.grad.zero_()
-    fit.backend.lr.fill_(1.0)
-    with torch.no_grad():
-        fit.backend._update()
-    for name, p in fit.backend.net.named_parameters():
-        factor = 0.5 if scope == "all" or p.ndim == 4 else 1.0
-        assert torch.allclose(p, before[name] * factor), name
+def test_weight_decay_reaches_what_its_scope_says(scope, backend):
+    """Momentum after one step is the gradient plus the decay's part."""
+
+    def moved(decay):
+        recipe = {"decay_scope": scope, "weight_decay": decay, "momentum": 0.0, "init": "he"}
+        fit = start(tiny(recipe=recipe, engine={"backend": backend}))
+        before = fit.state()["net"]
+        fit.advance(1)
+        return before, fit.state()["momentum"]
+
+    before, bare = moved(0.0)
+    _, decayed = moved(0.5)
+    for name, gradient in bare.items():
+        part = 0.5 if scope == "all" or gradient.ndim == 4 else 0.0
+        assert torch.allclose(decayed[name] - gradient, part * before[name], atol=1e-6), name
 
 
+@pytest.mark.parametrize("backend", ON_CPU)
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_caffes_momentum_is_torchs_while_the_rate_stays_and_another_after_it_falls(nesterov):
+def test_caffes_momentum_is_torchs_while_the_rate_stays_and_another_after_it_falls(nesterov, backend):
     def run(form, steps):
-        fit = start(tiny(recipe={"momentum_form": form, "nesterov": nesterov, "augment": "none", "init": "small"}))
+        recipe = {"momentum_form": form, "nesterov": nesterov, "augment": "none", "init": "small"}
+        fit = start(tiny(recipe=recipe, engine={"backend": backend}))
         fit.advance(steps)
-        return fit.backend.flat.clone()
+        return torch.cat([p.flatten() for p in fit.backend.copy().parameters()])
 
     assert torch.allclose(run("torch", 3), run("caffe", 3), atol=1e-4)
     assert not torch.allclose(run("torch", 9), run("caffe", 9), atol=1e-4)  # the rate falls at 6
@@ -117,7 +127,7 @@ def test_the_warm_up_ends_once_the_net_has_started_or_at_its_cap():
 def test_precise_statistics_are_averages_over_the_training_set():
     for options in ({"batch": 100}, {"batch": 96}, {"batch": 99}, {"batch": 50, "bn_group": 7}):  # 1 or 4 or 2 remain
         fit = finish(start(tiny(recipe={"precise_bn": True, **options})))
-        net, (x, _) = fit.backend.net, fit.train.clean(slice(None))
+        net, (x, _) = fit.backend.copy(), fit.train.clean(slice(None))
         with torch.no_grad():
             stem = net.stem[0](x)
         assert torch.allclose(net.stem[1].running_mean, stem.mean((0, 2, 3)), atol=1e-5), options
@@ -182,17 +192,19 @@ def test_clean_errors_are_on_few_fixed_images_until_the_end_takes_all():
     assert [p.n for p in fit.points if p.split == "train_clean"] == [30, 30, 100]
 
 
-def test_measured_errors_are_those_of_the_net():
-    fit = finish(start(tiny()))
-    net, (train, *_) = fit.backend.net.eval(), data.load(fit.spec.data)
+@pytest.mark.parametrize("backend", ON_CPU)
+def test_measured_errors_are_those_of_the_net(backend):
+    fit = finish(start(tiny(engine={"backend": backend})))
+    net, (train, *_) = fit.backend.copy().eval(), data.load(fit.spec.data)
     with torch.no_grad():
         logits = net(fit.train.clean(slice(None))[0])
     wrong = (logits.argmax(1) != torch.from_numpy(train.labels)).sum().item()
     assert next(p.error for p in fit.points[::-1] if p.split == "train_clean") == wrong
 
 
-def test_a_step_is_that_of_torch_sgd():
-    fit, reference = start(tiny()), start(tiny()).backend.net
+@pytest.mark.parametrize("backend", ON_CPU)
+def test_a_step_is_that_of_torch_sgd(backend):
+    fit, reference = start(tiny(engine={"backend": backend})), start(tiny()).backend.copy().train()
     optimiser = torch.optim.SGD(reference.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
     for i in range(4):
         x, y = fit.batches.at(i)
@@ -200,7 +212,7 @@ def test_a_step_is_that_of_torch_sgd():
         torch.nn.functional.cross_entropy(reference(x), y).backward()
         optimiser.step()
     fit.advance(4)
-    for (name, ours), theirs in zip(fit.backend.net.named_parameters(), reference.parameters(), strict=True):
+    for (name, ours), theirs in zip(fit.backend.copy().named_parameters(), reference.parameters(), strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5), name
 
 
@@ -217,9 +229,10 @@ def test_a_net_at_chance_after_a_tenth_of_the_schedule_is_flagged():
     assert finish(start(tiny(recipe={"iterations": 60}))).outcome == ""
 
 
-def test_from_one_seed_the_same_losses_as_when_this_was_written():
-    """Guards the numerics; across processors and torch versions a few steps agree to a percent."""
-    fit = finish(start(tiny(depth=14, recipe={"iterations": 20})))
+@pytest.mark.parametrize("backend", ON_CPU)
+def test_from_one_seed_the_same_losses_as_when_this_was_written(backend):
+    """Guards the numerics; across backends, processors and torch versions a few steps agree to a percent."""
+    fit = finish(start(tiny(depth=14, recipe={"iterations": 20}, engine={"backend": backend})))
     losses = [p.loss for p in fit.points]
     assert losses == pytest.approx(json.loads(GOLDEN.read_text()), rel=0.02)
 
