@@ -170,12 +170,13 @@ def groups_of(spec: RunSpec, layout: Layout) -> tuple[int, int]:
 
 def source_of(images: Resident) -> Source:
     """Where pictures lie, and how they are scaled."""
-    channels, height, width = images.pixels.shape[1:]
+    pixels, labels = images.pixels.contiguous(), images.labels.contiguous()
+    channels, height, width = pixels.shape[1:]
     mean = images.mean.expand(channels, height, width).contiguous()
     deviation = None if images.deviation is None else images.deviation.flatten().contiguous()
     source = Source(
-        pixels=images.pixels.data_ptr(),
-        labels=images.labels.data_ptr(),
+        pixels=pixels.data_ptr(),
+        labels=labels.data_ptr(),
         levels=LEVELS.data_ptr(),
         mean=mean.data_ptr(),
         deviation=None if deviation is None else deviation.data_ptr(),
@@ -183,5 +184,5 @@ def source_of(images: Resident) -> Source:
         height=height,
         width=width,
     )
-    source.kept = (images, mean, deviation)  # C holds pointers to them
+    source.kept = (images, pixels, labels, mean, deviation)  # C holds pointers to them
     return source

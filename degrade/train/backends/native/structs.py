@@ -1,6 +1,7 @@
 """The structures of kernels.h, field by field."""
 
 from ctypes import POINTER, Structure, c_float, c_int, c_long, c_void_p
+from functools import cache
 from typing import Any
 
 KERNELS = (
@@ -91,6 +92,7 @@ class Step(Structure):
 MIRRORED = (Taps, Map, Kernel, Norm, Source, Call, Descent, Head)  # whose sizes `layout` of kernels.c tells
 
 
+@cache
 def taps(source: int, side: int, stride: int, *, backward: bool = False) -> Any:
     """For each row of the destination, which rows of the source meet which taps of a `side`-wide kernel.
 
