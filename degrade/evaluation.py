@@ -99,8 +99,9 @@ def outputs(trained: Trained, shown: Pictures, split: str, device: str) -> tuple
     """Logits (n, classes) float32 and labels (n,) of a split. The net itself stays where it is."""
     place = pick_device(device)
     images = shown.resident(split, place)
+    precision = trained.run.engine.precision if trained.run else "fp32"
     with threads_of(trained.run):
-        return logits(copy.deepcopy(trained.net).to(place), images), images.labels
+        return logits(copy.deepcopy(trained.net).to(place), images, precision), images.labels
 
 
 def found(trained: Trained, shown: Pictures, split: str, said: Tensor, labels: Tensor) -> Evaluation:

@@ -23,6 +23,7 @@ SPECS = [
     tiny(**EAGER, data={"validation": 20}, seed=1),
     tiny(**EAGER, data={"validation": 20, "normalize": "channel"}, net="plain", seed=2),
     tiny(recipe=RECIPE, engine={"backend": "auto"}, seed=3),
+    tiny(recipe=RECIPE, engine={"backend": "eager", "precision": "bf16"}, seed=4),
 ]
 
 
@@ -56,6 +57,13 @@ def test_those_of_a_run_on_compiled_kernels_but_for_rounding(root):
     found = evaluate(open_net(RunDir(root, SPECS[3].run).path))
     assert found.loss == pytest.approx(last.loss["test"], rel=1e-5)
     assert found.error == pytest.approx(last.error["test"], abs=2)  # one image of fifty
+
+
+def test_those_of_a_run_in_bfloat16_in_bfloat16(root):
+    curve = pd.read_parquet(RunDir(root, SPECS[4].run).curve)
+    last = curve[curve.iteration == 40].set_index("split")
+    found = evaluate(open_net(RunDir(root, SPECS[4].run).path))
+    assert (found.loss, found.error) == tuple(last.loc["test", ["loss", "error"]])
 
 
 def test_the_error_on_other_pictures_is_the_share_of_wrong_ones(members):

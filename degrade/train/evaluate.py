@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from degrade.data.batches import Resident
 from degrade.train.fit import EVALUATION_BATCH
+from degrade.train.precision import autocast
 
 
 class Measure(NamedTuple):
@@ -18,14 +19,14 @@ class Measure(NamedTuple):
     n: int
 
 
-def logits(net: nn.Module, images: Resident) -> Tensor:
-    """(n, classes) float32, in evaluation mode, the net being on the device of the images."""
+def logits(net: nn.Module, images: Resident, precision: str = "fp32") -> Tensor:
+    """(n, classes) float32, in evaluation mode, by a net on the device of the images, in the precision of its run."""
     net.eval().to(memory_format=torch.channels_last)  # as the backends have it: the same sums in the same order
     found: list[Tensor] = []
-    with torch.inference_mode():
+    with torch.inference_mode(), autocast(precision, images.pixels.device):
         for start in range(0, len(images), EVALUATION_BATCH):
             x, _ = images.clean(slice(start, start + EVALUATION_BATCH))
-            found.append(net(x.contiguous(memory_format=torch.channels_last)))
+            found.append(net(x.contiguous(memory_format=torch.channels_last)).float())
     return torch.cat(found)
 
 
