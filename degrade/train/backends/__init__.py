@@ -9,6 +9,7 @@ from degrade.data.batches import Batches, Resident
 from degrade.errors import SpecError, UnavailableError, pick
 from degrade.spec import RunSpec
 from degrade.train.backends.eager import Eager
+from degrade.train.backends.graph import Graph
 from degrade.train.backends.native import Native
 from degrade.train.backends.native.check import worthwhile
 
@@ -50,7 +51,8 @@ class Backend(Protocol):
     def restore(self, state: Mapping[str, Any]) -> None: ...
 
 
-BACKENDS: dict[str, Callable[[nn.Module, RunSpec, Batches], Backend]] = {"eager": Eager, "native": Native}
+Make = Callable[[nn.Module, RunSpec, Batches], Backend]
+BACKENDS: dict[str, Make] = {"eager": Eager, "graph": Graph, "native": Native}
 
 
 class Chosen(NamedTuple):
@@ -71,9 +73,16 @@ def choose(name: str, net: nn.Module, spec: RunSpec, batches: Batches) -> Chosen
             return Chosen(pick(BACKENDS, name, "engine.backend")(net, spec, batches), name, "")
         except UnavailableError as error:
             raise SpecError(f"engine.backend={name}: {error}; use engine.backend=auto") from None
+    return fastest(net, spec, batches)
+
+
+def fastest(net: nn.Module, spec: RunSpec, batches: Batches) -> Chosen:
+    """A graph on a GPU, compiled kernels on a CPU where they are worth it, else eager and why."""
+    on_cpu = batches.images.pixels.device.type == "cpu"
     try:
-        if batches.images.pixels.device.type == "cpu":
+        if on_cpu:
             worthwhile(spec.engine.precision)
-        return Chosen(Native(net, spec, batches), "native", "")
+            return Chosen(Native(net, spec, batches), "native", "")
+        return Chosen(Graph(net, spec, batches), "graph", "")
     except UnavailableError as error:
-        return Chosen(Eager(net, spec, batches), "eager", f"no kernels: {error}")
+        return Chosen(Eager(net, spec, batches), "eager", f"no {'kernels' if on_cpu else 'graph'}: {error}")
