@@ -83,6 +83,8 @@ def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str
     fit = Fit(spec, data.load(spec.data), stop=stop)
     folder.begin(spec, environment(fit.device, command))
     resume(fit, folder)
+    if fit.backend_why:
+        print(f"{spec.run}: engine.backend is {fit.backend_name}; {fit.backend_why}", flush=True)
     record(fit, folder)  # without what was measured after the checkpoint
     folder.write_state("running", outcome="", reason="", **progress(fit))
     saved = Saved(fit.iteration, time.monotonic())

@@ -73,16 +73,11 @@ def choose(name: str, net: nn.Module, spec: RunSpec, batches: Batches) -> Chosen
             return Chosen(pick(BACKENDS, name, "engine.backend")(net, spec, batches), name, "")
         except UnavailableError as error:
             raise SpecError(f"engine.backend={name}: {error}; use engine.backend=auto") from None
-    return fastest(net, spec, batches)
-
-
-def fastest(net: nn.Module, spec: RunSpec, batches: Batches) -> Chosen:
-    """A graph on a GPU, compiled kernels on a CPU where they are worth it, else eager and why."""
-    on_cpu = batches.images.pixels.device.type == "cpu"
     try:
-        if on_cpu:
+        if batches.images.pixels.device.type == "cpu":
             worthwhile(spec.engine.precision)
             return Chosen(Native(net, spec, batches), "native", "")
         return Chosen(Graph(net, spec, batches), "graph", "")
     except UnavailableError as error:
-        return Chosen(Eager(net, spec, batches), "eager", f"no {'kernels' if on_cpu else 'graph'}: {error}")
+        missing = "kernels" if batches.images.pixels.device.type == "cpu" else "graph"
+        return Chosen(Eager(net, spec, batches), "eager", f"no {missing}: {error}")
