@@ -24,7 +24,7 @@ from degrade.spec import RunSpec
 from degrade.store import FINISHED, RunDir
 from degrade.train.checkpoint import pack, unpack
 from degrade.train.fit import Fit
-from degrade.turns import Run, in_turn
+from degrade.train.turns import Run, in_turn
 
 BEAT = 10.0  # seconds between two signs of life in state.json, at most
 TURN = 0.25  # seconds of one turn: between two looks at what is due besides steps

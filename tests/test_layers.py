@@ -12,9 +12,9 @@ import degrade
 ROOT = Path(__file__).parent.parent
 LAYERS = [
     ["spec", "origin", "checked", "point", "measures", "files", "errors", "sheets"],
-    ["nets", "data", "curves", "deviations", "parquet", "trial", "stats", "paper", "turns"],
+    ["nets", "data", "curves", "deviations", "parquet", "trial", "stats", "paper", "packs"],
     ["train", "store", "figures"],
-    ["experiment", "packs", "trained", "plan", "screen", "clean", "verdicts", "evaluation"],
+    ["experiment", "trained", "plan", "screen", "clean", "verdicts", "evaluation"],
     ["solution", "sweep", "workers", "tables"],
     ["anatomy", "overrides", "launch", "complete", "reruns", "solvers"],
     ["analyses"],
@@ -38,7 +38,7 @@ ONLY = {  # third-party library -> the only rooms that may import it
     "rich": {"screen"},
     "matplotlib": {"figures"},
     "pyarrow": {"parquet"},
-    "torch": {"nets", "data", "train", "turns", "experiment", "plan", "trained", "evaluation", "solution", "anatomy"},
+    "torch": {"nets", "data", "train", "experiment", "plan", "trained", "evaluation", "solution", "anatomy"},
     "safetensors": {"nets"},
     "pandas": {"analyses", "cli", "curves", "figures", "solvers", "store", "tables", "anatomy", "paper", "verdicts"},
     "filelock": {"store", "data"},

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from degrade.errors import RunError
-from degrade.turns import Lane, in_turn
+from degrade.train.turns import Lane, in_turn
 
 GIB = 2**30
 
