@@ -202,8 +202,8 @@ class EngineSpec(Checked):
         self.demand(ok, "checkpoint_every", "must be seconds, as in 60s, or a number of iterations")
         self.demand(all(i >= 1 for i in self.keep_checkpoints), "keep_checkpoints", "must be iterations, as in [1000]")
         several = self.runs_per_gpu
-        ok = several >= 1 if isinstance(several, int) else several == "auto"
-        self.demand(ok, "runs_per_gpu", "must be auto, or a number of runs from 1 up")
+        ok = 1 <= several <= 16 if isinstance(several, int) else several == "auto"  # two of torch's 32 streams for each
+        self.demand(ok, "runs_per_gpu", "must be auto, or a number of runs from 1 to 16")
         self.demand(self.probe >= 0, "probe", "must be a number of iterations, as in 100, or 0 for none")
 
 

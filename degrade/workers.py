@@ -154,9 +154,9 @@ class Worker:
                 return End()
             over = self.pipe.recv()
             if not over:
-                self.process.join()
+                self._leave()
         except (EOFError, OSError):
-            self.process.join()
+            self._leave()
             over, reason = False, f"worker died ({cause(self.process.exitcode)})"
         pack, self.pack = self.pack, []
         if self.told and reason:  # before it could listen, or twice: what it had is in its checkpoint
@@ -186,9 +186,14 @@ class Worker:
     def dismiss(self) -> None:
         with contextlib.suppress(OSError):
             self.pipe.send(None)
+        self._leave()
+
+    def _leave(self) -> None:
+        """The process has ended, or is made to: one whose GPU failed can hang."""
         self.pipe.close()
         self.process.join(timeout=10)
         self.process.kill()
+        self.process.join()
 
 
 def cause(exitcode: int | None) -> str:

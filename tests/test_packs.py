@@ -79,9 +79,9 @@ def test_how_many_are_at_once():
     assert Queue([], 0, 0).at_once == 0
 
 
-@pytest.mark.parametrize("value", [0, -1, "many", "4"])
+@pytest.mark.parametrize("value", [0, -1, 17, "many", "4"])
 def test_runs_per_gpu_is_auto_or_a_number(value):
-    with pytest.raises(SpecError, match=r"engine\.runs_per_gpu=.*must be auto, or a number of runs from 1 up"):
+    with pytest.raises(SpecError, match=r"engine\.runs_per_gpu=.*must be auto, or a number of runs from 1 to 16"):
         tiny(engine={"runs_per_gpu": value})
 
 

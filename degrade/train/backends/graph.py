@@ -116,6 +116,10 @@ class Split(NamedTuple):
 class CudaCapture:
     """Captures what is done on one CUDA device. All graphs of one share their memory: they never run at once, and leave
     nothing in it that is needed later.
+
+    A stream of its own for every CudaCapture: graphs that were captured on one share the workspace of cuBLAS, and lose it
+    with the first that is freed (pytorch issue 193402). `thread_local`: other threads, as the one of the backward pass,
+    may ask for memory meanwhile.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -124,13 +128,14 @@ class CudaCapture:
         self.stream, self.pool = torch.cuda.Stream(device), torch.cuda.graph_pool_handle()
 
     def __call__(self, act: Act) -> Act:
-        now = torch.cuda.current_stream(self.stream.device)
+        now, graph = torch.cuda.current_stream(self.stream.device), torch.cuda.CUDAGraph()
         self.stream.wait_stream(now)
-        with torch.cuda.stream(self.stream):
-            for _ in range(WARMUP):
+        try:
+            with torch.cuda.stream(self.stream):
+                for _ in range(WARMUP):
+                    act()
+            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
                 act()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
-            act()
-        now.wait_stream(self.stream)
+        finally:
+            now.wait_stream(self.stream)
         return graph.replay
