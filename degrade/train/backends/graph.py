@@ -117,8 +117,8 @@ class CudaCapture:
     """Captures what is done on one CUDA device. All graphs of one share their memory: they never run at once, and leave
     nothing in it that is needed later.
 
-    A stream of its own for every CudaCapture: graphs that were captured on one share the workspace of cuBLAS, and lose it
-    with the first that is freed (pytorch issue 193402). `thread_local`: other threads, as the one of the backward pass,
+    Each has a stream of its own: graphs that were captured on one stream share the workspace of cuBLAS, and lose it with
+    the first of them that is freed (pytorch issue 193402). `thread_local`: other threads, as that of the backward pass,
     may ask for memory meanwhile.
     """
 
