@@ -117,7 +117,7 @@ class CudaCapture:
     """Captures what is done on one CUDA device. All graphs of one share their memory: they never run at once, and leave
     nothing in it that is needed later.
 
-    Each has a stream of its own: graphs that were captured on one stream share the workspace of cuBLAS, and lose it with
+    Each has a stream of its own: graphs captured on one stream share the workspace of cuBLAS, and lose it with
     the first of them that is freed (pytorch issue 193402). `thread_local`: other threads, as that of the backward pass,
     may ask for memory meanwhile.
     """
