@@ -49,7 +49,8 @@ class Graph:
             raise  # without a graph it would be no less
         except RuntimeError as error:
             self.restore(before)
-            raise UnavailableError(f"the step cannot be captured ({str(error).strip().splitlines()[0]})") from error
+            why = str(error).strip().partition("\n")[0]
+            raise UnavailableError(f"the step cannot be captured ({why})") from error
         self.restore(before)
         self.eager.grad.zero_()
         self.counter.zero_()
