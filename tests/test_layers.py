@@ -11,8 +11,8 @@ import degrade
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    ["spec", "origin", "checked", "point", "measures", "files", "errors", "sheets"],
-    ["nets", "data", "curves", "deviations", "parquet", "trial", "stats", "paper", "packs"],
+    ["spec", "origin", "checked", "point", "measures", "files", "errors", "sheets", "packs"],
+    ["nets", "data", "curves", "deviations", "parquet", "trial", "stats", "paper"],
     ["train", "store", "figures"],
     ["experiment", "trained", "plan", "screen", "clean", "verdicts", "evaluation"],
     ["solution", "sweep", "workers", "tables"],
@@ -22,6 +22,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 MAY = {
+    ("packs", "spec"),
     ("spec", "checked"),
     ("spec", "origin"),
     ("origin", "checked"),
