@@ -5,7 +5,8 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,8 +24,10 @@ from degrade.spec import RunSpec
 from degrade.store import FINISHED, RunDir
 from degrade.train.checkpoint import pack, unpack
 from degrade.train.fit import Fit
+from degrade.train.turns import Run, in_turn
 
-BEAT = 1.0  # seconds between two signs of life in state.json
+BEAT = 10.0  # seconds between two signs of life in state.json, at most
+TURN = 0.25  # seconds of one turn: between two looks at what is due besides steps
 
 
 def run(
@@ -33,24 +36,22 @@ def run(
     *,
     stop: Callable[[], bool] = lambda: False,
     command: str = "",
+    together: int = 1,
 ) -> dict[str, str]:
-    """Trains each spec under `root`, unless it is finished or another process holds it.
+    """Trains each spec under `root`, unless it is finished or another process holds it; `together`: so many in turn.
 
     Returns run -> state: finished, diverged, interrupted (`stop` said so; the checkpoint is written) or elsewhere.
-    What goes wrong in a run is written to its state as `failed`, with the reason, and raised.
+    What goes wrong in a run is written to its state as `failed`, with the reason, and raised. Of several together an
+    error that can be any one's, as those of a GPU, makes all of them `interrupted`: they are to be tried one by one.
     """
     states: dict[str, str] = {}
-    for spec in map(identified, specs):
-        folder = RunDir(root, spec.run)
-        with folder.claimed() as mine:
-            if not mine or folder.over:
-                states[spec.run] = folder.read_state()["state"] if mine else "elsewhere"
-                continue
-            try:
-                states[spec.run] = _train(spec, folder, stop, command)
-            except Exception as error:
-                folder.write_state("failed", reason=one_line(error))
-                raise
+    pulse, wanted = Pulse(stop), [identified(spec) for spec in specs]
+
+    def one(spec: RunSpec) -> Run:
+        states[spec.run] = yield from training(spec, root, pulse, command, alone=together == 1)
+
+    on_gpu = torch.cuda.is_available() and all(spec.engine.device != "cpu" for spec in wanted)
+    in_turn([one(spec) for spec in wanted], together, on_gpu=on_gpu)
     return states
 
 
@@ -59,15 +60,35 @@ def identified(spec: RunSpec) -> RunSpec:
     return spec if spec.data.content else replace(spec, data=data.prepare(spec.data))
 
 
-def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str) -> str:
+def training(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: bool) -> Generator[None, None, str]:
+    """One run, a turn at each `next`; returns its state. Closed early, it is interrupted where its checkpoint is."""
+    folder = RunDir(root, spec.run)
+    with folder.claimed() as mine:
+        if not mine or folder.over:
+            return folder.read_state()["state"] if mine else "elsewhere"
+        try:
+            with pulse.of(folder):
+                return (yield from _train(spec, folder, pulse, command))
+        except GeneratorExit:
+            folder.write_state("interrupted", reason="a run beside it failed")
+            raise
+        except Exception as error:
+            own = alone or isinstance(error, DegradeError)
+            folder.write_state("failed" if own else "interrupted", reason=one_line(error))
+            raise
+
+
+def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str) -> Generator[None, None, str]:
     """One run in its own folder, which this process has claimed."""
-    fit = Fit(spec, data.load(spec.data), stop=Pulse(folder, stop))
+    fit = Fit(spec, data.load(spec.data), stop=stop)
     folder.begin(spec, environment(fit.device, command))
     resume(fit, folder)
+    if fit.backend_why:
+        print(f"{spec.run}: engine.backend is {fit.backend_name}; {fit.backend_why}", flush=True)
     record(fit, folder)  # without what was measured after the checkpoint
     folder.write_state("running", outcome="", reason="", **progress(fit))
     saved = Saved(fit.iteration, time.monotonic())
-    pace = 1.0  # steps that fit in one beat
+    pace = 1.0  # steps that fit in one turn
     while not fit.done and not stop():
         begin, before = time.perf_counter(), fit.iteration
         if fit.advance(min(max(1, int(pace)), until_save(fit, saved))):
@@ -77,7 +98,11 @@ def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str
         if until_save(fit, saved) == 0:
             saved = save(fit, folder)
         folder.write_state("running", outcome=fit.outcome, **progress(fit))
-        pace = (fit.iteration - before) * BEAT / (time.perf_counter() - begin)
+        paused = time.perf_counter()
+        yield
+        fit.waited(time.perf_counter() - paused)
+        measured = (fit.iteration - before) * TURN / (time.perf_counter() - begin)
+        pace = min(2 * max(1.0, pace), measured)  # a GPU takes the first turns before it has done them
     save(fit, folder)
     state = "interrupted" if not fit.done else "diverged" if fit.diverged else FINISHED
     folder.write_state(state, outcome=fit.outcome, **progress(fit))
@@ -85,14 +110,27 @@ def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str
 
 
 class Pulse:
-    """`stop`, and a sign of life whenever it is asked: a long evaluation must not look like a death to other hosts."""
+    """`stop`, and a sign of life of the runs under way whenever it is asked: a long evaluation, of one of them, must
+    not look like a death to other hosts.
+    """
 
-    def __init__(self, folder: RunDir, stop: Callable[[], bool]) -> None:
-        self.folder, self.stop, self.last = folder, stop, time.monotonic()
+    def __init__(self, stop: Callable[[], bool]) -> None:
+        self.stop, self.last = stop, time.monotonic()
+        self.folders: list[RunDir] = []
+
+    @contextmanager
+    def of(self, folder: RunDir) -> Generator[None]:
+        """While `folder` is that of a run under way."""
+        self.folders.append(folder)
+        try:
+            yield
+        finally:
+            self.folders.remove(folder)
 
     def __call__(self) -> bool:
-        if time.monotonic() - self.last > 10 * BEAT:
-            self.folder.write_state("running")
+        if time.monotonic() - self.last > BEAT:
+            for folder in self.folders:
+                folder.write_state("running")
             self.last = time.monotonic()
         return self.stop()
 

@@ -124,6 +124,8 @@ class Progress:
         """A line for each run that settled, and at times one for those under way."""
         for run, state in self.states.items():
             settled = state["state"] in SETTLED
+            if run in self.active and not settled and self.said.get(run) == float("inf"):
+                self.said[run] = 0.0  # taken up again
             if run in self.active or settled:
                 last = self.said.get(run, 0.0)
                 if last != float("inf") and (settled or time.monotonic() - last > LINE) and state["state"] != "waiting":

@@ -36,7 +36,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "recipe.init": ("he", "xavier", "small"),
     "engine.precision": ("fp32", "tf32", "bf16"),
     "engine.device": ("auto", "cpu", "cuda"),
-    "engine.backend": ("auto", "eager", "native"),
+    "engine.backend": ("auto", "eager", "graph", "native"),
 }
 NORMALIZES = ("pixel", "channel")
 SEED_LIMIT = 2**63
@@ -189,6 +189,8 @@ class EngineSpec(Checked):
     deterministic: bool = field(default=True, metadata=ASIDE)  # on a GPU: only algorithms that repeat to the bit
     checkpoint_every: str | int = field(default="60s", metadata=ASIDE)  # seconds (60s) or iterations (500)
     keep_checkpoints: tuple[int, ...] = field(default=(), metadata=ASIDE)  # iterations whose checkpoint stays for good
+    # runs of a sweep that a worker advances in turn; auto: as many as fit on its GPU, at most 4; without a GPU 1
+    runs_per_gpu: str | int = field(default="auto", metadata=ASIDE)
     probe: int = field(default=0, metadata=ASIDE)  # iterations between two looks at the gradients by layer; 0: none
 
     def check(self) -> None:
@@ -199,6 +201,9 @@ class EngineSpec(Checked):
         ok = every >= 1 if isinstance(every, int) else every.endswith("s") and every[:-1].isdecimal()
         self.demand(ok, "checkpoint_every", "must be seconds, as in 60s, or a number of iterations")
         self.demand(all(i >= 1 for i in self.keep_checkpoints), "keep_checkpoints", "must be iterations, as in [1000]")
+        several = self.runs_per_gpu
+        ok = 1 <= several <= 16 if isinstance(several, int) else several == "auto"  # two of torch's 32 streams for each
+        self.demand(ok, "runs_per_gpu", "must be auto, or a number of runs from 1 to 16")
         self.demand(self.probe >= 0, "probe", "must be a number of iterations, as in 100, or 0 for none")
 
 

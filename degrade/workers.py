@@ -1,5 +1,8 @@
 """Runs of a sweep on this machine: spawned processes, one run at a time each, so that one crash harms one run.
 
+On a GPU a worker has a pack of runs, which it advances in turn. What breaks there breaks the pack: those of its runs
+that are not over are tried once more, each by itself, from their checkpoints.
+
 A worker goes on to the next run when it is done with one (loading torch takes longer than a short run); one that dies
 is replaced. SIGINT, SIGTERM or SIGHUP to the parent becomes SIGTERM for the workers, which write a checkpoint and
 leave; a second one, not in the same second, kills them. Workers whose parent died do the same.
@@ -13,17 +16,18 @@ import sys
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Generator, Sequence
 from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
-from degrade.errors import Stopped
+from degrade.errors import DegradeError, Stopped
+from degrade.packs import Queue
 from degrade.screen import Progress
 from degrade.spec import RunSpec
-from degrade.store import RunDir
+from degrade.store import OVER, RunDir
 
 TICK = 0.25  # seconds between two looks at the workers
 KINDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -36,24 +40,26 @@ def train(specs: Sequence[RunSpec], root: Path, *, jobs: int | None = None, fail
     With `fail_fast` the first failure stops the others at their checkpoints, and no more are begun.
     Raises Stopped after a signal, once the workers have left.
     """
-    queue = deque(sorted(specs, key=lambda spec: -spec.cost))
     on_cpu = all(spec.engine.device == "cpu" for spec in specs)
-    count = min(jobs or default_jobs(on_cpu), len(queue))
-    with signals() as received, Progress(specs, root, count) as progress:
-        workers = [Worker(root, slot) for slot in range(count)]
+    queue = Queue(specs, min(jobs or default_jobs(on_cpu), len(specs)), 0 if on_cpu else gpus())
+    with signals() as received, Progress(specs, root, queue.at_once) as progress:
+        workers = [Worker(root, slot) for slot in range(queue.workers)]
         try:
-            while (queue and not received) or any(w.spec for w in workers):
+            while (queue.waiting and not received) or any(w.pack for w in workers):
                 for worker in workers:
-                    if not worker.spec and queue and not received:
-                        worker.give(queue.popleft())
-                wait([w.pipe for w in workers if w.spec], timeout=TICK)
+                    if not worker.pack and queue.waiting and not received:
+                        worker.give(queue.pack())
+                wait([w.pipe for w in workers if w.pack], timeout=TICK)
                 for worker in workers if received else []:
                     worker.stop(kill=len(received) > 1)
-                if "failed" in [worker.look() for worker in workers] and fail_fast:
-                    queue.clear()
+                ended = [worker.look() for worker in workers]
+                for end in ended:
+                    queue.put_back(end.again)
+                if fail_fast and any("failed" in end.states for end in ended):
+                    queue.waiting.clear()
                     for worker in workers:
                         worker.stop(kill=False)
-                progress.update([w.spec.run for w in workers if w.spec])
+                progress.update([spec.run for w in workers for spec in w.pack])
         finally:
             for worker in workers:
                 worker.dismiss()
@@ -63,11 +69,16 @@ def train(specs: Sequence[RunSpec], root: Path, *, jobs: int | None = None, fail
 
 def default_jobs(on_cpu: bool) -> int:
     """One worker a GPU that this process may use, or one a core where there is none."""
-    gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*"))) if not on_cpu else 0
-    if gpus and "CUDA_VISIBLE_DEVICES" in os.environ:
-        gpus = min(gpus, len([g for g in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if g.strip()]))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return gpus or cores or 1
+    return (0 if on_cpu else gpus()) or cores or 1
+
+
+def gpus() -> int:
+    """GPUs that this process may use; found without loading torch."""
+    found = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    if found and "CUDA_VISIBLE_DEVICES" in os.environ:
+        found = min(found, len([g for g in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if g.strip()]))
+    return found
 
 
 @contextlib.contextmanager
@@ -102,12 +113,19 @@ def held_back() -> Generator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, KINDS)
 
 
+class End(NamedTuple):
+    """How the runs of a pack ended, and those of them that are to be tried singly; nothing while it is under way."""
+
+    states: list[str] = []  # noqa: RUF012 - never written to
+    again: list[RunSpec] = []  # noqa: RUF012
+
+
 class Worker:
-    """A place for one run at a time, and the process that does it; a new process where the last one died."""
+    """A place for one pack of runs at a time, and the process that does it; a new process where the last one died."""
 
     def __init__(self, root: Path, slot: int) -> None:
         self.root, self.slot = root, slot
-        self.spec: RunSpec | None = None
+        self.pack: list[RunSpec] = []
         self.told = False  # to stop
         self._start()
 
@@ -119,31 +137,44 @@ class Worker:
             self.process.start()
         theirs.close()
 
-    def give(self, spec: RunSpec) -> None:
+    def give(self, pack: list[RunSpec]) -> None:
         if not self.process.is_alive():
             self._start()
-        self.spec = spec
+        self.pack = pack
         with contextlib.suppress(BrokenPipeError):  # died meanwhile: seen by the next look
-            self.pipe.send(spec)
+            self.pipe.send(pack)
 
-    def look(self) -> str:
-        """How the run ended, if it has just done so; its death is written to its folder."""
-        spec = self.spec
-        if spec is None:
-            return ""
+    def look(self) -> End:
+        """How the pack ended, if it has just done so; the death of a run by itself is written to its folder."""
+        if not self.pack:
+            return End()
+        reason, over = "", True
         try:
             if not self.pipe.poll():
-                return ""
-            self.pipe.recv()
+                return End()
+            over = self.pipe.recv()
+            if not over:
+                self._leave()
         except (EOFError, OSError):
-            self.process.join()
-            if self.told:  # before it could listen, or twice: what it had is in its checkpoint
-                self.spec = None
-                return ""
-            reason = f"worker died ({cause(self.process.exitcode)})"
-            RunDir(self.root, spec.run).write_state("failed", reason=reason)
-        self.spec = None
-        return RunDir(self.root, spec.run).read_state()["state"]
+            self._leave()
+            over, reason = False, f"worker died ({cause(self.process.exitcode)})"
+        pack, self.pack = self.pack, []
+        if self.told and reason:  # before it could listen, or twice: what it had is in its checkpoint
+            return End()
+        return self._ended(pack, over, reason)
+
+    def _ended(self, pack: list[RunSpec], over: bool, reason: str) -> End:
+        """`over`: the process did all that it was given; else why it died, or nothing where that is written already."""
+        folders = [RunDir(self.root, spec.run) for spec in pack]
+        if len(pack) == 1 and reason:
+            folders[0].write_state("failed", reason=reason)
+        states = [folder.read_state()["state"] for folder in folders]
+        if over or self.told or len(pack) == 1:
+            return End(states)
+        again = [spec for spec, state in zip(pack, states, strict=True) if state not in (*OVER, "failed")]
+        for spec in again if reason else []:
+            RunDir(self.root, spec.run).write_state("interrupted", reason=reason)
+        return End(states, again)
 
     def stop(self, *, kill: bool) -> None:
         self.told = True
@@ -155,9 +186,14 @@ class Worker:
     def dismiss(self) -> None:
         with contextlib.suppress(OSError):
             self.pipe.send(None)
+        self._leave()
+
+    def _leave(self) -> None:
+        """The process has ended, or is made to: one whose GPU failed can hang."""
         self.pipe.close()
         self.process.join(timeout=10)
         self.process.kill()
+        self.process.join()
 
 
 def cause(exitcode: int | None) -> str:
@@ -178,15 +214,16 @@ def serve(pipe: Connection, root: Path, slot: int, command: str) -> None:
     from degrade import experiment  # loads torch
 
     experiment.take_gpu(slot)
+    over = True
     with contextlib.suppress(EOFError, BrokenPipeError):
-        while (spec := pipe.recv()) is not None:
-            folder = RunDir(root, spec.run)
-            with output_to(folder.log):
+        while over and (pack := pipe.recv()) is not None:
+            with output_to(*(RunDir(root, spec.run).log for spec in pack)):
                 try:
-                    experiment.run([spec], root, stop=halt.is_set, command=command)
-                except Exception:  # the folder says `failed` and why
+                    experiment.run(pack, root, stop=halt.is_set, command=command, together=len(pack))
+                except Exception as error:  # the folders say `failed` and why
+                    over = isinstance(error, DegradeError)  # else a GPU, or the process, can be of no use any more
                     traceback.print_exc()
-            pipe.send("over")
+            pipe.send(over)
 
 
 def outlive(halt: threading.Event) -> None:
@@ -198,9 +235,16 @@ def outlive(halt: threading.Event) -> None:
 
 
 @contextlib.contextmanager
-def output_to(path: Path) -> Generator[None]:
-    """Sends what this process and its libraries print to the end of a file, so that the live table stays whole."""
+def output_to(path: Path, *beside: Path) -> Generator[None]:
+    """Sends what this process and its libraries print to the end of a file, so that the live table stays whole.
+
+    The logs of the runs beside the first say where that is.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for other in beside:
+        other.parent.mkdir(parents=True, exist_ok=True)
+        with other.open("a") as log:
+            print(time.strftime("%Y-%m-%d %H:%M:%S"), f"advanced beside {path.parent.name}: see its log", file=log)
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for stream in (1, 2):
         os.dup2(file, stream)

@@ -177,11 +177,15 @@ def test_a_curve_ahead_of_its_checkpoint_is_cut_back(tmp_path):
 def test_a_long_evaluation_still_gives_signs_of_life(tmp_path, monkeypatch):
     folder = RunDir(tmp_path, tiny().run)
     with folder.claimed():
-        pulse = experiment.Pulse(folder, lambda: False)
-        assert (pulse(), folder.state.exists()) == (False, False)
-        monkeypatch.setattr(experiment, "BEAT", 0.0)
+        pulse = experiment.Pulse(lambda: False)
+        with pulse.of(folder):
+            assert (pulse(), folder.state.exists()) == (False, False)
+            monkeypatch.setattr(experiment, "BEAT", 0.0)
+            assert not pulse()
+            assert folder.read_state()["state"] == "running"
+        folder.write_state("finished")
         assert not pulse()
-        assert folder.read_state()["state"] == "running"
+        assert folder.read_state()["state"] == "finished"
 
 
 @pytest.mark.parametrize(("seconds", "state"), [(5, "elsewhere"), (1000, "finished")])
@@ -197,3 +201,102 @@ def test_the_iteration_at_which_the_warm_up_ended_is_recorded(tmp_path):
     run([spec], tmp_path)
     state = RunDir(tmp_path, spec.run).read_state()
     assert (state["warmup"], state["warmup_until"]) == ("cap", 7)
+
+
+PACK = [tiny(), tiny(net="plain"), tiny(seed=1, recipe={"iterations": 20}), tiny(depth=14, shortcut="B")]
+
+
+@pytest.mark.parametrize("together", [2, 4])
+def test_runs_advanced_in_turn_compute_what_they_do_alone(tmp_path, monkeypatch, together):
+    monkeypatch.setattr(experiment, "TURN", 1e-3)
+    packed, alone = tmp_path / "packed", tmp_path / "alone"
+    assert run(PACK, packed, together=together) == run(PACK, alone) == {spec.run: "finished" for spec in PACK}
+    for spec in PACK:
+        pd.testing.assert_frame_equal(curve(packed, spec), curve(alone, spec), check_exact=True)
+        assert weights(packed, spec) == weights(alone, spec)
+
+
+@pytest.mark.parametrize("polls", [3, 10, 40])
+def test_a_pack_told_to_stop_leaves_checkpoints_and_goes_on(tmp_path, monkeypatch, polls):
+    monkeypatch.setattr(experiment, "TURN", 1e-3)
+    left = iter(range(polls))
+    states = run(PACK, tmp_path / "cut", stop=lambda: next(left, None) is None, together=4)
+    assert set(states.values()) == {"interrupted"}
+    for spec in PACK:
+        folder = RunDir(tmp_path / "cut", spec.run)
+        assert unpack(folder.checkpoint.read_bytes())["iteration"] == folder.read_state()["iteration"]
+    assert run(PACK, tmp_path / "cut", together=3) == run(PACK, tmp_path / "alone")
+    for spec in PACK:
+        pd.testing.assert_frame_equal(curve(tmp_path / "cut", spec), curve(tmp_path / "alone", spec), check_exact=True)
+        assert weights(tmp_path / "cut", spec) == weights(tmp_path / "alone", spec)
+
+
+def broken_at(monkeypatch, victim, iteration, error):
+    """From now on that run raises `error` once it has come so far."""
+    advance = experiment.Fit.advance
+
+    def spoilt(fit, steps):
+        if fit.spec.run == victim.run and fit.iteration >= iteration:
+            raise error
+        return advance(fit, 1)
+
+    monkeypatch.setattr(experiment.Fit, "advance", spoilt)
+
+
+def test_an_error_of_a_gpu_ends_a_pack_and_blames_nobody(tmp_path, monkeypatch):
+    broken_at(monkeypatch, PACK[1], 5, RuntimeError("CUDA error: an illegal memory access\nand more"))
+    with pytest.raises(RuntimeError, match="illegal memory"):
+        run(PACK[:3], tmp_path, together=3)
+    states = [RunDir(tmp_path, spec.run).read_state() for spec in PACK[:3]]
+    assert [state["state"] for state in states] == ["interrupted"] * 3
+    assert states[1]["reason"] == "RuntimeError: CUDA error: an illegal memory access"
+    assert states[0]["reason"] == states[2]["reason"] == "a run beside it failed"
+    with pytest.raises(RuntimeError, match="illegal memory"):
+        run([PACK[1]], tmp_path)  # by itself it is to blame
+    assert RunDir(tmp_path, PACK[1].run).read_state()["state"] == "failed"
+    assert run([PACK[0], PACK[2]], tmp_path) == {PACK[0].run: "finished", PACK[2].run: "finished"}
+
+
+def test_an_error_of_a_runs_own_harms_no_run_beside_it(tmp_path, monkeypatch):
+    broken_at(monkeypatch, PACK[1], 5, RunError("damaged"))
+    with pytest.raises(RunError, match="damaged"):
+        run(PACK[:3], tmp_path, together=3)
+    states = [RunDir(tmp_path, spec.run).read_state()["state"] for spec in PACK[:3]]
+    assert states == ["finished", "failed", "finished"]
+
+
+def test_a_run_of_a_pack_that_is_over_is_free_and_stays_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "BEAT", 0.0)  # signs of life at every look
+    monkeypatch.setattr(experiment, "TURN", 1e-3)
+    seen = []
+
+    def look():
+        folder = RunDir(tmp_path, PACK[0].run)
+        if folder.read_state()["state"] == "finished":
+            with folder.claimed() as free:
+                seen.append(free)
+        return False
+
+    run([PACK[0], PACK[2]], tmp_path, stop=look, together=2)
+    assert seen
+    assert all(seen)
+    assert RunDir(tmp_path, PACK[0].run).read_state()["state"] == "finished"
+
+
+def test_time_in_which_others_are_advanced_counts(tmp_path):
+    turns = experiment.training(tiny(), tmp_path, experiment.Pulse(lambda: False), "", alone=False)
+    next(turns)
+    time.sleep(0.3)
+    assert list(turns)[-1:] in ([None], [])
+    assert RunDir(tmp_path, tiny().run).read_state()["seconds"] > 0.3
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_streams_do_not_change_what_runs_compute(tmp_path):
+    specs = [replace(spec, engine=replace(spec.engine, backend="graph")) for spec in PACK]
+    assert run(specs, tmp_path / "packed", together=4) == run(specs, tmp_path / "alone")
+    for spec in specs:
+        pd.testing.assert_frame_equal(
+            curve(tmp_path / "packed", spec), curve(tmp_path / "alone", spec), check_exact=True
+        )
+        assert weights(tmp_path / "packed", spec) == weights(tmp_path / "alone", spec)

@@ -11,7 +11,7 @@ import degrade
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    ["spec", "origin", "checked", "point", "measures", "files", "errors", "sheets"],
+    ["spec", "origin", "checked", "point", "measures", "files", "errors", "sheets", "packs"],
     ["nets", "data", "curves", "deviations", "parquet", "trial", "stats", "paper"],
     ["train", "store", "figures"],
     ["experiment", "trained", "plan", "screen", "clean", "verdicts", "evaluation"],
@@ -22,6 +22,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 MAY = {
+    ("packs", "spec"),
     ("spec", "checked"),
     ("spec", "origin"),
     ("origin", "checked"),

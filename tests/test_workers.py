@@ -171,6 +171,54 @@ def test_more_runs_than_workers_are_all_trained(tmp_path):
     assert len({state["pid"] for state in states(tmp_path).values()}) == 2  # workers go on to the next run
 
 
+PACKED = [*LONG[:-1], "jobs=1", "engine.runs_per_gpu=2"]
+
+
+def test_a_pack_computes_what_its_runs_do_alone(tmp_path, undisturbed):
+    assert begin(tmp_path, *PACKED).wait(PATIENCE) == 0, (tmp_path / "output").read_text()
+    assert results(tmp_path) == undisturbed
+    first, second = sorted(tmp_path.glob("runs/*/log.txt"), key=lambda log: "advanced beside" in log.read_text())
+    assert f"advanced beside {first.parent.name}: see its log" in second.read_text()
+
+
+def test_a_signal_to_a_pack_leaves_every_checkpoint(tmp_path, undisturbed):
+    sweep = begin(tmp_path, *PACKED)
+    until(both_under_way(tmp_path), sweep)
+    assert len({state["pid"] for state in states(tmp_path).values()}) == 1
+    sweep.send_signal(signal.SIGTERM)
+    assert sweep.wait(PATIENCE) == 143
+    for run, state in states(tmp_path).items():
+        assert state["state"] == "interrupted"
+        checkpoint = unpack((tmp_path / "runs" / run / "checkpoint.pt").read_bytes())
+        assert checkpoint["iteration"] == state["iteration"]
+    assert begin(tmp_path, *PACKED).wait(PATIENCE) == 0
+    assert results(tmp_path) == undisturbed
+
+
+def test_the_runs_of_a_killed_pack_are_tried_one_by_one(tmp_path, undisturbed):
+    sweep = begin(tmp_path, *PACKED)
+    until(both_under_way(tmp_path), sweep)
+    os.kill(next(iter(states(tmp_path).values()))["pid"], signal.SIGKILL)  # type: ignore[arg-type]
+    assert sweep.wait(PATIENCE) == 0, (tmp_path / "output").read_text()
+    assert results(tmp_path) == undisturbed
+    output = (tmp_path / "output").read_text()
+    assert output.count(" finished iteration 600/600") == 2
+
+
+def test_what_breaks_a_pack_is_found_by_trying_its_runs_one_by_one(tmp_path):
+    keys = [*KEYS, "depth=8", "jobs=1", "engine.runs_per_gpu=2"]
+    assert begin(tmp_path, *keys).wait(PATIENCE) == 0
+    spoilt, kept = sorted((tmp_path / "runs").iterdir())
+    for folder in (spoilt, kept):
+        (folder / "state.json").unlink()
+    (spoilt / "checkpoint.pt").unlink()
+    (spoilt / "checkpoint.pt").mkdir()  # reading it is an error that could be the machine's
+    assert begin(tmp_path, *keys).wait(PATIENCE) == 1
+    assert f"failed: {spoilt.name}: IsADirectoryError" in (tmp_path / "output").read_text()
+    assert states(tmp_path)[kept.name]["state"] == "finished"
+    assert "Traceback" in (spoilt / "log.txt").read_text()
+
+
 def test_one_worker_a_core_or_a_gpu(monkeypatch):
     assert default_jobs(on_cpu=True) == len(os.sched_getaffinity(0))
     monkeypatch.setattr(Path, "glob", lambda self, pattern: [Path("0000:01"), Path("0000:02"), Path("0000:03")])

@@ -139,6 +139,37 @@ class Batches:
         return padded.gather(2, place.flatten(2)).view(n, c, h, w)
 
 
+class Window:
+    """The batches of a `Batches`, by a number that stands on the device, so that a captured graph can take any of them.
+
+    `order` holds the passes that a batch can reach into, from `first` on; `reach` brings it up to date for a step,
+    outside of any graph and without waiting for the device.
+    """
+
+    def __init__(self, batches: Batches) -> None:
+        n, device = len(batches.images), batches.images.labels.device
+        self.batches, self.first = batches, -1
+        self.passes = 1 + -(-(batches.batch - 1) // n)  # a batch can begin at the last image of a pass
+        self.order = torch.zeros(self.passes * n, dtype=torch.int64, device=device)
+        self.places = torch.arange(batches.batch, device=device)
+
+    def reach(self, iteration: int) -> None:
+        """Puts the passes that the batch of `iteration` lies in into `order`, if they are not there."""
+        first = iteration * self.batches.batch // len(self.batches.images)
+        if first != self.first:
+            self.order.copy_(torch.cat([self.batches.order(first + i) for i in range(self.passes)]))
+            self.first = first
+
+    def index(self, iteration: Tensor) -> Tensor:
+        """As Batches.index, for `iteration` () int64; `order` must be up to date."""
+        return self.order[iteration * self.batches.batch % len(self.batches.images) + self.places]
+
+    def at(self, iteration: Tensor) -> tuple[Tensor, Tensor]:
+        """As Batches.at."""
+        x, y = self.batches.images.clean(self.index(iteration))
+        return self.batches.augmented(x, self.batches.crops(iteration)), y
+
+
 class Crops(NamedTuple):
     """Where each image of a batch is cut out of its padded picture, each (batch,) int64."""
 

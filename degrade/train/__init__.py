@@ -1,1 +1,1 @@
-"""One training, in steps: schedule, backends, Fit."""
+"""Trainings in steps: schedule, backends, Fit; several of them in turn."""

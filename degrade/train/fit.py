@@ -136,6 +136,14 @@ class Fit:
         self._training += (now - begin) * training
         return now
 
+    def waited(self, seconds: float) -> None:
+        """Books time between two calls of `advance` as training: others were advanced, or a GPU worked off what it has.
+
+        So the rate of a run is what it was beside others.
+        """
+        self.seconds += seconds
+        self._training += seconds
+
     def _probe(self, begin: float) -> float:
         """Looks at the gradients of the next step, where engine.probe has it so; returns now. Changes no bit of it."""
         every = self.spec.engine.probe

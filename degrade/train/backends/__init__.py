@@ -9,6 +9,7 @@ from degrade.data.batches import Batches, Resident
 from degrade.errors import SpecError, UnavailableError, pick
 from degrade.spec import RunSpec
 from degrade.train.backends.eager import Eager
+from degrade.train.backends.graph import Graph
 from degrade.train.backends.native import Native
 from degrade.train.backends.native.check import worthwhile
 
@@ -50,7 +51,8 @@ class Backend(Protocol):
     def restore(self, state: Mapping[str, Any]) -> None: ...
 
 
-BACKENDS: dict[str, Callable[[nn.Module, RunSpec, Batches], Backend]] = {"eager": Eager, "native": Native}
+Make = Callable[[nn.Module, RunSpec, Batches], Backend]
+BACKENDS: dict[str, Make] = {"eager": Eager, "graph": Graph, "native": Native}
 
 
 class Chosen(NamedTuple):
@@ -74,6 +76,8 @@ def choose(name: str, net: nn.Module, spec: RunSpec, batches: Batches) -> Chosen
     try:
         if batches.images.pixels.device.type == "cpu":
             worthwhile(spec.engine.precision)
-        return Chosen(Native(net, spec, batches), "native", "")
+            return Chosen(Native(net, spec, batches), "native", "")
+        return Chosen(Graph(net, spec, batches), "graph", "")
     except UnavailableError as error:
-        return Chosen(Eager(net, spec, batches), "eager", f"no kernels: {error}")
+        missing = "kernels" if batches.images.pixels.device.type == "cpu" else "graph"
+        return Chosen(Eager(net, spec, batches), "eager", f"no {missing}: {error}")

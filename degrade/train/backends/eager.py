@@ -49,7 +49,12 @@ class Eager:
         return [shaped(piece, p) for piece, p in zip(pieces, parameters, strict=True)]
 
     def step(self, iteration: int) -> None:
-        x, y = self.batches.at(iteration)
+        self.learn(*self.batches.at(iteration))
+
+    def learn(self, x: Tensor, y: Tensor) -> None:
+        """One step on x (N, C, H, W), y (N,): tensors in, tallies on the device, no branch on a value; so that a graph
+        can hold it.
+        """
         self.grad.zero_()
         with self.cast:
             logits = self.net(x.contiguous(memory_format=torch.channels_last)).float()
@@ -87,7 +92,10 @@ class Eager:
             average_statistics(self.net, (x.contiguous(memory_format=torch.channels_last) for x in batches))
 
     def evaluate(self, images: Resident, start: int, stop: int) -> Tensor:
-        x, y = images.clean(slice(start, stop))
+        return self.measure(*images.clean(slice(start, stop)))
+
+    def measure(self, x: Tensor, y: Tensor) -> Tensor:
+        """(2,) float64 over x (N, C, H, W), y (N,): summed loss, mistakes."""
         self.net.eval()
         with torch.inference_mode(), self.cast:
             logits = self.net(x.contiguous(memory_format=torch.channels_last)).float()

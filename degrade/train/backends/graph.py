@@ -1,0 +1,142 @@
+"""The eager step as one CUDA graph: a GPU is given hundreds of small kernels at the price of one call.
+
+Nothing but the capture needs a GPU: what is captured is the eager backend's step as a function of tensors that stay
+where they are, and any `Capture` can be given in place of the real one.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from degrade.data.batches import Batches, Resident, Window
+from degrade.errors import UnavailableError
+from degrade.spec import RunSpec
+from degrade.train.backends.eager import Eager
+
+WARMUP = 3  # times that a step is done before it is captured: libraries load and choose what they will use
+Act = Callable[[], None]
+Capture = Callable[[Act], Act]  # an act on tensors that stay where they are -> what does it again; may do it meanwhile
+
+
+class Graph:
+    """SGD as in the eager backend, to the bit, replayed as one graph: augmentation, both passes, update, tallies.
+
+    A graph does again what it was captured with, so all that changes from step to step stands on the device: `counter`
+    () int64, the iteration, which the graph itself raises; the order of the images; the rate. The host fills in the
+    rate, and at the borders of epochs the order, between two replays.
+    Raises UnavailableError where there is no CUDA device, or where the step cannot be captured.
+    """
+
+    def __init__(self, net: nn.Module, spec: RunSpec, batches: Batches, capture: Capture | None = None) -> None:
+        device = batches.images.pixels.device
+        self.capture = capture or CudaCapture(device)
+        self.eager, self.window = Eager(net, spec, batches), Window(batches)
+        self.net, self.lr, self.tally = self.eager.net, self.eager.lr, self.eager.tally
+        self.counter = torch.zeros((), dtype=torch.int64, device=device)
+        self.splits = dict[int, Split]()
+        self.replay = self._captured()
+        self.next = 0  # what `counter` holds
+
+    def _captured(self) -> Act:
+        """The step as one call; whatever it did to the net in the meantime is undone."""
+        before = self.state()
+        self.window.reach(0)
+        try:
+            replay = self.capture(self._act)
+        except torch.OutOfMemoryError:
+            raise  # without a graph it would be no less
+        except RuntimeError as error:
+            self.restore(before)
+            why = str(error).strip().partition("\n")[0]
+            raise UnavailableError(f"the step cannot be captured ({why})") from error
+        self.restore(before)
+        self.eager.grad.zero_()
+        self.counter.zero_()
+        return replay
+
+    def _act(self) -> None:
+        self.eager.learn(*self.window.at(self.counter))
+        self.counter += 1
+
+    def step(self, iteration: int) -> None:
+        self.window.reach(iteration)
+        if iteration != self.next:
+            self.counter.fill_(iteration)
+        self.replay()
+        self.next = iteration + 1
+
+    def grad_norm(self) -> Tensor:
+        return self.eager.grad_norm()
+
+    def copy(self) -> nn.Module:
+        return self.eager.copy()
+
+    def average_statistics(self, batches: Iterable[Tensor]) -> None:
+        self.eager.average_statistics(batches)
+
+    def evaluate(self, images: Resident, start: int, stop: int) -> Tensor:
+        """As Eager's. Each split has a graph for batches of the size that it was first asked for."""
+        if id(images) not in self.splits:
+            self.splits[id(images)] = self._split(images, stop - start)
+        split = self.splits[id(images)]
+        if stop - start != split.size:  # the last batch
+            return self.eager.evaluate(images, start, stop)
+        split.start.fill_(start)
+        split.replay()
+        return split.sums.clone()
+
+    def _split(self, images: Resident, size: int) -> "Split":
+        """The evaluation of `size` images of a split as one call."""
+        start, places = torch.zeros_like(self.counter), torch.arange(size, device=self.counter.device)
+        sums = torch.zeros_like(self.tally)
+
+        def act() -> None:
+            sums.copy_(self.eager.measure(*images.clean(start + places)))
+
+        return Split(images, size, start, sums, self.capture(act))
+
+    def state(self) -> dict[str, Any]:
+        return self.eager.state()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.eager.restore(state)  # copies in place: the graphs stay
+
+
+class Split(NamedTuple):
+    """Images and the call that measures the net on `size` of them from `start` () int64 on, into `sums` (2,)."""
+
+    images: Resident  # kept, so that no other gets its id
+    size: int
+    start: Tensor
+    sums: Tensor
+    replay: Act
+
+
+class CudaCapture:
+    """Captures what is done on one CUDA device. All graphs of one share their memory: they never run at once, and leave
+    nothing in it that is needed later.
+
+    Each has a stream of its own: graphs captured on one stream share the workspace of cuBLAS, and lose it with
+    the first of them that is freed (pytorch issue 193402). `thread_local`: other threads, as that of the backward pass,
+    may ask for memory meanwhile.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        if device.type != "cuda":
+            raise UnavailableError(f"a graph needs a CUDA device, and this run is on the {device.type}")
+        self.stream, self.pool = torch.cuda.Stream(device), torch.cuda.graph_pool_handle()
+
+    def __call__(self, act: Act) -> Act:
+        now, graph = torch.cuda.current_stream(self.stream.device), torch.cuda.CUDAGraph()
+        self.stream.wait_stream(now)
+        try:
+            with torch.cuda.stream(self.stream):
+                for _ in range(WARMUP):
+                    act()
+            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
+                act()
+        finally:
+            now.wait_stream(self.stream)
+        return graph.replay

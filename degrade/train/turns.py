@@ -1,0 +1,106 @@
+"""Several trainings in one process, a turn at a time. On a GPU each has a stream of its own, so that they run at once.
+
+A net of the CIFAR family is too small for a GPU: alone it waits for the start of each kernel. One thread can keep a few
+of them busy, since a step is one call and nothing waits for the device between two points of a curve. A stream does not
+change what a run computes.
+"""
+
+import time
+from collections import deque
+from collections.abc import Generator, Iterable
+from typing import TypeAlias
+
+import torch
+
+from degrade.errors import DegradeError
+
+Run: TypeAlias = Generator[None]  # does a turn at each `next`; `close` ends it early
+
+AHEAD = 2  # turns of one run that a GPU may have before it: enough to go on while the host measures another run
+ROOM = 1.5  # the memory that must be free for one more run, in units of what the largest so far took
+LOOK = 1e-3  # seconds between two looks at a GPU that has enough to do
+
+
+def in_turn(runs: Iterable[Run], together: int, *, on_gpu: bool) -> None:
+    """Advances up to `together` runs at a time until all have ended; on a GPU no more than its memory has room for.
+
+    A DegradeError is the run's own: the others go on, and it is raised in the end. After any other error all of them
+    are closed: on a GPU it can have spoilt what the others computed.
+    """
+    waiting, lanes, failed = deque(runs), deque[Lane](), list[DegradeError]()
+    try:
+        while waiting or lanes:
+            if waiting and len(lanes) < together and (not lanes or not on_gpu or roomy(lanes)):
+                lanes.appendleft(Lane(waiting.popleft(), on_gpu=on_gpu, shared=together > 1))
+            lane = next_of(lanes)
+            try:
+                going = lane.turn()
+            except DegradeError as error:
+                failed.append(error)
+                going = False
+            if not going:
+                lanes.remove(lane)
+    finally:
+        for lane in lanes:
+            lane.run.close()
+    if failed:
+        raise failed[0]
+
+
+def next_of(lanes: "deque[Lane]") -> "Lane":
+    """The first that may be given a turn, once there is one; it becomes the last."""
+    while not lanes[0].free:
+        lanes.rotate(-1)
+        if not any(lane.free for lane in lanes):
+            time.sleep(LOOK)
+    lanes.rotate(-1)
+    return lanes[-1]
+
+
+class Lane:
+    """One run and, on a GPU, its stream and the turns that the GPU has not finished; bytes that its first turn took."""
+
+    def __init__(self, run: Run, *, on_gpu: bool, shared: bool) -> None:
+        self.run, self.on_gpu, self.took = run, on_gpu, 0
+        self.stream = torch.cuda.Stream() if on_gpu and shared else None
+        self.turns = deque[torch.cuda.Event]()
+        self.begun = False
+
+    @property
+    def free(self) -> bool:
+        """Whether it may be given another turn."""
+        while self.turns and self.turns[0].query():
+            self.turns.popleft()
+        return len(self.turns) < AHEAD
+
+    def turn(self) -> bool:
+        """Does a turn; False if that was the last."""
+        if not self.on_gpu:
+            return self._go()
+        before = 0 if self.begun else free_memory()
+        with torch.cuda.stream(self.stream):
+            going = self._go()
+            done = torch.cuda.Event()
+            done.record()
+            self.turns.append(done)
+        if not self.begun:
+            self.took, self.begun = before - free_memory(), True
+        return going
+
+    def _go(self) -> bool:
+        try:
+            next(self.run)
+        except StopIteration:
+            return False
+        return True
+
+
+def free_memory() -> int:
+    """Bytes of the GPU that nobody has, after torch has given back what it does not use."""
+    torch.cuda.empty_cache()
+    return torch.cuda.mem_get_info()[0]
+
+
+def roomy(lanes: Iterable[Lane]) -> bool:
+    """Whether the GPU has room for one more run, which is no larger than those before it: longest first, in a sweep."""
+    return torch.cuda.mem_get_info()[0] > ROOM * max(lane.took for lane in lanes)
