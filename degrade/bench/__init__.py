@@ -29,7 +29,7 @@ class Asked:
     only: tuple[str, ...] = ()  # of LOOPS; none: all
     device: str = "auto"
     threads: int | None = None  # None: all cores, as for a run that is alone
-    seconds: float = 1.0  # of one loop in one round; or one step, where that takes longer
+    seconds: float = 0.8  # of one loop in one round; or one step, where that takes longer
     rounds: int = 5
     check: bool = False  # sameness, and that every loop goes; no time is judged
     steps: int = STEPS  # of the comparison with eager fp32
@@ -59,7 +59,8 @@ class Report:
 
     machine: Machine
     threads: int
-    seconds: float
+    seconds: float  # of one loop in one round
+    rounds: int
     peaks: dict[str, Peak]  # by precision; none where only sameness is asked
     same: tuple[Sameness, ...]
     unavailable: dict[str, str]  # loop -> why it cannot be had here
@@ -92,7 +93,7 @@ def measure(asked: Asked, command: str = "", note: Note = quiet) -> Report:
         cases = [*map(paper, asked.depths), *map(quickstart, asked.depths)]
         found = peaks(device, asked.cores, asked.seconds / 2, note)
     measured = tuple(timed(case, loops, how, found, note) for case in cases)
-    return Report(here, asked.cores, asked.seconds, found, tuple(same), refused, measured, not asked.check)
+    return Report(here, how.threads, how.seconds, how.rounds, found, tuple(same), refused, measured, not asked.check)
 
 
 __all__: Sequence[str] = ["LOOPS", "Asked", "Report", "measure"]

@@ -18,6 +18,8 @@ import torch
 from degrade.bench.ours import Aside, Ours
 from degrade.errors import DegradeError, RunError, SpecError
 
+# torch's optimisers load its compiler when one is first used: seconds of every peer, unless it is there
+PRELOADED = ["degrade.bench.peer", "degrade.bench.ours", "torch._dynamo"]
 MAXRSS = 1 if sys.platform == "darwin" else 1024  # bytes in the unit of ru_maxrss
 
 
@@ -115,7 +117,7 @@ def context_of() -> ForkServerContext | SpawnContext:
     if sys.platform == "win32":
         return get_context("spawn")
     context = get_context("forkserver")
-    context.set_forkserver_preload(["degrade.bench.peer", "degrade.bench.ours"])
+    context.set_forkserver_preload(PRELOADED)
     return context
 
 

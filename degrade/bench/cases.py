@@ -73,5 +73,5 @@ def flops(net: NetSpec, channels: int, size: int) -> float:
 
 def noise(n: int, channels: int, size: int) -> Images:
     draw = np.random.default_rng(0)
-    pixels = np.frombuffer(draw.bytes(n * channels * size * size), np.uint8).reshape(n, channels, size, size)
-    return Images(pixels.copy(), draw.integers(0, CLASSES, n), tuple("0123456789"))
+    pixels = draw.integers(0, 256, (n, channels, size, size), dtype=np.uint8)
+    return Images(pixels, draw.integers(0, CLASSES, n), tuple("0123456789"))

@@ -5,6 +5,7 @@ runs it, NCHW; torch.optim.SGD; loss and accuracy read at every step, for the me
 pinned memory, copies that do not wait, and cuDNN's search for the fastest algorithms.
 """
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,13 +21,19 @@ from degrade.data.images import Images
 from degrade.spec import NetSpec
 from degrade.train.schedule import Warmup, lr_at
 
+FORK = "fork" if sys.platform == "linux" else None  # as in a script; a process like ours would pass on how it began
+
 
 class Pictures(Dataset[tuple[Tensor, int]]):
-    """As torchvision.datasets.CIFAR10 has them: bytes (N, H, W, C), a PIL picture and its transform on demand."""
+    """As torchvision.datasets.CIFAR10 has them: bytes (N, H, W, C), a PIL picture and its transform on demand.
+
+    The bytes are noise, so they are only called channels last, not moved.
+    """
 
     def __init__(self, images: Images, transform: Any) -> None:
-        data = images.pixels.transpose(0, 2, 3, 1)
-        self.data = data[..., 0].copy() if data.shape[-1] == 1 else data.copy()  # a grey picture has no channels
+        n, channels, height, width = images.pixels.shape
+        grey = channels == 1  # PIL has grey pictures without channels
+        self.data = images.pixels.reshape((n, height, width) if grey else (n, height, width, channels))
         self.targets: list[int] = images.labels.tolist()
         self.transform = transform
 
@@ -64,6 +71,7 @@ class Peer:
             num_workers=workers,
             pin_memory=device.type == "cuda",
             persistent_workers=workers > 0,
+            multiprocessing_context=FORK if workers else None,
         )
         self.batches = self._endless()
         self.loss, self.accuracy = 0.0, 0.0  # of the last step

@@ -79,7 +79,7 @@ def timed(case: Case, loops: Sequence[str], how: How, peaks: Mapping[str, Peak],
         apart = {name: stack.enter_context(Apart(make)) for name, make in {**made, **ours}.items()}
         refused: dict[str, str] = {}
         for name, process in list(apart.items()):
-            note(case.name, 0, how.rounds)
+            note(case.name, 0, how.rounds + 1)
             try:
                 process.ask("warm", how.seconds)
             except SpecError as error:
@@ -100,7 +100,7 @@ def interleaved(case: Case, apart: Mapping[str, Apart], how: How, note: Note) ->
     for number in range(how.rounds):
         for name in list(apart)[:: 1 if number % 2 == 0 else -1]:
             rounds[name].append(apart[name].ask("round", how.seconds))
-        note(case.name, number + 1, how.rounds)
+        note(case.name, number + 2, how.rounds + 1)
     return rounds
 
 

@@ -40,7 +40,7 @@ def said(peak: Peak) -> str:
 
 def rates(measured: Measured, same: dict[str, bool]) -> Sheet:
     """One case: medians of interleaved rounds."""
-    iterations = f">{measured.case.recipe.iterations:,} its"
+    iterations = f">{measured.case.recipe.iterations / 1000:g}k its"
     columns = ("loop", ">images/s", ">least-most", ">x peer", ">limit", iterations, ">memory", "same")
     title = f"{measured.case.name}: {measured.flops / 1e9:.4g} GFLOP an image"
     refused = tuple(f"not here: {loop}: {why}" for loop, why in measured.unavailable.items())

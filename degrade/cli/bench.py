@@ -17,7 +17,7 @@ def bench(
     ] = "",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: all cores, as for a lone run")] = None,
-    seconds: Annotated[float, typer.Option(help="Of each loop in each round; one step where that takes longer")] = 1.0,
+    seconds: Annotated[float, typer.Option(help="Of each loop in each round; one step where that takes longer")] = 0.8,
     rounds: Annotated[int, typer.Option(help="Interleaved; one more is warm-up")] = 5,
     check: Annotated[bool, typer.Option("--check", help="Only whether all compute the same; judges no time.")] = False,
     json: Annotated[Path | None, typer.Option(metavar="FILE|-", help="Write all of it as JSON; - for stdout")] = None,
