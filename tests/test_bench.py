@@ -191,7 +191,6 @@ def short(monkeypatch):
     monkeypatch.setattr(bench, "peaks", lambda device, threads, seconds, note: limit.peaks(device, 1, 0.0, note))
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_report_has_it_all(short, tmp_path):
     asked = bench.Asked(depths=(8,), only=("eager-fp32", "eager-tf32"), device="cpu", threads=1, seconds=0.01, rounds=1)
     report = bench.measure(asked, "degrade bench")

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, SpawnContext
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -18,12 +17,11 @@ import torch
 from degrade.bench.ours import Aside, Ours
 from degrade.errors import DegradeError, RunError, SpecError
 
+FRESH = get_context("forkserver")  # processes that have torch loaded when they begin, but no thread of this one
 # torch's optimisers load its compiler when one is first used: seconds of every peer, unless it is there
 PRELOADED = ["degrade.bench.peer", "degrade.bench.ours", "torch._dynamo"]
-MAXRSS = 1 if sys.platform == "darwin" else 1024  # bytes in the unit of ru_maxrss
-
-
 LEAD = 0.25  # of a round's time, in steps before it that do not count: the loaders of a peer have batches waiting
+MAXRSS = 1 if sys.platform == "darwin" else 1024  # bytes in the unit of ru_maxrss
 
 
 class Loop(Protocol):
@@ -79,9 +77,9 @@ class Apart:
     """A loop in its own process, until the end of a `with`. `make` is sent there, and called at the first question."""
 
     def __init__(self, make: Callable[[], Loop]) -> None:
-        context = context_of()
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, make))  # no daemon: a peer has workers
+        FRESH.set_forkserver_preload(PRELOADED)
+        self.pipe, theirs = FRESH.Pipe()
+        self.process = FRESH.Process(target=serve, args=(theirs, make))  # no daemon: a peer has workers
         self.process.start()
         theirs.close()
 
@@ -110,15 +108,6 @@ class Apart:
         if isinstance(answer, DegradeError):
             raise answer
         return answer
-
-
-def context_of() -> ForkServerContext | SpawnContext:
-    """Processes that have torch loaded when they begin, where there can be such; never copies of this one's threads."""
-    if sys.platform == "win32":
-        return get_context("spawn")
-    context = get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    return context
 
 
 def serve(pipe: Connection, make: Callable[[], Loop]) -> None:

@@ -35,8 +35,8 @@ class Machine:
 
     @property
     def slug(self) -> str:
-        """For a file's name: amd-epyc-2-cores, nvidia-h100."""
-        words = self.device if self.environment["cuda"] else f"{self.device} {self.cores} cores"
+        """For a file's name: amd-epyc-family-25-model-17-2-cores, nvidia-h200."""
+        words = self.device if self.environment["cuda"] else f"{self.processor} {self.cores} cores"
         return re.sub(r"[^a-z0-9]+", "-", re.sub(r"\(\w+\)|CPU|@.*Hz", "", words).lower()).strip("-")
 
 

@@ -10,6 +10,7 @@ from statistics import median
 import torch
 
 from degrade.bench.cases import Case
+from degrade.experiment import BEAT
 from degrade.point import Point
 from degrade.spec import EngineSpec
 from degrade.store import RunDir
@@ -18,7 +19,7 @@ from degrade.train.fit import EVALUATION_BATCH, Fit
 
 TIMES = 5  # that each of the other acts is timed
 SPLITS = 3  # rows of a curve at each of its points: train, train_clean, test
-BEAT, SAVED = 1.0, 60.0  # seconds between two signs of life, and two checkpoints, of degrade.experiment
+SAVED = 60.0  # seconds between two checkpoints: engine.checkpoint_every
 
 
 @dataclass(frozen=True)
