@@ -3,7 +3,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test smoke check format clean
+.PHONY: help demo test smoke bench check format clean
 
 help:  ## list these targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -15,9 +15,13 @@ demo: .venv/.ready  ## the degradation problem on small digits: about two minute
 test: .venv/.ready  ## all tests
 	$(BIN)/pytest
 
-smoke: .venv/.ready  ## plain and residual nets for a few steps, and their figure
+smoke: .venv/.ready  ## plain and residual nets for a few steps, their figure, and whether all backends compute the same
 	$(BIN)/degrade sweep study=smoke results=results/smoke
 	$(BIN)/degrade plot results/smoke
+	$(BIN)/degrade bench --check
+
+bench: .venv/.ready  ## our training loop beside common practice: tables and JSON into benchmarks/, minutes
+	$(BIN)/degrade bench --save benchmarks
 
 check: .venv/.ready  ## what CI runs: format, lint, types, tests
 	$(BIN)/ruff format --check .

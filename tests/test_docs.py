@@ -16,6 +16,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 PAGES = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
+    ROOT / "benchmarks" / "README.md",
     *ROOT.glob("results/*/README.md"),
     *sorted((ROOT / "docs").glob("*.md")),
 ]

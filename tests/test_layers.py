@@ -14,7 +14,7 @@ LAYERS = [
     ["spec", "origin", "checked", "point", "measures", "files", "errors", "sheets", "packs"],
     ["nets", "data", "curves", "deviations", "parquet", "trial", "stats", "paper"],
     ["train", "store", "figures"],
-    ["experiment", "trained", "plan", "screen", "clean", "verdicts", "evaluation"],
+    ["experiment", "trained", "plan", "screen", "clean", "verdicts", "evaluation", "bench"],
     ["solution", "sweep", "workers", "tables"],
     ["anatomy", "overrides", "launch", "complete", "reruns", "solvers"],
     ["analyses"],
@@ -30,6 +30,7 @@ MAY = {
     ("spec", "errors"),
     ("launch", "reruns"),
     ("evaluation", "trained"),
+    ("bench", "experiment"),
     ("__main__", "cli"),
 }  # within a layer
 ONLY = {  # third-party library -> the only rooms that may import it
@@ -39,14 +40,14 @@ ONLY = {  # third-party library -> the only rooms that may import it
     "rich": {"screen"},
     "matplotlib": {"figures"},
     "pyarrow": {"parquet"},
-    "torch": {"nets", "data", "train", "experiment", "plan", "trained", "evaluation", "solution", "anatomy"},
+    "torch": {"nets", "data", "train", "experiment", "plan", "trained", "evaluation", "solution", "anatomy", "bench"},
     "safetensors": {"nets"},
     "pandas": {"analyses", "cli", "curves", "figures", "solvers", "store", "tables", "anatomy", "paper", "verdicts"},
     "filelock": {"store", "data"},
     "scipy": {"stats"},
     "statsmodels": {"stats"},
-    "torchvision": {"data"},
-    "PIL": {"data"},
+    "torchvision": {"data", "bench"},
+    "PIL": {"data", "bench"},
 }
 FILES = sorted([*ROOT.glob("degrade/**/*.py"), *ROOT.glob("hydra_plugins/**/*.py")])
 

@@ -2,20 +2,21 @@
 
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperGroup
 
 import degrade
-from degrade.errors import DegradeError
+from degrade.errors import DegradeError, SpecError
 
 if TYPE_CHECKING:
     from degrade.figures import Drawn
 
-# as `degrade --help` lists them: train, look, judge, open trained nets, look after runs
+T = TypeVar("T", int, float)
+# as `degrade --help` lists them: train, look, judge, open trained nets, look after runs, the program itself
 ORDER = [
     "sweep",
     "train",
@@ -32,6 +33,7 @@ ORDER = [
     "rerun",
     "recipe-diff",
     "clean",
+    "bench",
 ]
 
 
@@ -100,6 +102,15 @@ def options(
 def listed(values: str) -> list[str]:
     """The parts of a comma list: 20,56 is 20 and 56."""
     return [value.strip() for value in values.split(",") if value.strip()]
+
+
+def numbers(key: str, values: str, kind: Callable[[str], T]) -> list[T]:
+    """The numbers of a comma list. Raises SpecError for anything else."""
+    try:
+        return [kind(value) for value in listed(values)]
+    except ValueError:
+        what = "integers, as in 1,2,4" if kind is int else "numbers, as in 0.3,3"
+        raise SpecError(f"--{key}={values}: must be {what}") from None
 
 
 def command() -> str:

@@ -1,18 +1,15 @@
 """The command that asks whether solvers find the identity."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from degrade.cli.app import Root, app, command, listed
+from degrade.cli.app import Root, app, command, listed, numbers
 from degrade.errors import SpecError, Stopped
 
 if TYPE_CHECKING:
     import pandas as pd
-
-T = TypeVar("T", int, float)
 
 
 @app.command()
@@ -57,14 +54,6 @@ def identity(
     show(frame)
     for path in solvers.draw(frame, solvers.home(asked, results), command()):
         print(path)
-
-
-def numbers(key: str, values: str, kind: Callable[[str], T]) -> list[T]:
-    try:
-        return [kind(value) for value in listed(values)]
-    except ValueError:
-        what = "integers, as in 1,2,4" if kind is int else "numbers, as in 0.3,3"
-        raise SpecError(f"--{key}={values}: must be {what}") from None
 
 
 def show(frame: "pd.DataFrame") -> None:

@@ -1,0 +1,99 @@
+"""Our loop beside the loop of common practice, in one run: images per second, the limit, and whether they are the same.
+
+`measure` does it; degrade.bench.writing has its tables and JSON. How to read the figures: benchmarks/README.md.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from degrade.bench.cases import paper, quickstart
+from degrade.bench.limit import Peak, peaks
+from degrade.bench.machine import Machine, cores, machine
+from degrade.bench.same import STEPS, Sameness, available, sameness
+from degrade.bench.timing import How, Measured, timed
+from degrade.data import quiet
+from degrade.data.images import Note
+from degrade.errors import SpecError, pick
+from degrade.spec import CHOICES, EngineSpec, NetSpec
+from degrade.train.backends import BACKENDS
+from degrade.train.fit import pick_device
+
+LOOPS = tuple(f"{backend}-{precision}" for backend in BACKENDS for precision in CHOICES["engine.precision"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What to measure, and how long."""
+
+    depths: tuple[int, ...] = (20, 56, 110)  # the paper's, Table 6
+    only: tuple[str, ...] = ()  # of LOOPS; none: all
+    device: str = "auto"
+    threads: int | None = None  # None: all cores, as for a run that is alone
+    seconds: float = 0.8  # of one loop in one round; or one step, where that takes longer
+    rounds: int = 5
+    check: bool = False  # sameness, and that every loop goes; no time is judged
+    steps: int = STEPS  # of the comparison with eager fp32
+
+    def __post_init__(self) -> None:
+        """Raises SpecError for what cannot be."""
+        for depth in self.depths:
+            NetSpec(depth=depth)
+        for loop in self.only:
+            pick(dict.fromkeys(LOOPS), loop, "--only")
+        EngineSpec(threads=self.cores, device=self.device)
+        if not self.depths:
+            raise SpecError("--depth=: names no depth; use 20,56,110")
+        if not 0 < self.seconds < 3600:
+            raise SpecError(f"--seconds={self.seconds:g}: must be above 0, and below an hour")
+        if self.rounds < 1:
+            raise SpecError(f"--rounds={self.rounds}: must be at least 1")
+
+    @property
+    def cores(self) -> int:
+        return cores() if self.threads is None else self.threads
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that was found."""
+
+    machine: Machine
+    threads: int
+    seconds: float  # of one loop in one round
+    rounds: int
+    peaks: dict[str, Peak]  # by precision; none where only sameness is asked
+    same: tuple[Sameness, ...]
+    unavailable: dict[str, str]  # loop -> why it cannot be had here
+    cases: tuple[Measured, ...]
+    timed: bool  # false: too short to say anything about time
+
+    @property
+    def ok(self) -> bool:
+        """Whether every loop computes the same."""
+        return all(row.ok for row in self.same)
+
+
+def measure(asked: Asked, command: str = "", note: Note = quiet) -> Report:
+    """Sameness first, then the limit, then the rounds of each case. `note` hears how far it has come.
+
+    Raises SpecError where none of the loops can be had.
+    """
+    device = pick_device(asked.device)
+    loops, refused = available(asked.only or LOOPS, device.type)
+    if not loops:
+        raise SpecError(f"--only={','.join(asked.only)}: cannot be had here: {'; '.join(refused.values())}")
+    here = machine(device, command)
+    same = sameness(loops, device.type, steps=asked.steps, note=note)
+    how = How(device, asked.cores, (0, here.cores), asked.seconds, asked.rounds)
+    if asked.check:
+        how = replace(how, workers=(0,), seconds=min(asked.seconds, 0.2), rounds=1)
+        cases = [quickstart(depth) for depth in asked.depths[:1]]
+        found: dict[str, Peak] = {}
+    else:
+        cases = [*map(paper, asked.depths), *map(quickstart, asked.depths)]
+        found = peaks(device, asked.cores, asked.seconds / 2, note)
+    measured = tuple(timed(case, loops, how, found, note) for case in cases)
+    return Report(here, how.threads, how.seconds, how.rounds, found, tuple(same), refused, measured, not asked.check)
+
+
+__all__: Sequence[str] = ["LOOPS", "Asked", "Report", "measure"]

@@ -1,0 +1,71 @@
+"""On what it was measured: processor, what it can multiply, GPU, versions, date."""
+
+import os
+import platform
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from degrade.experiment import environment
+
+FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")  # what the speed hangs on
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Hardware and versions, as they stand in the JSON and above the tables."""
+
+    device: str  # what is measured: the GPU's name, else the processor's
+    processor: str
+    cores: int  # that this process may use
+    flags: tuple[str, ...]  # those of FLAGS that it has
+    memory: float  # bytes of main memory
+    environment: dict[str, Any]  # versions, commit, command, date
+
+    @property
+    def title(self) -> str:
+        about = f"{self.cores} cores, {', '.join(self.flags) or 'no vector flags known'}"
+        said = self.environment
+        gpu = f"{self.device}, CUDA {said['cuda']}; " if said["cuda"] else ""
+        versions = f"torch {said['torch']}, Python {said['python']}, degrade {said['degrade']}"
+        return f"{gpu}{self.processor}, {about}; {versions}; {said['started'][:10]}"
+
+    @property
+    def slug(self) -> str:
+        """For a file's name: amd-epyc-family-25-model-17-2-cores, nvidia-h200."""
+        words = self.device if self.environment["cuda"] else f"{self.processor} {self.cores} cores"
+        return re.sub(r"[^a-z0-9]+", "-", re.sub(r"\(\w+\)|CPU|@.*Hz", "", words).lower()).strip("-")
+
+
+def machine(device: torch.device, command: str) -> Machine:
+    known = cpuinfo()
+    name = known.get("model name", platform.processor() or platform.machine())
+    if "cpu family" in known:
+        name += f" (family {known['cpu family']}, model {known['model']})"
+    own = set(known.get("flags", known.get("Features", "")).split())
+    return Machine(
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else known.get("model name", name),
+        processor=name,
+        cores=cores(),
+        flags=tuple(flag for flag in FLAGS if flag in own),
+        memory=float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
+        environment=environment(device, command),
+    )
+
+
+def cpuinfo() -> dict[str, str]:
+    """What Linux says of the first processor; {} elsewhere."""
+    try:
+        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

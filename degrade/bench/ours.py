@@ -1,0 +1,119 @@
+"""Our loop, which is Fit, and what a run does besides its steps: evaluation, checkpoints, curves."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from degrade.bench.cases import Case
+from degrade.experiment import BEAT
+from degrade.point import Point
+from degrade.spec import EngineSpec
+from degrade.store import RunDir
+from degrade.train.checkpoint import pack
+from degrade.train.fit import EVALUATION_BATCH, Fit
+
+TIMES = 5  # that each of the other acts is timed
+SPLITS = 3  # rows of a curve at each of its points: train, train_clean, test
+SAVED = 60.0  # seconds between two checkpoints: engine.checkpoint_every
+
+
+@dataclass(frozen=True)
+class Aside:
+    """Seconds of what a run does besides its steps, each time."""
+
+    image: float  # evaluation of one image
+    checkpoint: float  # the state as bytes, written and flushed to disk
+    curve: float  # the curve of half the run, rewritten: the mean over the run
+    beat: float  # state.json
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Seconds of a whole run, by what they go to."""
+
+    steps: float
+    evaluation: float
+    checkpoints: float
+    logging: float  # curves and state.json
+
+    @property
+    def total(self) -> float:
+        return self.steps + self.evaluation + self.checkpoints + self.logging
+
+    def of(self, part: str) -> float:
+        """Share of the whole, from 0 to 1."""
+        return getattr(self, part) / self.total
+
+
+class Ours:
+    """Fit on one backend, with every step it would do in a run."""
+
+    def __init__(self, case: Case, engine: EngineSpec) -> None:
+        """Raises SpecError where there is no such backend or precision."""
+        self.case = case
+        self.fit = Fit(case.spec(engine), case.splits())
+
+    def go(self, steps: int) -> int:
+        """Images of so many steps, all of them done when it returns."""
+        self.fit.advance(steps)
+        self.fit.backend.tally.tolist()  # waits for the device
+        return steps * self.case.recipe.batch
+
+    def aside(self) -> Aside:
+        """Measured on the net as it stands, in a folder that is gone afterwards."""
+        fit, recipe = self.fit, self.case.recipe
+        few = min(1_000, len(fit.test))
+        points = [point(fit, i) for i in range(-(-recipe.iterations // recipe.eval_every) * SPLITS // 2)]
+        with tempfile.TemporaryDirectory(prefix="degrade-bench-") as root:
+            folder = RunDir(Path(root), "bench")
+            folder.path.mkdir(parents=True)
+            return Aside(
+                image=timed(lambda: evaluate(fit, few)) / few,
+                checkpoint=timed(lambda: folder.write_checkpoint(pack(fit.state()))),
+                curve=timed(lambda: folder.write_curve(fit.spec, points)),
+                beat=timed(lambda: folder.write_state("running", iteration=1)),
+            )
+
+
+def evaluate(fit: Fit, images: int) -> None:
+    """As Fit does it: in batches, one wait for the device at the end."""
+    sums = torch.zeros(2, dtype=torch.float64, device=fit.device)
+    for start in range(0, images, EVALUATION_BATCH):
+        sums += fit.backend.evaluate(fit.test, start, min(start + EVALUATION_BATCH, images))
+    sums.tolist()
+
+
+def point(fit: Fit, i: int) -> Point:
+    """A row of a curve as long as a real one."""
+    return Point(i, i / 3, "train_clean", i**0.5, i**0.5, 5000, 0.1, 1 / (i + 1), 1000.0 + i**0.5, i * 1.1)
+
+
+def timed(act: Callable[[], object]) -> float:
+    """Median seconds of doing `act`, after once for warmth."""
+    act()
+    spent: list[float] = []
+    for _ in range(TIMES):
+        begin = time.perf_counter()
+        act()
+        spent.append(time.perf_counter() - begin)
+    return median(spent)
+
+
+def shares(case: Case, step: float, aside: Aside) -> Shares:
+    """Of a run of this case by its recipe, whose steps take `step` seconds each."""
+    recipe = case.recipe
+    steps, evaluation = recipe.iterations * step, case.evaluated * aside.image
+    points, seconds = -(-recipe.iterations // recipe.eval_every), steps + evaluation
+    logging = points * aside.curve + seconds / BEAT * aside.beat
+    return Shares(steps, evaluation, (seconds / SAVED + 1) * aside.checkpoint, logging)
+
+
+def engine_of(name: str, device: str, threads: int) -> EngineSpec:
+    """Of a loop's name: native-bf16."""
+    backend, precision = name.rsplit("-", 1)
+    return EngineSpec(backend=backend, precision=precision, device=device, threads=threads)

@@ -1,0 +1,186 @@
+"""Whether every backend and precision computes what eager fp32 does: 200 steps of plain and residual nets on digits.
+
+In step: at every fourth of 200 steps of eager fp32, the other gets the same weights, momentum and statistics, and does
+the same batch. So a deviation is that of one step, and no chaos of training hides or makes it. On its own: 200 steps
+from the same initial weights on the same batches, through the whole loop; training amplifies rounding there, so this
+says no more than that the loops train alike.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import fmean, median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from degrade import data
+from degrade.bench.cases import QUICKSTART
+from degrade.bench.ours import engine_of
+from degrade.data.images import Note, Splits
+from degrade.errors import SpecError
+from degrade.spec import DataSpec, NetSpec, RunSpec
+from degrade.train.fit import Fit
+from degrade.train.precision import settle
+from degrade.train.schedule import Warmup, lr_at
+
+STEPS, EVERY, FIRST = 200, 4, 10
+NETS = ("residual", "plain")
+
+# Relative deviations that are rounding alone. Measured over three seeds (x86 with AVX512-BF16, torch 2.15): fp32 4e-7,
+# 3e-6 and 8e-6; bf16 3e-3, 0.045 and 0.012. tf32 rounds to a quarter of bf16's steps, and was not measured. A rate that
+# is a tenth off makes an update of 0.1, a forgotten weight decay one of 6e-4.
+BOUNDS: dict[str, dict[str, float]] = {
+    "fp32": {"loss": 1e-5, "update": 1e-4, "statistics": 1e-4},
+    "tf32": {"loss": 3e-3, "update": 0.02, "statistics": 0.01},
+    "bf16": {"loss": 1e-2, "update": 0.08, "statistics": 0.03},
+}
+# Eager fp32 on two threads against one, another order of sums alone, is up to 0.02 apart over the first ten steps of a
+# plain net, and 0.28 over steps 50 to 200. So these are not a matter of precision.
+ALONE = {"first": 0.1, "all": 0.4}
+
+
+@dataclass(frozen=True)
+class Sameness:
+    """How far one loop is from eager fp32 on one net, in relative deviations beside their bounds."""
+
+    loop: str  # backend and precision
+    net: str
+    loss: float  # in step: mean over steps
+    update: float  # in step: of the change of the weights, ||d - d'|| / ||d'||, median over steps
+    statistics: float  # in step: of the change of BN's running statistics, mean over steps
+    first: float  # on its own: of the mean loss of the first ten steps
+    all: float  # on its own: of the mean loss of all steps
+    bounds: dict[str, float]
+
+    @property
+    def ok(self) -> bool:
+        return all(getattr(self, name) <= bound for name, bound in self.bounds.items())  # false for what is no number
+
+    @property
+    def nearest(self) -> float:
+        """The deviation that is nearest to its bound, or furthest above it, as a share of the bound."""
+        shares = [getattr(self, name) / bound for name, bound in self.bounds.items()]
+        return max(share if math.isfinite(share) else math.inf for share in shares)
+
+
+def sameness(
+    loops: Sequence[str], device: str, *, depth: int = 20, steps: int = STEPS, note: Note = data.quiet
+) -> list[Sameness]:
+    """Of each loop on each net, on one thread."""
+    spec = data.prepare(DataSpec(name="digits"))
+    splits, found = data.load(spec), list[Sameness]()
+    before = torch.get_num_threads()
+    try:
+        for done, net in enumerate(NETS):
+            note("the same as eager fp32?", done, len(NETS))
+            found += Comparison(net, spec, splits, device, depth, steps).of(loops)
+        return found
+    finally:
+        torch.set_num_threads(before)
+
+
+class Comparison:
+    """Of loops with eager fp32, on one net."""
+
+    def __init__(self, net: str, spec: DataSpec, splits: Splits, device: str, depth: int, steps: int) -> None:
+        self.net, self.data, self.splits, self.device, self.depth, self.steps = net, spec, splits, device, depth, steps
+
+    def fit(self, loop: str) -> Fit:
+        recipe = replace(QUICKSTART, eval_every=10**9)
+        net, engine = NetSpec(net=self.net, depth=self.depth), engine_of(loop, self.device, threads=1)
+        return Fit(RunSpec(net=net, data=self.data, recipe=recipe, engine=engine), self.splits)
+
+    def of(self, loops: Sequence[str]) -> list[Sameness]:
+        fits = {loop: self.fit(loop) for loop in loops}
+        own = {
+            loop: losses(fit, self.steps) for loop, fit in fits.items()
+        }  # first: in step, they lose their own states
+        exact, right, apart = self.fit("eager-fp32"), list[float](), {loop: list[Step]() for loop in loops}
+        for iteration in range(self.steps):
+            if iteration % EVERY:
+                right += losses(exact, 1)
+                continue
+            begin = exact.backend.state()
+            right += losses(exact, 1)
+            end = exact.backend.state()
+            for loop, fit in fits.items():
+                apart[loop].append(compared(begin, end, stepped(fit, begin, iteration)))
+        return [self.summary(loop, apart[loop], own[loop], right) for loop in loops]
+
+    def summary(self, loop: str, apart: "Sequence[Step]", own: Sequence[float], right: Sequence[float]) -> Sameness:
+        return Sameness(
+            loop,
+            self.net,
+            loss=fmean(step.loss for step in apart),
+            update=median(step.update for step in apart),
+            statistics=fmean(step.statistics for step in apart),
+            first=relative(fmean(own[:FIRST]), fmean(right[:FIRST])),
+            all=relative(fmean(own), fmean(right)),
+            bounds={**BOUNDS[loop.rsplit("-", 1)[1]], **ALONE},
+        )
+
+
+def losses(fit: Fit, steps: int) -> list[float]:
+    """The mean loss of each of the next steps, in nats."""
+    settle(fit.spec.engine.precision, fit.device)  # the fits of one process share torch's settings
+    sums = [fit.backend.tally[0].item()]
+    for _ in range(steps):
+        fit.advance(1)
+        sums.append(fit.backend.tally[0].item())
+    return [(after - before) / fit.spec.recipe.batch for before, after in pairwise(sums)]
+
+
+def stepped(fit: Fit, state: Mapping[str, Any], iteration: int) -> dict[str, Any]:
+    """The state after one step from another's state."""
+    settle(fit.spec.engine.precision, fit.device)
+    fit.backend.restore(state)
+    fit.backend.lr.fill_(lr_at(fit.spec.recipe, iteration, Warmup()))
+    fit.backend.step(iteration)
+    return fit.backend.state()
+
+
+@dataclass(frozen=True)
+class Step:
+    """Relative deviations of one step."""
+
+    loss: float
+    update: float
+    statistics: float
+
+
+def compared(begin: Mapping[str, Any], right: Mapping[str, Any], found: Mapping[str, Any]) -> Step:
+    """Of two states that were reached from one."""
+    weights = list(begin["momentum"])
+    statistics = [name for name, value in begin["net"].items() if name not in weights and value.is_floating_point()]
+    change = [float(state["tally"][0] - begin["tally"][0]) for state in (found, right)]
+    return Step(relative(*change), distance(begin, right, found, weights), distance(begin, right, found, statistics))
+
+
+def distance(begin: Mapping[str, Any], right: Mapping[str, Any], found: Mapping[str, Any], names: list[str]) -> float:
+    """||(found - begin) - (right - begin)|| / ||right - begin||, over all these tensors."""
+    start, one, other = (flat(state["net"], names) for state in (begin, right, found))
+    return float((other - one).norm() / (one - start).norm())
+
+
+def flat(tensors: Mapping[str, Tensor], names: list[str]) -> Tensor:
+    return torch.cat([tensors[name].flatten() for name in names]).double()
+
+
+def relative(found: float, right: float) -> float:
+    return abs(found - right) / abs(right)
+
+
+def available(loops: Sequence[str], device: str) -> tuple[list[str], dict[str, str]]:
+    """Those loops that can be had here, and why the others cannot."""
+    spec = data.prepare(DataSpec(name="digits"))
+    splits, had, refused = data.load(spec), list[str](), dict[str, str]()
+    for loop in loops:
+        try:
+            Comparison(NETS[0], spec, splits, device, 8, 1).fit(loop)
+            had.append(loop)
+        except SpecError as error:
+            refused[loop] = str(error)
+    return had, refused

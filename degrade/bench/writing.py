@@ -1,0 +1,157 @@
+"""A report on paper: tables for terminal and Markdown, and JSON."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+from degrade.bench import Report
+from degrade.bench.limit import Peak
+from degrade.bench.same import Sameness
+from degrade.bench.timing import Measured, Row
+from degrade.errors import RunError
+from degrade.files import write
+from degrade.sheets import Sheet, markdown
+
+FORMAT = 1  # of the JSON
+TARGETS = {"evaluation": 0.05, "checkpoints and logging": 0.01}  # shares of a run with the paper's recipe, at most
+
+
+def sheets(report: Report) -> list[Sheet]:
+    """Everything that was found, in reading order."""
+    same = {loop: all(row.ok for row in report.same if row.loop == loop) for loop in {row.loop for row in report.same}}
+    cases = [rates(case, same) for case in report.cases] if report.timed else [ran(report)]
+    return [heading(report), *cases, *([besides(report.cases)] if report.timed else []), sameness(report.same)]
+
+
+def heading(report: Report) -> Sheet:
+    about = [f"{report.threads} threads; peer: best of its loader's workers, threads as ours"] if report.timed else []
+    peaks = [f"peak in {precision}: {said(peak)}" for precision, peak in report.peaks.items()]
+    refused = [f"not here: {loop}: {why}" for loop, why in report.unavailable.items()]
+    return Sheet(report.machine.title, notes=(*about, *peaks, *refused))
+
+
+def said(peak: Peak) -> str:
+    others = ", ".join(f"{rate / 1e9:,.0f} {kind}" for kind, rate in peak.all.items() if kind != peak.by)
+    return f"{peak.flops / 1e9:,.0f} GFLOP/s, {peak.by}" + (f" ({others})" if others else "")
+
+
+def rates(measured: Measured, same: dict[str, bool]) -> Sheet:
+    """One case: medians of interleaved rounds."""
+    iterations = f">{measured.case.recipe.iterations / 1000:g}k its"
+    columns = ("loop", ">images/s", ">least-most", ">x peer", ">limit", iterations, ">memory", "same")
+    title = f"{measured.case.name}: {measured.flops / 1e9:.4g} GFLOP an image"
+    refused = tuple(f"not here: {loop}: {why}" for loop, why in measured.unavailable.items())
+    return Sheet(title, columns, [cells(row, same) for row in measured.rows], refused)
+
+
+def cells(row: Row, same: dict[str, bool]) -> tuple[str, ...]:
+    return (
+        row.loop,
+        f"{row.images_per_second:,.0f}",
+        f"{row.least:,.0f}-{row.most:,.0f}",
+        f"{row.ratio:.2f}",
+        f"{100 * row.of_limit:.0f} %" if row.of_limit else "",
+        duration(row.run),
+        f"{row.memory / 1e9:.2f} GB",
+        yes(same[row.loop]) if row.loop in same else "",
+    )
+
+
+def ran(report: Report) -> Sheet:
+    """The short form: that every loop goes, and no times."""
+    loops = [f"{row.loop}: goes" for case in report.cases for row in case.rows]
+    failed = [f"{loop}: {why}" for case in report.cases for loop, why in case.unavailable.items()]
+    return Sheet(f"{', '.join(case.case.name for case in report.cases)}: loops", notes=(*loops, *failed))
+
+
+def besides(cases: Sequence[Measured]) -> Sheet:
+    """Shares of a whole run that are not steps, and whether those with the paper's recipe are within the targets."""
+    rows: list[tuple[str, ...]] = []
+    worst = dict.fromkeys(TARGETS, 0.0)
+    for measured in cases:
+        for row in measured.rows:
+            if row.shares:
+                parts = [row.shares.of(part) for part in ("evaluation", "checkpoints", "logging")]
+                case = f"{measured.case.depth}, {measured.case.recipe.name}"
+                rows.append((case, row.loop, *(f"{100 * part:.2f} %" for part in parts), duration(row.run)))
+                if measured.case.recipe.name == "paper":
+                    for target, share in zip(TARGETS, (parts[0], parts[1] + parts[2]), strict=True):
+                        worst[target] = max(worst[target], share)
+    verdicts = (
+        f"{name}: at most {100 * worst[name]:.2f} % with the paper's recipe; target, below {100 * target:g} %: "
+        + ("met" if worst[name] < target else "missed")
+        for name, target in TARGETS.items()
+    )
+    columns = ("depth, recipe", "loop", ">evaluation", ">checkpoints", ">logging", ">whole run")
+    return Sheet("what a run does besides its steps, share of its time", columns, rows, tuple(verdicts))
+
+
+def sameness(found: Sequence[Sameness]) -> Sheet:
+    """Relative deviations from eager fp32 beside their bounds."""
+    columns = ("loop", "net", ">loss", ">update", ">BN", ">first 10", ">all", ">of bound", "same")
+    rows = [
+        (row.loop, row.net, *(f"{getattr(row, name):.0e}" for name in row.bounds), percent(row.nearest), yes(row.ok))
+        for row in found
+    ]
+    bounds = {row.loop.rsplit("-", 1)[1]: row.bounds for row in found}
+    rows += [
+        (f"bound, {key}", "", *(f"{bound:.0e}" for bound in each.values()), "", "") for key, each in bounds.items()
+    ]
+    notes = (
+        "loss, update, BN: in step, from the same weights on the same batch: loss, change of the weights and of BN's "
+        "statistics. first 10, all: mean loss of 200 steps on its own, where training amplifies rounding.",
+    )
+    return Sheet("the same as eager fp32? Relative deviations on the digits, 20 layers", columns, rows, notes)
+
+
+def yes(same: bool) -> str:
+    return "yes" if same else "NO"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if math.isfinite(share) else "inf"
+
+
+def duration(seconds: float) -> str:
+    """4.2 s, 12 min, 3.1 h, 2.4 d."""
+    for size, unit in ((1, "s"), (60, "min"), (3600, "h"), (86400, "d")):
+        if seconds < 100 * size or unit == "d":
+            return f"{seconds / size:.3g} {unit}"
+    raise AssertionError
+
+
+def tree(report: Report) -> dict[str, Any]:
+    """Plain values for JSON; what is no finite number is null."""
+    values: dict[str, Any] = {"format": FORMAT, "ok": report.ok, **asdict(report)}
+    values["same"] = [{**asdict(row), "nearest": row.nearest, "ok": row.ok} for row in report.same]
+    for case, measured in zip(values["cases"], report.cases, strict=True):
+        case["name"], case["peer"] = measured.case.name, measured.peer.loop
+    return finite(values)
+
+
+def finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in cast(dict[str, Any], value).items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(each) for each in cast(Sequence[Any], value)]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def as_json(report: Report) -> str:
+    return json.dumps(tree(report), indent=1, allow_nan=False)
+
+
+def save(report: Report, folder: Path) -> list[Path]:
+    """Markdown and JSON, named by date and hardware. Raises RunError where they cannot be written."""
+    name = f"{report.machine.environment['started'][:10]}-{report.machine.slug}"
+    contents = {".md": markdown(sheets(report)), ".json": as_json(report)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for end, content in contents.items():
+            write(folder / f"{name}{end}", f"{content}\n".encode())
+    except OSError as error:
+        raise RunError(f"--save={folder}: cannot be written ({error.strerror}); name another folder") from None
+    return [folder / f"{name}{end}" for end in contents]

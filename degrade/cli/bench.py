@@ -1,0 +1,57 @@
+"""The command that measures the training loop itself."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from degrade.cli.app import app, command, listed, numbers
+from degrade.errors import RunError
+
+
+@app.command()
+def bench(
+    depth: Annotated[str, typer.Option(metavar="A,B", help="Layers of the nets, residual-A")] = "20,56,110",
+    only: Annotated[
+        str, typer.Option(metavar="A,B", help="Only these of our loops, as in eager-fp32,native-bf16; peers stay")
+    ] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads; default: all cores, as for a lone run")] = None,
+    seconds: Annotated[float, typer.Option(help="Of each loop in each round; one step where that takes longer")] = 0.8,
+    rounds: Annotated[int, typer.Option(help="Interleaved; one more is warm-up")] = 5,
+    check: Annotated[bool, typer.Option("--check", help="Only whether all compute the same; judges no time.")] = False,
+    json: Annotated[Path | None, typer.Option(metavar="FILE|-", help="Write all of it as JSON; - for stdout")] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write tables and JSON there, named by date and hardware")
+    ] = None,
+) -> None:
+    """Time our training loop beside the loop of common practice, and check that all backends compute the same.
+
+    Images per second of the whole loop with the paper's recipe and at the quickstart's shapes, in interleaved rounds;
+    the share of the FLOP limit, memory, time of a run and what of it is not steps. Takes about six minutes on two
+    cores. Exit code 1 where a backend does not compute what eager fp32 does. How to read it: benchmarks/README.md.
+    """
+    from degrade import bench as measuring
+    from degrade import screen
+    from degrade.bench import writing
+
+    depths = tuple(numbers("depth", depth, int))
+    names = tuple(listed(only))
+    asked = measuring.Asked(
+        depths=depths, only=names, device=device, threads=threads, seconds=seconds, rounds=rounds, check=check
+    )
+    piped = str(json) == "-"
+    with screen.bar() as note:
+        report = measuring.measure(asked, command(), *([] if piped else [note]))
+    if piped:
+        print(writing.as_json(report))
+    else:
+        screen.show(writing.sheets(report))
+    if json and not piped:
+        try:
+            json.write_text(f"{writing.as_json(report)}\n")
+        except OSError as error:
+            raise RunError(f"--json={json}: cannot be written ({error.strerror}); name another file") from None
+    for path in writing.save(report, save) if save else ():
+        print(path)
+    raise typer.Exit(not report.ok)
