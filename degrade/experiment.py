@@ -26,7 +26,8 @@ from degrade.train.checkpoint import pack, unpack
 from degrade.train.fit import Fit
 from degrade.train.turns import Run, in_turn
 
-BEAT = 10.0  # seconds between two signs of life in state.json, at most
+BEAT = 1.0  # seconds between two looks that others may have at a run, in state.json
+LIFE = 10.0  # seconds between two signs of life there in any case
 TURN = 0.25  # seconds of one turn: between two looks at what is due besides steps
 
 
@@ -88,16 +89,19 @@ def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str
     record(fit, folder)  # without what was measured after the checkpoint
     folder.write_state("running", outcome="", reason="", **progress(fit))
     saved = Saved(fit.iteration, time.monotonic())
-    pace = 1.0  # steps that fit in one turn
+    pace, told = 1.0, time.monotonic()  # steps that fit in one turn; when the state was last written
     while not fit.done and not stop():
         begin, before = time.perf_counter(), fit.iteration
-        if fit.advance(min(max(1, int(pace)), until_save(fit, saved))):
+        found = fit.advance(min(max(1, int(pace)), until_save(fit, saved)))
+        if found:
             record(fit, folder)
         if fit.iteration in spec.engine.keep_checkpoints:
             write(folder.kept(fit.iteration), pack(fit.state()))
         if until_save(fit, saved) == 0:
             saved = save(fit, folder)
-        folder.write_state("running", outcome=fit.outcome, **progress(fit))
+        if found or time.monotonic() - told >= BEAT:
+            folder.write_state("running", outcome=fit.outcome, **progress(fit))
+            told = time.monotonic()
         paused = time.perf_counter()
         yield
         fit.waited(time.perf_counter() - paused)
@@ -128,7 +132,7 @@ class Pulse:
             self.folders.remove(folder)
 
     def __call__(self) -> bool:
-        if time.monotonic() - self.last > BEAT:
+        if time.monotonic() - self.last > LIFE:
             for folder in self.folders:
                 folder.write_state("running")
             self.last = time.monotonic()
@@ -203,6 +207,7 @@ def progress(fit: Fit) -> dict[str, Any]:
     return {
         "iteration": fit.iteration,
         "iterations": recipe.iterations,
+        "backend": fit.backend_name,
         "epoch": fit.iteration * recipe.batch / len(fit.train),
         "lr": fit.lr,
         "seconds": fit.seconds,

@@ -180,7 +180,7 @@ def test_a_long_evaluation_still_gives_signs_of_life(tmp_path, monkeypatch):
         pulse = experiment.Pulse(lambda: False)
         with pulse.of(folder):
             assert (pulse(), folder.state.exists()) == (False, False)
-            monkeypatch.setattr(experiment, "BEAT", 0.0)
+            monkeypatch.setattr(experiment, "LIFE", 0.0)
             assert not pulse()
             assert folder.read_state()["state"] == "running"
         folder.write_state("finished")
@@ -266,7 +266,7 @@ def test_an_error_of_a_runs_own_harms_no_run_beside_it(tmp_path, monkeypatch):
 
 
 def test_a_run_of_a_pack_that_is_over_is_free_and_stays_over(tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment, "BEAT", 0.0)  # signs of life at every look
+    monkeypatch.setattr(experiment, "LIFE", 0.0)  # signs of life at every look
     monkeypatch.setattr(experiment, "TURN", 1e-3)
     seen = []
 

@@ -12,7 +12,7 @@ from conftest import missing, tiny, with_kernels
 from degrade import data, nets
 from degrade.data.batches import Batches, Resident, scale_of
 from degrade.data.images import Images
-from degrade.errors import SpecError, UnavailableError
+from degrade.errors import RunError, SpecError, UnavailableError
 from degrade.spec import EngineSpec, NetSpec, RecipeSpec, RunSpec
 from degrade.train.backends import choose
 from degrade.train.backends.eager import Eager
@@ -289,3 +289,13 @@ def test_a_run_says_what_trained_it_and_keeps_it(tmp_path):
     second = Fit(tiny(engine={"backend": "eager"}), data.load(tiny().data), device=torch.device("cpu"))
     second.restore(first.state())
     assert (first.backend_name, second.backend_name) == ("native", "native")
+
+
+def test_a_run_that_began_with_kernels_is_not_taken_up_without(monkeypatch):
+    state = Fit(tiny(engine={"backend": "native"}), data.load(tiny().data), device=torch.device("cpu")).state()
+    build.library.cache_clear()
+    monkeypatch.setenv("CC", "no-such-compiler")
+    fit = Fit(tiny(), data.load(tiny().data), device=torch.device("cpu"))
+    with pytest.raises(RunError, match=r"began with another backend: engine\.backend=native: no C compiler .*; go on"):
+        fit.restore(state)
+    build.library.cache_clear()

@@ -75,6 +75,15 @@ class Fit:
         net = build(self.spec.net, channels=channels, classes=self.classes, seed=self.spec.seed, **variant)
         self.backend, self.backend_name, self.backend_why = choose(name, net, self.spec, self.batches)
 
+    def _use_again(self, name: str) -> None:
+        """That of a run that goes on: another one would end with other bits."""
+        try:
+            self._use(name)
+        except SpecError as error:
+            why = str(error).removesuffix("; use engine.backend=auto")
+            rule = "go on where it can be had, or remove its checkpoints to train the run anew"
+            raise RunError(f"{self.spec.run}: began with another backend: {why}; {rule}") from None
+
     @property
     def done(self) -> bool:
         """Nothing left to do: all steps and the last evaluation, or diverged."""
@@ -256,7 +265,7 @@ class Fit:
         if state["run"] != self.spec.run:
             raise RunError(f"checkpoint of {state['run']} offered to {self.spec.run}; they are different runs")
         if state["backend"] != self.backend_name:
-            self._use(state["backend"])
+            self._use_again(state["backend"])
         self.backend.restore(state)
         self.threads = state["threads"]
         self.iteration, self.diverged = state["iteration"], state["diverged"]
