@@ -63,11 +63,16 @@ def train(specs: Sequence[RunSpec], root: Path, *, jobs: int | None = None, fail
 
 def default_jobs(on_cpu: bool) -> int:
     """One worker a GPU that this process may use, or one a core where there is none."""
-    gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*"))) if not on_cpu else 0
-    if gpus and "CUDA_VISIBLE_DEVICES" in os.environ:
-        gpus = min(gpus, len([g for g in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if g.strip()]))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return gpus or cores or 1
+    return (0 if on_cpu else gpus()) or cores or 1
+
+
+def gpus() -> int:
+    """GPUs that this process may use; found without loading torch."""
+    found = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    if found and "CUDA_VISIBLE_DEVICES" in os.environ:
+        found = min(found, len([g for g in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if g.strip()]))
+    return found
 
 
 @contextlib.contextmanager
