@@ -53,8 +53,8 @@ def apart(slot: int, specs: Sequence[RunSpec]) -> list[Samples]:
 
 def sample(slot: int, specs: Sequence[RunSpec]) -> list[Samples]:
     """Samples of each spec, one after the other, in the place of a worker."""
-    from degrade import samples  # loads torch
+    from degrade import experiment, samples  # load torch
 
     load = time.process_time()
-    samples.take_gpu(slot)
+    experiment.take_gpu(slot)
     return [samples.sampled(spec, load) for spec in specs]

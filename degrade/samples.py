@@ -25,12 +25,6 @@ PATIENCE = 0.4  # seconds of steps that a measurement takes
 LEAST = 3  # of them, however long: the first may be slow
 
 
-def take_gpu(slot: int) -> None:
-    """The GPU of the worker in that place; nothing where there is none."""
-    if torch.cuda.is_available():
-        torch.cuda.set_device(slot % torch.cuda.device_count())
-
-
 def sampled(spec: RunSpec, load: float = 0.0) -> Samples:
     """At DEPTHS up to the spec's own, which takes the place of a greater one. `load`: as in Sample."""
     deepest, found = spec.net.depth, dict[int, Sample]()
