@@ -2,10 +2,10 @@
 
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
@@ -15,13 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 from degrade import reruns, store, sweep, tables
 from degrade.checked import digest
 from degrade.errors import SpecError, Stopped
+from degrade.plan import measured
+from degrade.prices import Prices, makespan
 from degrade.screen import console
 from degrade.spec import RunSpec
 from degrade.store import OVER, RunDir
-from degrade.workers import default_jobs
-
-if TYPE_CHECKING:
-    from degrade.plan import Price
+from degrade.workers import default_jobs, gpus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +108,13 @@ def price(overrides: Sequence[str], exclude: Sequence[str]) -> None:
     reruns.offer(reruns.unprobed(plan.specs, plan.root), plan.root, ask=False)
     missing = [spec for spec in plan.specs if not RunDir(plan.root, spec.run).over]
     if missing:
-        cost, workers = costs(missing), workers_of(plan)
+        workers = workers_of(plan)
+        prices = priced(missing, workers)
+        cost = {spec.run: prices.of(spec) for spec in missing}
         for spec in missing:  # of a run that was begun, the rest
             left = 1 - RunDir(plan.root, spec.run).read_state().get("iteration", 0) / spec.recipe.iterations
             cost[spec.run] = replace(cost[spec.run], seconds=cost[spec.run].seconds * left)
-        seconds = makespan(missing, cost, workers)
+        seconds = prices.load + makespan([cost[spec.run].seconds for spec in missing], workers)
         tables.prices(missing, plan.root, cost, seconds, workers)
 
 
@@ -131,8 +132,7 @@ def limited(overrides: Sequence[str], how: How) -> sweep.Plan:
     if record.exists():
         iterations = json.loads(record.read_bytes())["iterations"]
     else:
-        seconds = makespan(plan.specs, costs(plan.specs), workers_of(plan))
-        iterations = min(asked, int(asked * limit / seconds))
+        iterations = fitting(plan.specs, asked, limit, workers_of(plan))
         if iterations < 1:
             raise SpecError(f"--time-limit {how.time_limit}: less than one iteration of each run; allow more")
         if not how.dry_run:
@@ -143,17 +143,24 @@ def limited(overrides: Sequence[str], how: How) -> sweep.Plan:
     return expanded([*overrides, f"recipe.iterations={iterations}"], how)
 
 
-def costs(specs: Sequence[RunSpec]) -> "dict[str, Price]":
-    from degrade.plan import Prices  # loads torch
+def priced(specs: Sequence[RunSpec], workers: int) -> Prices:
+    on_cpu = all(spec.engine.device == "cpu" for spec in specs)
+    with console.status("measuring a few steps"):
+        return measured(specs, workers, gpus=0 if on_cpu else gpus())
 
-    prices = Prices()
-    return {spec.run: prices.of(spec) for spec in specs}
 
+def fitting(specs: Sequence[RunSpec], asked: int, limit: float, workers: int) -> int:
+    """The most iterations a run, up to `asked`, with which all end within `limit` seconds; 0 where one is too many.
 
-def makespan(specs: Sequence[RunSpec], cost: "dict[str, Price]", workers: int) -> float:
-    from degrade.plan import makespan
+    Not in proportion: every run ends with an evaluation, and every worker begins by loading its libraries.
+    """
+    prices = priced(specs, workers)
 
-    return makespan([cost[spec.run].seconds for spec in specs], workers)
+    def late(iterations: int) -> bool:
+        scaled = (replace(spec, recipe=replace(spec.recipe, iterations=iterations)) for spec in specs)
+        return prices.load + makespan([prices.of(spec).seconds for spec in scaled], workers) > limit
+
+    return bisect_left(range(1, asked + 1), True, key=late)
 
 
 def workers_of(plan: sweep.Plan) -> int:

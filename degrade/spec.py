@@ -188,6 +188,7 @@ class EngineSpec(Checked):
     threads: int = field(default=1, metadata=ASIDE)  # CPU threads of one run; sweeps use one run a core
     deterministic: bool = field(default=True, metadata=ASIDE)  # on a GPU: only algorithms that repeat to the bit
     checkpoint_every: str | int = field(default="60s", metadata=ASIDE)  # seconds (60s) or iterations (500)
+    recompute: bool = field(default=False, metadata=ASIDE)  # keep the inputs of blocks alone, for less memory
     keep_checkpoints: tuple[int, ...] = field(default=(), metadata=ASIDE)  # iterations whose checkpoint stays for good
     # runs of a sweep that a worker advances in turn; auto: as many as fit on its GPU, at most 4; without a GPU 1
     runs_per_gpu: str | int = field(default="auto", metadata=ASIDE)
@@ -197,6 +198,8 @@ class EngineSpec(Checked):
         for key in (key for key in CHOICES if key.startswith(self.prefix)):
             self.one_of(key.removeprefix(self.prefix), CHOICES[key])
         self.demand(1 <= self.threads <= 1024, "threads", "must be from 1 to 1024")
+        rule = "the kernels of engine.backend=native have no such thing; use auto or eager"
+        self.demand(not self.recompute or self.backend != "native", "recompute", rule)
         every = self.checkpoint_every
         ok = every >= 1 if isinstance(every, int) else every.endswith("s") and every[:-1].isdecimal()
         self.demand(ok, "checkpoint_every", "must be seconds, as in 60s, or a number of iterations")

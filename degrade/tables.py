@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from degrade.evaluation import Evaluation
-    from degrade.plan import Price
+    from degrade.prices import Price
 
 SHOWN = 40  # rows of a long list
 SPLITS = ("train", "train_clean", "test")  # whose errors are listed

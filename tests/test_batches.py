@@ -3,7 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from degrade.data.batches import Batches, Resident, epoch_order, key, mix, scale_of
+from degrade.data.batches import Batches, Resident, average, epoch_order, key, mix, scale_of
 from degrade.data.images import Images
 
 CPU = torch.device("cpu")
@@ -91,6 +91,15 @@ def test_the_mean_image_is_subtracted():
     wanted = torch.from_numpy(images.pixels).double() / 255
     assert torch.allclose(x.double(), wanted - wanted.mean(0), atol=1e-6)
     assert x.mean(0).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_averages_are_exact_sums(power):
+    pixels = np.full((5000, 1, 2, 2), 255, np.uint8)  # the greatest sums there can be
+    pixels[:, 0, 0, 1] = np.arange(5000) % 251
+    images = Images(pixels, np.zeros(5000, np.int64), ("a",))
+    wanted = (pixels.astype(object) ** power).sum(0) / (5000 * 255**power)
+    assert (average(images, power) == wanted.astype(float)).all()
 
 
 def test_channels_get_mean_zero_and_deviation_one():

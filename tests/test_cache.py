@@ -229,3 +229,37 @@ def test_names_that_are_no_text_survive(root):
         content = draft.publish({split: np.array([0]) for split in ("train", "test")}, ("caf\udce9",))
     assert cache.load(content)[0].classes == ("caf\udce9",)
     assert json.loads((cache.home / content / "about.json").read_bytes())["train"] == [1, 3, 5, 4]
+
+
+WORKER = """
+import sys
+from pathlib import Path
+from degrade import data
+from degrade.spec import parse
+from degrade.train.fit import Fit
+
+def written():  # kB that this process alone has: pages of a file that it only reads are not among them
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty"))
+
+pictures = {"name": "image_folder", "root": sys.argv[1], "content": sys.argv[2], "size": 32}
+recipe = {"batch": 16, "clean_images": 100, "iterations": 2, "eval_every": 2}
+before, spec = written(), parse({"depth": 8, "width": 4, "data": pictures, "recipe": recipe})
+fit = Fit(spec, data.load(spec.data))
+fit.advance(1)
+print(1024 * (written() - before), fit.train.pixels.numel())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="looks for what is private in /proc")
+def test_a_worker_has_no_copy_of_the_pixels(root):
+    cache, n = Cache(root), {"train": 30_000, "test": 10}
+    noise = np.random.default_rng(0).integers(0, 256, (3, 32, 32), np.uint8)
+    with cache.draft() as draft:
+        for split, count in n.items():
+            draft.add(split, (noise for _ in range(count)))
+        content = draft.publish({split: np.arange(count) % 2 for split, count in n.items()}, ("a", "b"))
+    said = subprocess.check_output([sys.executable, "-c", WORKER, str(root), content], text=True)
+    private, pixels = map(int, said.split())
+    assert pixels == 30_000 * 3 * 32 * 32
+    assert private < pixels / 3

@@ -7,9 +7,21 @@ import pytest
 from degrade import launch, store, sweep
 from degrade.errors import RunError, SpecError
 from degrade.launch import How
+from degrade.prices import Prices, Sample, kind
 from degrade.store import RunDir, run_dirs
 
 TINY = ["study=smoke", "depth=8", "recipe.iterations=4", "data.train_limit=40", "width=2"]
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Steps of 10 ms, beginnings of 0.1 s, workers that load for 2 s; evaluation is for nothing."""
+    sample = Sample(load=2.0, begin=0.1, step=0.01, image=0.0, probe=0.0, memory=1e6, checkpoint=1e3)
+
+    def known(specs, workers, gpus):
+        return Prices({kind(spec): {8: sample} for spec in specs})
+
+    monkeypatch.setattr(launch, "measured", known)
 
 
 def go(root, *overrides: str, **how) -> int:
@@ -32,7 +44,7 @@ def spoil(folder: RunDir) -> None:
         path.write_bytes(b"nonsense")
 
 
-def test_a_dry_run_lists_and_leaves_nothing(tmp_path, capsys):
+def test_a_dry_run_lists_and_leaves_nothing(tmp_path, capsys, measured):
     assert go(tmp_path / "results", dry_run=True) == 0
     assert "6 combinations, 4 distinct runs, 0 finished, 4 to do" in capsys.readouterr().out
     assert go(tmp_path / "results", dry_run=True, time_limit="9s") == 0
@@ -91,7 +103,7 @@ def test_a_run_that_diverged_reruns_to_the_same_curve(tmp_path, capsys):
     assert "the same curve to the last bit" in capsys.readouterr().out
 
 
-def test_a_plan_prices_the_rest_of_a_run_that_was_begun(tmp_path, capsys):
+def test_a_plan_prices_the_rest_of_a_run_that_was_begun(tmp_path, capsys, measured):
     overrides = [*TINY, "net=plain", "recipe.iterations=100000", f"results={tmp_path}", "jobs=1"]
     launch.price(overrides, ())
     whole = capsys.readouterr().out
@@ -101,8 +113,8 @@ def test_a_plan_prices_the_rest_of_a_run_that_was_begun(tmp_path, capsys):
     RunDir(tmp_path, spec.run).write_state("interrupted", iteration=100_000)
     launch.price(overrides, ())
     rest = capsys.readouterr().out
-    assert "about 0:00 on 1 workers" in rest
-    assert "about 0:00 on 1 workers" not in whole
+    assert "about 16:42 on 1 workers" in whole
+    assert "about 0:02 on 1 workers" in rest
 
 
 def test_a_launcher_of_others_gets_the_runs(tmp_path, capsys):
@@ -114,17 +126,22 @@ def test_a_launcher_of_others_gets_the_runs(tmp_path, capsys):
     assert "0 to do" in capsys.readouterr().out
 
 
-def test_a_time_limit_scales_the_schedule_and_is_written_down(tmp_path):
+def test_a_time_limit_scales_the_schedule_and_is_written_down(tmp_path, measured):
     long = ["net=plain,residual", "shortcut=A", "recipe.iterations=1000000"]
-    assert at_once(tmp_path, *long, time_limit="2s") == 0
+    assert at_once(tmp_path, *long, time_limit="3s") == 0
     specs = [folder.read_spec() for folder in run_dirs(tmp_path)]
     (iterations,) = {spec.recipe.iterations for spec in specs}
-    assert 10 < iterations < 100_000
+    assert iterations == 40  # of two runs on one worker: 2 + 2 x (0.1 + 40 x 0.01) s
     (record,) = (tmp_path / "time-limits").iterdir()
     assert json.loads(record.read_text())["iterations"] == iterations
     before = states(tmp_path)
-    assert at_once(tmp_path, *long, time_limit="2s") == 0
+    assert at_once(tmp_path, *long, time_limit="3s") == 0
     assert states(tmp_path) == before  # the same runs, whatever the machine does today
+
+
+def test_a_time_limit_that_loading_alone_takes_is_one_line(tmp_path, measured):
+    with pytest.raises(SpecError, match="--time-limit 2s: less than one iteration of each run; allow more"):
+        at_once(tmp_path, time_limit="2s")
 
 
 @pytest.mark.parametrize("limit", ["", "soon", "5", "-3s", "0s"])
@@ -154,10 +171,10 @@ def test_a_rerun_gives_the_same_curve_beside_the_first(tmp_path, capsys):
     assert len(run_dirs(tmp_path)) == 1
 
 
-def test_plan_shows_what_is_new_and_its_price(tmp_path, capsys):
+def test_plan_shows_what_is_new_and_its_price(tmp_path, capsys, measured):
     assert at_once(tmp_path, "net=plain") == 0
     capsys.readouterr()
     launch.price([*TINY, "net=plain", "seed=0,1", f"results={tmp_path}", "jobs=2"], ())
     out = capsys.readouterr().out
     assert "2 distinct runs, 1 finished, 1 to do" in out
-    assert "1 runs to do: about 0:00 on 2 workers" in out
+    assert "1 runs to do: about 0:02 on 2 workers" in out

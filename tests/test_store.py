@@ -1,14 +1,19 @@
 import json
 import multiprocessing
 import os
+import subprocess
+import sys
+from dataclasses import asdict
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import tiny
 
 from degrade.errors import RunError
 from degrade.files import write
+from degrade.parquet import CURVES, save, table
 from degrade.point import MEANING, Point
 from degrade.store import RunDir, load, write_json
 
@@ -155,3 +160,25 @@ def test_a_run_whose_process_is_gone_is_loaded_as_interrupted(tmp_path):
     state = {**folder.read_state(), "pid": 2**22 + 1}  # above what Linux gives
     write_json(folder.state, state)
     assert load(tmp_path).runs.state.tolist() == ["interrupted"]
+
+
+def test_rows_are_written_as_arrow_itself_would_and_without_pandas(tmp_path):
+    labels = tiny().labels()
+    rows = [Point(i, 0.5, "tést" * i, float("nan"), 2.5, 7, 0.1, 0.0, 1e9, 3.0) for i in range(3)]
+    columns = {name: [{**labels, **asdict(row)}[name] for row in rows] for name in CURVES.names}
+    for count in (0, 3):
+        ours = table(labels, rows[:count], CURVES)
+        ours.validate(full=True)
+        theirs = pa.Table.from_pydict({name: values[:count] for name, values in columns.items()}, schema=CURVES)
+        save(tmp_path / "ours", ours)
+        save(tmp_path / "theirs", theirs)
+        assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+
+
+def test_a_process_that_trains_does_not_load_pandas(tmp_path):
+    code = (
+        "import sys, pathlib, torch; from degrade import experiment; from degrade.spec import parse;"
+        f"experiment.run([parse({tiny().tree()!r})], pathlib.Path({str(tmp_path)!r}));"
+        "print('pandas' in sys.modules)"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"

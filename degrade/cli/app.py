@@ -48,8 +48,8 @@ app = typer.Typer(
     cls=InOrder,
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    rich_markup_mode=None,  # plain help: loading what draws boxes takes twice as long as all the rest
     help="Measure the degradation problem of deep plain nets, and its cure by residual learning (arXiv:1512.03385).",
 )
 

@@ -26,11 +26,11 @@ def identity(
     jobs: Annotated[int | None, typer.Option(help="Worker processes; default: one a core")] = None,
     results: Root = Path("results"),
 ) -> None:
-    """Can solvers find the identity (Sec. 3.1)? Train stacks of blocks to reproduce their input.
+    """Train stacks of blocks to reproduce their input: can solvers find the identity?
 
-    Plain and residual stacks get random, non-negative features and are to put them out again. A solution is known for
-    both, so the error that is left is the solver's. Takes about three minutes on two cores; stopped, the same command
-    goes on.
+    The question of Sec. 3.1. Plain and residual stacks get random, non-negative features and are to put them out again.
+    A solution is known for both, so the error that is left is the solver's. Takes about three minutes on two cores;
+    stopped, the same command goes on.
     """
     from degrade import solvers
     from degrade.workers import default_jobs

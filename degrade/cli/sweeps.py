@@ -28,7 +28,7 @@ def sweep(
 ) -> None:
     """Train every combination of KEY=A,B,C that is not trained yet.
 
-    **degrade sweep study=quickstart** asks the paper's question on small digits, in about two minutes on a
+    `degrade sweep study=quickstart` asks the paper's question on small digits, in about two minutes on a
     CPU. A study is a preset: what is given beside it replaces its values and adds axes, and study=A,B is the union of
     both. The first axis turns slowest. Keys and their values: conf/ and the README.
     """
@@ -47,7 +47,7 @@ def sweep(
 
 @app.command()
 def train(overrides: Overrides = None) -> None:
-    """Train one run, as in **degrade train net=plain depth=20**."""
+    """Train one run, as in `degrade train net=plain depth=20`."""
     from degrade import launch
 
     raise typer.Exit(launch.launch(overrides or [], launch.How(alone=True)))
@@ -71,7 +71,7 @@ def rerun(
 ) -> None:
     """Train a stored run once more beside it, and say whether the same curve came out.
 
-    With **--probe N** its gradients by layer are logged; where the same curve comes out, they are put beside it.
+    With `--probe N` its gradients by layer are logged; where the same curve comes out, they are put beside it.
     """
     from degrade import launch
 
@@ -124,7 +124,7 @@ def clean(
 
 @app.command()
 def nets(overrides: Overrides = None) -> None:
-    """Print parameters and multiply-adds of the nets of KEY=A,B,C, as in **degrade nets depth=20,56,110**."""
+    """Print parameters and multiply-adds of the nets of KEY=A,B,C, as in `degrade nets depth=20,56,110`."""
     from degrade import sweep, tables
 
     with sweep.hydra():

@@ -36,7 +36,7 @@ def evaluate(
     results: Root = Path("results"),
     json: Json = False,
 ) -> None:
-    """Measure the error of trained nets, as in **degrade evaluate --ckpt weights.pth data=cifar10**.
+    """Measure the error of trained nets, as in `degrade evaluate --ckpt weights.pth data=cifar10`.
 
     A run of ours is measured on its own data unless data=... names other; pictures are scaled as its training set was
     unless data.normalize= is given. For a state dict of others data=... is needed. Loading never runs code from a file.
@@ -125,7 +125,7 @@ def construct(
     train: Annotated[bool, typer.Option("--train", help="Train it on, by the recipe of the run")] = False,
     results: Root = Path("results"),
 ) -> None:
-    """Make a deeper net that computes what a trained run does: **degrade construct --ckpt RUN depth=56**.
+    """Make a deeper net that computes what a trained run does: `degrade construct --ckpt RUN depth=56`.
 
     Its layers are copies and identities (Sec. 1). That predictions agree is shown on every image, and the net is stored
     as a run of its own. KEY=VALUE changes how it is trained on, as in recipe.iterations=900.

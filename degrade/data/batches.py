@@ -69,25 +69,24 @@ class Resident:
 def scale_of(images: Images, normalize: str | tuple[float, ...]) -> Scale:
     """The scale of `data.normalize`, computed over a training set or given."""
     if isinstance(normalize, str):
-        mean, square = moments(images)
+        mean = average(images, 1)
         if normalize == "pixel":
             return Scale(torch.from_numpy(mean.astype(np.float32)), None)
         channel = mean.mean((1, 2), keepdims=True)
-        deviation = np.sqrt(square.mean((1, 2), keepdims=True) - channel**2)
+        deviation = np.sqrt(average(images, 2).mean((1, 2), keepdims=True) - channel**2)
         deviation[deviation == 0] = 1.0  # a channel that is the same everywhere
         return Scale(*(torch.from_numpy(each.astype(np.float32)) for each in (channel, deviation)))
     given = torch.tensor(normalize).view(2, images.pixels.shape[1], 1, 1)  # as data.prepare has checked
     return Scale(given[0], given[1])
 
 
-def moments(images: Images) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean of each pixel and of its square over the images, each (C, H, W) in units of full scale."""
-    total, squares = (np.zeros(images.pixels.shape[1:], np.int64) for _ in range(2))
-    for start in range(0, len(images), 4096):
-        part = images.pixels[start : start + 4096].astype(np.int64)
-        total += part.sum(0)
-        squares += (part * part).sum(0)
-    return total / (255 * len(images)), squares / (255**2 * len(images))
+def average(images: Images, power: int) -> NDArray[np.float64]:
+    """Mean over the images of each pixel, or of its square (power 2): (C, H, W) in units of full scale."""
+    total = np.zeros(images.pixels.shape[1:], np.int64)
+    for start in range(0, len(images), 4096):  # of whose squares the sum is below 2**32
+        part = images.pixels[start : start + 4096]
+        total += (part if power == 1 else np.square(part, dtype=np.uint32)).sum(0, dtype=np.uint32)
+    return total / (255**power * len(images))
 
 
 class Batches:

@@ -75,6 +75,8 @@ def choose(name: str, net: nn.Module, spec: RunSpec, batches: Batches) -> Chosen
             raise SpecError(f"engine.backend={name}: {error}; use engine.backend=auto") from None
     try:
         if batches.images.pixels.device.type == "cpu":
+            if spec.engine.recompute:
+                raise UnavailableError("they keep what engine.recompute throws away")
             worthwhile(spec.engine.precision)
             return Chosen(Native(net, spec, batches), "native", "")
         return Chosen(Graph(net, spec, batches), "graph", "")

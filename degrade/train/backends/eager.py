@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from degrade.data.batches import Batches, Resident
 from degrade.nets.norms import average_statistics
 from degrade.spec import RunSpec
 from degrade.train.precision import autocast
+from degrade.train.recompute import recomputed
 
 
 class Eager:
@@ -25,6 +27,7 @@ class Eager:
         device = batches.images.pixels.device
         self.net, self.recipe, self.batches = net.to(device).train(), spec.recipe, batches
         self.cast = autocast(spec.engine.precision, device)
+        self.forward = partial(net, through=recomputed) if spec.engine.recompute else net
         self.lr = torch.zeros((), device=device)
         self.tally = torch.zeros(2, dtype=torch.float64, device=device)
         self._flatten()
@@ -57,7 +60,7 @@ class Eager:
         """
         self.grad.zero_()
         with self.cast:
-            logits = self.net(x.contiguous(memory_format=torch.channels_last)).float()
+            logits = self.forward(x.contiguous(memory_format=torch.channels_last)).float()
         loss = F.cross_entropy(logits, y)
         loss.backward()
         with torch.no_grad():

@@ -1,0 +1,73 @@
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import pytest
+import torch
+from conftest import tiny
+
+from degrade import data, samples
+from degrade.train.fit import Fit
+
+BACKENDS = ["auto", "eager"]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(samples, "PATIENCE", 0.02)
+
+
+@dataclass
+class Stepped:
+    """A sample of which the step alone counts."""
+
+    step: float
+
+
+def test_depths_are_measured_up_to_the_one_asked_for(monkeypatch):
+    monkeypatch.setattr(samples, "measure", lambda spec, load: Stepped(0.0))
+    found = {depth: list(samples.sampled(tiny(depth=depth))) for depth in (8, 14, 20, 32, 110)}
+    assert found == {8: [8], 14: [8, 14], 20: [8, 20], 32: [8, 20, 32], 110: [8, 20, 56]}
+    monkeypatch.setattr(samples, "measure", lambda spec, load: Stepped(1.0))
+    assert list(samples.sampled(tiny(depth=110))) == [8, 20]  # long steps: two have to do
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_sample_is_about_what_training_takes(backend):
+    spec = tiny(width=16, recipe={"iterations": 60, "eval_every": 60}, engine={"backend": backend})
+    sample = samples.measure(spec)
+    fit = Fit(spec, data.load(spec.data))
+    begun = time.perf_counter()
+    fit.advance(60)
+    assert 0.1 < 60 * sample.step / (time.perf_counter() - begun) < 10  # a guard against a wrong unit, not a timing
+    assert sample.probe == 0
+    assert sample.checkpoint > 8 * sum(p.numel() for p in fit.backend.copy().parameters())
+
+
+def test_a_probe_is_measured_where_it_is_asked_for():
+    assert samples.measure(tiny(engine={"probe": 5})).probe > 0
+
+
+@pytest.mark.parametrize("engine", [{"backend": "auto"}, {"backend": "eager"}, {"recompute": True}], ids=str)
+def test_the_peak_is_that_of_the_process_and_grows_with_the_batch(engine):
+    """In processes of their own: a peak never falls."""
+    small, large = (peak_of(tiny(width=16, recipe={"batch": n}, engine=engine)) for n in (64, 2048))
+    activation = 16 * 8 * 8 * 4  # bytes of an image in the first stage
+    least = 3 if engine.get("recompute") else 6
+    assert large - small > least * activation * (2048 - 64)
+    assert small > 100e6  # the libraries are part of it
+
+
+def peak_of(spec) -> float:
+    code = (
+        "from degrade import samples; from degrade.spec import parse;"
+        f"print(samples.measure(parse({spec.tree()!r})).memory)"
+    )
+    return float(subprocess.check_output([sys.executable, "-c", code], text=True))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_the_peak_is_of_its_memory_and_that_of_the_net_before_does_not_count():
+    large, small = (samples.measure(tiny(recipe={"batch": n}, engine={"device": "cuda"})) for n in (2048, 16))
+    assert 0 < small.memory < large.memory
