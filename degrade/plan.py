@@ -45,16 +45,16 @@ def apart(slot: int, specs: Sequence[RunSpec]) -> list[Samples]:
     """`sample` in a new process."""
     with ProcessPoolExecutor(1, SPAWN, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as process:  # Ctrl-C is for us
         try:
-            return process.submit(sample, slot, specs).result()
+            return process.submit(sample, slot, specs, time.time()).result()
         except BrokenProcessPool:
             names = ", ".join(spec.name for spec in specs)
             raise RunError(f"plan: a process died over a few steps of {names}; is there memory for them?") from None
 
 
-def sample(slot: int, specs: Sequence[RunSpec]) -> list[Samples]:
-    """Samples of each spec, one after the other, in the place of a worker."""
+def sample(slot: int, specs: Sequence[RunSpec], begun: float) -> list[Samples]:
+    """Samples of each spec, one after the other, in the place of a worker; its process was begun then (time.time)."""
     from degrade import experiment, samples  # load torch
 
-    load = time.process_time()
+    load = time.time() - begun
     experiment.take_gpu(slot)
     return [samples.sampled(spec, load) for spec in specs]

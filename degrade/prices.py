@@ -25,7 +25,7 @@ class Price:
 class Sample:
     """What one net costs, measured."""
 
-    load: float  # seconds of CPU until a process has its libraries
+    load: float  # seconds until a process has its libraries
     begin: float  # seconds until the first step is done
     step: float  # seconds
     image: float  # seconds of evaluation
