@@ -30,7 +30,7 @@ def plot(
     mix: Annotated[bool, typer.Option("--mix", help="Draw all protocols in one figure, which then says so")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the figures; default: figures/ in RESULTS")] = None,
 ) -> None:
-    """Draw the figures of the paper from the runs under RESULTS, as PNG, SVG and PDF.
+    """Draw the paper's figures of the runs under RESULTS. They come as PNG, SVG and PDF.
 
     Several seeds become a mean and a band from the least to the greatest; runs under way are drawn as far as they are.
     """

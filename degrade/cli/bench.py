@@ -25,7 +25,7 @@ def bench(
         Path | None, typer.Option(metavar="FOLDER", help="Write tables and JSON there, named by date and hardware")
     ] = None,
 ) -> None:
-    """Time our training loop beside the loop of common practice, and check that all backends compute the same.
+    """Time our training loop beside that of common practice. All backends are checked to compute the same.
 
     Images per second of the whole loop with the paper's recipe and at the quickstart's shapes, in interleaved rounds;
     the share of the FLOP limit, memory, time of a run and what of it is not steps. Takes about six minutes on two

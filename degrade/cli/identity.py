@@ -26,7 +26,7 @@ def identity(
     jobs: Annotated[int | None, typer.Option(help="Worker processes; default: one a core")] = None,
     results: Root = Path("results"),
 ) -> None:
-    """Train stacks of blocks to reproduce their input: can solvers find the identity?
+    """Train stacks of blocks to reproduce their input. Can solvers find the identity?
 
     The question of Sec. 3.1. Plain and residual stacks get random, non-negative features and are to put them out again.
     A solution is known for both, so the error that is left is the solver's. Takes about three minutes on two cores;

@@ -55,7 +55,7 @@ def train(overrides: Overrides = None) -> None:
 
 @app.command()
 def plan(overrides: Overrides = None, exclude: Exclude = None) -> None:
-    """Show what a sweep would train, what is done already, and what the rest costs on this machine."""
+    """Show what a sweep would train, and what it costs here. What is done already costs nothing."""
     from degrade import launch
 
     launch.price(overrides or [], exclude or [])
@@ -69,7 +69,7 @@ def rerun(
     ] = None,
     results: Root = Path("results"),
 ) -> None:
-    """Train a stored run once more beside it, and say whether the same curve came out.
+    """Train a stored run once more, and compare the curves. The new one lies beside it.
 
     With `--probe N` its gradients by layer are logged; where the same curve comes out, they are put beside it.
     """
@@ -124,7 +124,7 @@ def clean(
 
 @app.command()
 def nets(overrides: Overrides = None) -> None:
-    """Print parameters and multiply-adds of the nets of KEY=A,B,C, as in `degrade nets depth=20,56,110`."""
+    """Print parameters and multiply-adds of nets. As in `degrade nets depth=20,56,110`."""
     from degrade import sweep, tables
 
     with sweep.hydra():

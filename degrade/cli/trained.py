@@ -36,7 +36,7 @@ def evaluate(
     results: Root = Path("results"),
     json: Json = False,
 ) -> None:
-    """Measure the error of trained nets, as in `degrade evaluate --ckpt weights.pth data=cifar10`.
+    """Measure the error of trained nets on any pictures. As in `degrade evaluate --ckpt weights.pth data=cifar10`.
 
     A run of ours is measured on its own data unless data=... names other; pictures are scaled as its training set was
     unless data.normalize= is given. For a state dict of others data=... is needed. Loading never runs code from a file.
@@ -64,7 +64,7 @@ def ensemble(
     results: Root = Path("results"),
     json: Json = False,
 ) -> None:
-    """Average the softmax outputs of several nets, and show their error beside that of each."""
+    """Average the outputs of several nets, as one. Their error is shown beside that of each."""
     from degrade import evaluation, screen, sweep, tables, trained
 
     paths, overrides = told_apart(runs)
@@ -97,7 +97,7 @@ def responses(
     pad: Pad = "after",
     out: Annotated[Path | None, typer.Option(help="Folder for the figures; default: figures/ in RESULTS")] = None,
 ) -> None:
-    """Measure the responses of every 3x3 layer and block, and draw Fig. 7.
+    """Measure and draw the responses of all layers, as in Figure 7.
 
     Of the runs under RESULTS that have a checkpoint, or of the nets named by --ckpt, which are drawn together. The
     numbers stay in the folder of each run, as responses.parquet and blocks.parquet; those of other nets, or on other
@@ -125,7 +125,7 @@ def construct(
     train: Annotated[bool, typer.Option("--train", help="Train it on, by the recipe of the run")] = False,
     results: Root = Path("results"),
 ) -> None:
-    """Make a deeper net that computes what a trained run does: `degrade construct --ckpt RUN depth=56`.
+    """Make a deeper net that computes what a trained one does. As in `degrade construct --ckpt RUN depth=56`.
 
     Its layers are copies and identities (Sec. 1). That predictions agree is shown on every image, and the net is stored
     as a run of its own. KEY=VALUE changes how it is trained on, as in recipe.iterations=900.

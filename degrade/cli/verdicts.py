@@ -27,7 +27,7 @@ def compare(
     shortcut: Annotated[str, typer.Option(metavar="A,B", help="Only these options; plain nets stay")] = "",
     data: Annotated[str, typer.Option(metavar="A,B", help="Only these datasets")] = "",
 ) -> None:
-    """Judge the runs under RESULTS: does training error rise with depth, and are the errors the paper's?
+    """Judge the runs by statistics. Does training error rise with depth, and are the errors the paper's?
 
     Errors of each group over seeds, verdicts with intervals, the interaction of depth and net, the paper's numbers
     beside ours. docs/verdicts.md explains every number. CSV is one table, the verdicts where --table names none.
