@@ -8,7 +8,7 @@ BIN := .venv/bin
 help:  ## list these targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
-demo: .venv/.ready  ## the degradation problem on small digits: about two minutes on two cores, no download
+demo: .venv/.ready  ## the degradation problem on small digits: about a minute on two cores, no download
 	$(BIN)/degrade sweep study=quickstart
 	$(BIN)/degrade plot results
 

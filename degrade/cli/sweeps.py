@@ -28,8 +28,8 @@ def sweep(
 ) -> None:
     """Train every combination of KEY=A,B,C that is not trained yet.
 
-    `degrade sweep study=quickstart` asks the paper's question on small digits, in about two minutes on a
-    CPU. A study is a preset: what is given beside it replaces its values and adds axes, and study=A,B is the union of
+    `degrade sweep study=quickstart` asks the paper's question on small digits, in about a minute on two
+    cores. A study is a preset: what is given beside it replaces its values and adds axes, and study=A,B is the union of
     both. The first axis turns slowest. Keys and their values: conf/ and the README.
     """
     from degrade import launch

@@ -37,7 +37,8 @@ class Native:
         layout = layout_of(self.library, spec)
         if reason := unsuited(spec, batches, layout):
             raise UnavailableError(reason)
-        self.skeleton, self.recipe, self.batches, self.layout = net, spec.recipe, batches, layout
+        self.skeleton = net.to(memory_format=torch.channels_last)
+        self.recipe, self.batches, self.layout = spec.recipe, batches, layout
         self.lr, self.tally = torch.zeros(()), torch.zeros(2, dtype=torch.float64)
         self.storage = Storage(net, layout)
         self.tensors, self.uncounted = self.storage.tensors(), 0  # steps that BN's counts of batches lack
@@ -85,9 +86,13 @@ class Native:
         return self.squares.sqrt()
 
     def copy(self) -> nn.Module:
-        net = copy.deepcopy(self.skeleton)
-        net.load_state_dict(self.state()["net"])
-        return net.to(memory_format=torch.channels_last)
+        self._count()
+        net = copy.deepcopy(self.skeleton)  # channels last, and with old values but for BN's counts
+        with torch.no_grad():
+            for name, tensor in (*net.named_parameters(), *net.named_buffers()):
+                if name in self.tensors:
+                    tensor.copy_(self.tensors[name])
+        return net
 
     def average_statistics(self, batches: Iterable[Tensor]) -> None:
         net = self.copy().train()
@@ -105,11 +110,15 @@ class Native:
             self._run(Step(images=n, blocks=blocks, source=pointer(source), tally=found.data_ptr()), self.forward)
         return found
 
-    def state(self) -> dict[str, Any]:
+    def _count(self) -> None:
+        """Brings BN's counts of batches up to date: nothing else of the skeleton is kept so."""
         for count in self.skeleton.buffers():
             if not count.is_floating_point():
                 count += self.uncounted
         self.uncounted = 0
+
+    def state(self) -> dict[str, Any]:
+        self._count()
         whole = {**self.skeleton.state_dict(), **self.tensors}  # in the order of the state_dict
         momentum = self.storage.views(self.storage.momentum, self.storage.parameters)
         return {
