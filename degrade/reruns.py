@@ -28,7 +28,7 @@ def rerun(folder: RunDir, root: Path, probe: int | None = None) -> int:
         raise RunError(f"{folder.run}: is {folder.standing()['state']}; only what is finished can be compared with")
     if probe and folder.tables["probe"].exists():
         raise RunError(f"{folder.run}: has a probe already; move {folder.tables['probe']} away to have another")
-    spec = folder.read_spec()
+    spec = as_trained(folder)
     if sweep.prepared(spec.data).content != spec.data.content:
         raise RunError(f"{folder.run}: the pictures under {spec.data.root} are not those it was trained on any more")
     spec = spec if probe is None else with_probe(spec, probe)
@@ -44,6 +44,12 @@ def rerun(folder: RunDir, root: Path, probe: int | None = None) -> int:
         return 1
     report(folder, RunDir(into, spec.run))
     return 0
+
+
+def as_trained(folder: RunDir) -> RunSpec:
+    """Its spec with the backend that it had: `auto` can find another one here, with other bits."""
+    spec, had = folder.read_spec(), folder.read_state().get("backend")
+    return replace(spec, engine=replace(spec.engine, backend=had)) if had else spec
 
 
 def copy_start(first: RunDir, again: RunDir) -> None:
@@ -86,7 +92,7 @@ def unprobed(specs: Sequence[RunSpec], root: Path) -> list[RunSpec]:
     for spec in specs:
         folder = RunDir(root, spec.run)
         if spec.engine.probe and folder.over and not folder.tables["probe"].exists():
-            found.append(with_probe(replace(folder.read_spec(), data=spec.data), spec.engine.probe))
+            found.append(with_probe(replace(as_trained(folder), data=spec.data), spec.engine.probe))
     return found
 
 

@@ -1,4 +1,5 @@
 import contextlib
+import json
 import os
 import pty
 import re
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import tiny
+from conftest import ON_CPU, tiny
 
 from degrade import experiment, launch, reruns
 from degrade.errors import RunError
@@ -160,3 +161,15 @@ def test_at_a_terminal_it_asks(tmp_path, answer, added):
     said = said_at_a_terminal(tmp_path, f"{answer}\n", "sweep", *TINY, "net=plain", "engine.probe=2", "jobs=1")
     assert "1 finished run has no probe; train it again beside the first (0:00 of training)? [y/N]" in said
     assert said.count("probe.parquet added to") == len(load(tmp_path / "results").probe.run.unique()) == added
+
+
+@pytest.mark.parametrize("backend", ON_CPU)
+def test_a_rerun_has_the_backend_that_the_run_had_whatever_auto_would_take_now(tmp_path, backend):
+    spec = tiny(recipe={"iterations": 6}, engine={"backend": backend})
+    experiment.run([spec], tmp_path)
+    folder = RunDir(tmp_path, spec.run)
+    written = json.loads(folder.spec.read_text())
+    written["spec"]["engine"]["backend"] = "auto"
+    folder.spec.write_text(json.dumps(written))
+    assert folder.read_spec().engine.backend == "auto"
+    assert reruns.as_trained(folder).engine.backend == backend
