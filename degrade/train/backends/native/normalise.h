@@ -1,4 +1,4 @@
-// Batch normalisation with ReLU and the addition of a shortcut, forward and back, and what is folded between the passes.
+// Batch normalisation with ReLU and the addition of a shortcut, forward and back, and what is folded between phases.
 
 #define EPSILON 1e-5f
 
