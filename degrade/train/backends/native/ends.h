@@ -131,7 +131,7 @@ static void softmax(const Head *head, int label, double *tally) {
     tally[1] += best != label;
 }
 
-// The last layer: loss and mistakes of the batch; with a way back, the gradient by `pooled` in its place, and an update.
+// The last layer: loss and mistakes of the batch; with a way back the gradient by `pooled` in its place, and an update.
 // The gradient by the logits is softmax - onehot, over the images.
 static void classify(const Step *step, const Call *call) {
     const Head *head = call->head;
