@@ -105,6 +105,7 @@ static const unit *side_by_side(const Map *map, int block, int which) {
         free(scratch[which].at);
         scratch[which].at = malloc(size * sizeof(unit));
         scratch[which].size = size;
+        if (!scratch[which].at) abort();
     }
     unit *to = scratch[which].at;
     for (long pair = 0; pair < size / channels; pair++, from += 2 * channels, to += channels)

@@ -45,10 +45,10 @@ void run(const Step *step, const Phase *phases, int count, int threads) {
 }
 
 // How this was built: LANES, IMAGES, CHUNK; and how large the structures are that structs.py mirrors.
-void layout(int numbers[11]) {
-    const int all[11] = {
-        LANES,        IMAGES,         CHUNK,        sizeof(Taps),    sizeof(Map),  sizeof(Kernel),
-        sizeof(Norm), sizeof(Source), sizeof(Call), sizeof(Descent), sizeof(Head),
+void layout(int numbers[13]) {
+    const int all[13] = {
+        LANES,        IMAGES,         CHUNK,        sizeof(Taps),    sizeof(Map),  sizeof(Kernel), sizeof(Norm),
+        sizeof(Head), sizeof(Source), sizeof(Call), sizeof(Phase), sizeof(Descent), sizeof(Step),
     };
     memcpy(numbers, all, sizeof all);
 }
