@@ -14,7 +14,7 @@ from conftest import missing, tiny, with_kernels
 from degrade import data, nets
 from degrade.data.batches import Batches, Resident, scale_of
 from degrade.data.images import Images
-from degrade.errors import RunError, SpecError, UnavailableError
+from degrade.errors import SpecError, UnavailableError
 from degrade.spec import EngineSpec, NetSpec, RecipeSpec, RunSpec
 from degrade.train.backends import choose
 from degrade.train.backends.eager import Eager
@@ -373,6 +373,6 @@ def test_a_run_that_began_with_kernels_is_not_taken_up_without(monkeypatch):
     build.library.cache_clear()
     monkeypatch.setenv("CC", "no-such-compiler")
     fit = Fit(tiny(), data.load(tiny().data), device=torch.device("cpu"))
-    with pytest.raises(RunError, match=r"began with another backend: engine\.backend=native: no C compiler .*; go on"):
+    with pytest.raises(SpecError, match=r"began with another backend: engine\.backend=native: no C compiler .*; go on"):
         fit.restore(state)
     build.library.cache_clear()

@@ -58,7 +58,7 @@ unit numbers[LANES];  // not static: for all the compiler knows, others write to
 #define BOTH(i) a##i = multiply_add(a##i, x, u), b##i = multiply_add(b##i, x, u);
 #define FOLD(i) sum += a##i + b##i;
 
-// Multiply-adds that touch nothing but registers: what no convolution can exceed.
+// Multiply-adds that touch nothing but registers: the limit of all that does no less.
 static void multiply(const void *what, int job) {
     (void)job;
     const long rounds = *(const long *)what;
