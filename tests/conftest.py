@@ -13,13 +13,13 @@ import pytest
 from degrade import data
 from degrade.errors import UnavailableError
 from degrade.spec import RunSpec, parse
-from degrade.train.backends.native.build import library
+from degrade.train.backends.native.build import kernels
 
 
 def missing(precision: str) -> str:
     """Why there are no kernels for a precision here; empty where there are."""
     try:
-        library(precision)
+        kernels(precision)
     except UnavailableError as error:
         return str(error)
     return ""

@@ -163,7 +163,7 @@ def test_there_is_a_limit_without_compiled_kernels(monkeypatch):
     def none(precision: str) -> None:
         raise UnavailableError("no compiler")
 
-    monkeypatch.setattr(limit.build, "library", none)
+    monkeypatch.setattr(limit.build, "kernels", none)
     found = limit.peaks(CPU, 1, 0.0, lambda what, done, total: None)
     assert set(found) == {"fp32", "bf16"}
     assert found["fp32"].flops == max(found["fp32"].all.values()) > 1e8
@@ -174,7 +174,7 @@ def test_the_kernels_own_measurement_counts_as_the_peak_where_it_is_best(monkeyp
     class Library:
         peak = staticmethod(lambda threads, seconds: 1e18)
 
-    monkeypatch.setattr(limit.build, "library", lambda precision: Library())
+    monkeypatch.setattr(limit.build, "kernels", lambda precision: Library())
     monkeypatch.setattr(limit, "SHAPES", ())
     found = limit.peaks(CPU, 1, 0.0, lambda what, done, total: None)
     assert (found["fp32"].flops, found["fp32"].by) == (1e18, "multiply-adds in registers")

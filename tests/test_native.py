@@ -224,9 +224,9 @@ def test_what_has_no_kernels_says_so_and_is_trained_by_torch(changes, reason):
 def elsewhere(tmp_path, monkeypatch):
     """A cache of its own, and no memory of what was found before."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    build.library.cache_clear()
+    build.kernels.cache_clear()
     yield tmp_path / "cache" / "degrade" / "kernels"
-    build.library.cache_clear()
+    build.kernels.cache_clear()
 
 
 @pytest.mark.parametrize("compiler", ["no-such-compiler", "false", "echo nothing made by", 'gcc "', "/dev/null"])
@@ -240,10 +240,10 @@ def test_without_a_compiler_that_works_torch_trains(compiler, elsewhere, monkeyp
 
 
 def test_kernels_are_built_once(elsewhere):
-    build.library("fp32")
+    build.kernels("fp32")
     made = [(path.name, path.stat().st_mtime_ns) for path in elsewhere.glob("*.so")]
-    build.library.cache_clear()
-    build.library("fp32")
+    build.kernels.cache_clear()
+    build.kernels("fp32")
     assert [(path.name, path.stat().st_mtime_ns) for path in elsewhere.glob("*.so")] == made
     assert len(made) == 1
     assert not [path for path in elsewhere.iterdir() if path.suffix == ".tmp"]
@@ -253,7 +253,7 @@ def test_where_the_cache_cannot_be_written_they_are_built_elsewhere(tmp_path, el
     elsewhere.parent.parent.mkdir()
     elsewhere.parent.write_text("a file where a folder should be")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    build.library("fp32")
+    build.kernels("fp32")
     assert list(tmp_path.glob("degrade-*/*.so"))
 
 
@@ -263,8 +263,8 @@ def test_what_others_could_have_put_there_is_not_run(tmp_path, elsewhere, monkey
     elsewhere.parent.parent.mkdir()
     elsewhere.parent.write_text("")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    build.library("fp32")
-    build.library.cache_clear()
+    build.kernels("fp32")
+    build.kernels.cache_clear()
     (planted,) = tmp_path.glob("degrade-*/*.so")
     if theirs == "writable":
         planted.parent.chmod(0o777)
@@ -274,7 +274,7 @@ def test_what_others_could_have_put_there_is_not_run(tmp_path, elsewhere, monkey
     else:
         os.chown(planted if theirs == "file" else planted.parent, 12345, -1)
     with pytest.raises(UnavailableError, match="belongs to somebody else, or others can write to it"):
-        build.library("fp32")
+        build.kernels("fp32")
 
 
 def test_without_a_home_they_are_built_elsewhere(tmp_path, elsewhere, monkeypatch):
@@ -283,13 +283,13 @@ def test_without_a_home_they_are_built_elsewhere(tmp_path, elsewhere, monkeypatc
 
     monkeypatch.setattr(build, "user_cache", homeless)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    build.library("fp32")
+    build.kernels("fp32")
     assert list(tmp_path.glob("degrade-*/*.so"))
 
 
 def test_an_empty_cc_is_none(elsewhere, monkeypatch):
     monkeypatch.setenv("CC", " ")
-    build.library("fp32")
+    assert build.kernels("fp32").run
 
 
 def test_after_a_diverged_step_a_good_state_is_as_good_as_in_a_new_backend():
@@ -370,9 +370,9 @@ def test_a_run_says_what_trained_it_and_keeps_it(tmp_path):
 
 def test_a_run_that_began_with_kernels_is_not_taken_up_without(monkeypatch):
     state = Fit(tiny(engine={"backend": "native"}), data.load(tiny().data), device=torch.device("cpu")).state()
-    build.library.cache_clear()
+    build.kernels.cache_clear()
     monkeypatch.setenv("CC", "no-such-compiler")
     fit = Fit(tiny(), data.load(tiny().data), device=torch.device("cpu"))
     with pytest.raises(SpecError, match=r"began with another backend: engine\.backend=native: no C compiler .*; go on"):
         fit.restore(state)
-    build.library.cache_clear()
+    build.kernels.cache_clear()

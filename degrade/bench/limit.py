@@ -85,7 +85,7 @@ def convolution(channels: int, size: int, precision: str, seconds: float) -> tup
 
 def registers(precision: str, threads: int, seconds: float) -> float:
     """By the library of the compiled kernels. Raises UnavailableError where there is none, or it does not say."""
-    library = build.library(precision)
+    library = build.kernels(precision)
     try:
         peak = library.peak
     except AttributeError:

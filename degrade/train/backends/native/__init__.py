@@ -34,8 +34,8 @@ class Native:
     """
 
     def __init__(self, net: nn.Module, spec: RunSpec, batches: Batches) -> None:
-        self.library = build.library(spec.engine.precision)
-        layout = layout_of(self.library, spec)
+        self.kernels = build.kernels(spec.engine.precision)
+        layout = layout_of(self.kernels, spec)
         if reason := unsuited(spec, batches, layout):
             raise UnavailableError(reason)
         self.skeleton = net.to(memory_format=torch.channels_last)
@@ -73,7 +73,7 @@ class Native:
         self._run(self.full, self.ready)
 
     def _run(self, step: Step, phases: Any) -> None:
-        self.library.run(byref(step), phases, len(phases), torch.get_num_threads())
+        self.kernels.run(byref(step), phases, len(phases), torch.get_num_threads())
 
     def step(self, iteration: int) -> None:
         index, source = self.batches.index(iteration), self.training

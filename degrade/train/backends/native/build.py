@@ -24,7 +24,7 @@ PRECISIONS = {"fp32": (), "bf16": ("-DBF16",)}
 
 
 @cache
-def library(precision: str) -> ctypes.CDLL:
+def kernels(precision: str) -> ctypes.CDLL:
     """The kernels for a precision of EngineSpec. Raises UnavailableError."""
     if precision not in PRECISIONS:
         raise UnavailableError(f"there are kernels for {' and '.join(PRECISIONS)} alone")

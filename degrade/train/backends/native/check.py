@@ -18,7 +18,7 @@ from degrade.files import write
 from degrade.spec import EngineSpec, NetSpec, RecipeSpec, RunSpec
 from degrade.train.backends.eager import Eager
 from degrade.train.backends.native import Native
-from degrade.train.backends.native.build import library
+from degrade.train.backends.native.build import kernels
 
 SPEC = RunSpec(net=NetSpec(depth=8, shortcut="B"), recipe=RecipeSpec(batch=32))
 FAR = {"fp32": 1e-3, "bf16": 0.3}  # relative distance of one step's gradient from eager fp32 that is rounding alone
@@ -37,7 +37,7 @@ def worthwhile(spec: RunSpec) -> None:
             f"torch is as fast with more than {WIDE} channels in stage 1, or fewer than {FEW} images"
         )
     precision = spec.engine.precision
-    path = Path(f"{library(precision)._name}.ok")
+    path = Path(f"{kernels(precision)._name}.ok")
     with FileLock(f"{path}.lock") if os.access(path.parent, os.W_OK) else contextlib.nullcontext():
         if path.exists():
             return
