@@ -1,22 +1,18 @@
 """What a sweep will cost here: each kind of run is measured in a process of its own, as its workers will be."""
 
-import os
 import signal
-import threading
 import time
 from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import cycle, islice
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from degrade.errors import RunError
 from degrade.prices import Prices, Samples, averaged, kind
 from degrade.spec import RunSpec
-
-SPAWN = get_context("spawn")  # as the workers
+from degrade.workers import SPAWN, end_with_parent
 
 
 def measured(specs: Sequence[RunSpec], workers: int, *, gpus: int = 0) -> Prices:
@@ -73,18 +69,11 @@ def apart(children: list[BaseProcess], slot: int, specs: Sequence[RunSpec]) -> l
 def answer(pipe: Connection, slot: int, specs: Sequence[RunSpec], begun: float) -> None:
     """The life of such a process: Ctrl-C is for its parent to decide on, whose end is its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=outlive, daemon=True).start()
+    end_with_parent()
     try:
         pipe.send(sample(slot, specs, begun))
     except Exception as error:
         pipe.send(error)
-
-
-def outlive() -> None:
-    parent = parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
 
 
 def sample(slot: int, specs: Sequence[RunSpec], begun: float) -> list[Samples]:

@@ -6,14 +6,11 @@
 """
 
 import contextlib
-import os
 import signal
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import product
-from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +19,7 @@ from degrade.checked import build
 from degrade.errors import RunError, SpecError, Stopped
 from degrade.screen import bar
 from degrade.trial import IDENTITY, Trial
-from degrade.workers import KINDS, SPAWN, TICK, held_back, signals
+from degrade.workers import KINDS, SPAWN, TICK, end_with_parent, held_back, signals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,15 +141,8 @@ def begin(halt: Any, done: Any) -> None:
     for kind in KINDS:
         signal.signal(kind, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, KINDS)
-    threading.Thread(target=outlive, daemon=True).start()
+    end_with_parent()
     INSIDE.update(halt=halt, done=done)
-
-
-def outlive() -> None:
-    parent = parent_process()
-    assert parent is not None
-    connection.wait([parent.sentinel])
-    os._exit(1)
 
 
 def work(trial: Trial, folder: Path) -> None:

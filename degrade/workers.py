@@ -228,6 +228,18 @@ def serve(pipe: Connection, root: Path, slot: int, command: str) -> None:
             pipe.send(over)
 
 
+def end_with_parent() -> None:
+    """From now on this process ends at once when its parent is gone: it has nothing to save."""
+
+    def watch() -> None:
+        parent = parent_process()
+        assert parent is not None
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def outlive(halt: threading.Event) -> None:
     """Sets `halt` when the parent is gone."""
     parent = parent_process()

@@ -29,6 +29,7 @@ MAY = {
     ("checked", "errors"),
     ("spec", "errors"),
     ("launch", "reruns"),
+    ("plan", "workers"),
     ("evaluation", "trained"),
     ("bench", "experiment"),
     ("__main__", "cli"),

@@ -28,7 +28,7 @@ def bench(
     """Time our training loop beside that of common practice. All backends are checked to compute the same.
 
     Images per second of the whole loop with the paper's recipe and at the quickstart's shapes, in interleaved rounds;
-    the share of the FLOP limit, memory, time of a run and what of it is not steps. Takes about six minutes on two
+    the share of the FLOP limit, memory, time of a run and what of it is not steps. Takes about seven minutes on two
     cores. Exit code 1 where a backend does not compute what eager fp32 does. How to read it: benchmarks/README.md.
     """
     from degrade import bench as measuring
