@@ -17,11 +17,11 @@ import torch
 
 import degrade
 from degrade import data
-from degrade.errors import DegradeError, RunError
+from degrade.errors import DegradeError, NewerError, RunError
 from degrade.files import write
 from degrade.point import Point
 from degrade.spec import RunSpec
-from degrade.store import FINISHED, RunDir
+from degrade.store import FINISHED, OVER, RunDir
 from degrade.train.checkpoint import pack, unpack
 from degrade.train.fit import Fit
 from degrade.train.turns import Run, in_turn
@@ -64,19 +64,43 @@ def identified(spec: RunSpec) -> RunSpec:
 def training(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: bool) -> Generator[None, None, str]:
     """One run, a turn at each `next`; returns its state. Closed early, it is interrupted where its checkpoint is."""
     folder = RunDir(root, spec.run)
-    with folder.claimed() as mine:
-        if not mine or folder.over:
-            return folder.read_state()["state"] if mine else "elsewhere"
+    with refusals(folder), folder.claimed() as mine:
+        if not mine:
+            return "elsewhere"
+        found = folder.known() and folder.standing()  # of a newer degrade: refused, and not written to
+        if found["state"] in OVER:
+            return found["state"]
+        if found["state"] == "damaged":
+            print(found["reason"], flush=True)
         try:
-            with pulse.of(folder):
+            with pulse.of(folder), refusals(folder):
                 return (yield from _train(spec, folder, pulse, command))
         except GeneratorExit:
-            folder.write_state("interrupted", reason="a run beside it failed")
+            leave(folder, "interrupted", "a run beside it failed")
             raise
         except Exception as error:
             own = alone or isinstance(error, DegradeError)
-            folder.write_state("failed" if own else "interrupted", reason=one_line(error))
+            leave(folder, "failed" if own else "interrupted", one_line(error))
             raise
+
+
+@contextmanager
+def refusals(folder: RunDir) -> Generator[None]:
+    """What the disk refuses as a RunError of one line."""
+    try:
+        yield
+    except OSError as error:
+        said = error.strerror or one_line(error)
+        rule = "once there is room and the disk is well, the same command goes on from the last checkpoint"
+        raise RunError(f"{error.filename or folder.path}: {said}; {rule}") from error
+
+
+def leave(folder: RunDir, state: str, reason: str) -> None:
+    """Writes how a run ended, where the disk still takes that: the error itself is to be heard in any case."""
+    try:
+        folder.write_state(state, reason=reason)
+    except (OSError, RunError) as error:
+        print(f"{folder.state}: not written ({one_line(error)}): {state}, {reason}", flush=True)
 
 
 def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str) -> Generator[None, None, str]:
@@ -142,16 +166,23 @@ class Pulse:
 def resume(fit: Fit, folder: RunDir) -> None:
     """Goes on from the last good checkpoint, of two generations; from the start where there is none.
 
-    Raises RunError where there are checkpoints and none is good: to train anew is for the user to decide.
+    Damaged ones are set aside, so that they never take the place of a good one. Raises RunError where there are
+    checkpoints and none is good, or one is of a newer degrade: to train anew is for the user to decide.
     """
     reasons: list[str] = []
+    damaged: list[Path] = []
     for path in (path for path in folder.checkpoints if path.exists()):
         try:
             fit.restore(unpack(path.read_bytes()))
+        except NewerError as error:
+            raise RunError(f"{path}: {error}") from None
         except RunError as error:
+            damaged.append(path)
             reasons.append(f"{path}: {error}")
             print(reasons[-1], flush=True)
         else:
+            for each in damaged:
+                each.replace(each.with_name(f"{each.name}.damaged"))
             return
     if reasons:
         raise RunError(f"{'; '.join(reasons)}; remove what is damaged to train the run anew")

@@ -9,13 +9,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from degrade.errors import RunError
+from degrade import seal
+from degrade.errors import NewerError, RunError
 from degrade.files import write
 from degrade.measures import BLOCKS, PROBE, RESPONSES
 from degrade.point import LABELS, MEANING
 
+AGAIN = "the same sweep makes it anew from the checkpoint, or move the run's folder away"
 Meaning = Mapping[str, tuple[str, str]]
 NUMBERS = {"int64": "q", "double": "d"}  # arrow's name of a type -> that of the array module
+FORMAT = b"degrade.format"  # in the metadata of a file
 MISSING: dict[str, Any] = {"string": ""}  # values of columns that files of an older degrade do not have
 
 
@@ -63,22 +66,50 @@ def of_frame(frame: Any, schema: Any) -> Any:
 
 
 def save(path: Path, rows: Any) -> None:
+    """In one atomic step, with a checksum and a format in it."""
     sink = pa.BufferOutputStream()
-    pq.write_table(rows, sink, compression="zstd")
-    write(path, sink.getvalue())
+    pq.write_table(rows.replace_schema_metadata({FORMAT: str(seal.FORMAT)}), sink, compression="zstd")
+    write(path, seal.into_parquet(sink.getvalue().to_pybytes()))
 
 
 def read(path: Path, schema: Any) -> Any:
     """The columns of `schema`. Raises RunError if the file cannot be read or lacks one that has no default."""
     try:
-        rows = pq.read_table(path)
+        rows = checked(path.read_bytes())
         for field in schema:
             if field.name not in rows.column_names:
                 fill = pa.array([MISSING[str(field.type)]] * len(rows), field.type)
                 rows = rows.append_column(field.name, fill)
         return rows.select(schema.names).cast(schema)
-    except (OSError, pa.ArrowInvalid, KeyError) as error:
-        raise RunError(f"{path}: cannot be read ({error}); move the run's folder away") from None
+    except NewerError as error:
+        raise NewerError(f"{path}: {error}") from None
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise RunError(f"{path}: cannot be read ({reason(error)}); {AGAIN}") from None
+
+
+def checked(content: bytes) -> Any:
+    """The rows in the bytes of a file. Raises ValueError or what arrow raises; of an older degrade without a check."""
+    has_checksum = seal.check_parquet(content)
+    file = pq.ParquetFile(pa.BufferReader(content))
+    format = int((file.schema_arrow.metadata or {}).get(FORMAT, b"1"))
+    if format > seal.FORMAT:
+        raise NewerError(seal.NEWER)
+    if format == seal.FORMAT and not has_checksum:
+        raise ValueError(seal.DAMAGED)
+    return file.read()
+
+
+def reason(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+def whole(path: Path) -> bool:
+    """Whether a file is there and its checksum, if it has one, is right: at once, without a look at the rows."""
+    try:
+        content = path.read_bytes()
+        return seal.check_parquet(content) or content[-4:] == b"PAR1"
+    except (OSError, ValueError):
+        return False
 
 
 def together(tables: Sequence[Any], schema: Any) -> Any:
