@@ -67,11 +67,9 @@ def training(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: 
     with refusals(folder), folder.claimed() as mine:
         if not mine:
             return "elsewhere"
-        found = folder.known() and folder.standing()  # of a newer degrade: refused, and not written to
-        if found["state"] in OVER:
-            return found["state"]
-        if found["state"] == "damaged":
-            print(found["reason"], flush=True)
+        state = folder.intact(folder.state).get("state")
+        if state in OVER and sound(folder):
+            return state
         try:
             with pulse.of(folder), refusals(folder):
                 return (yield from _train(spec, folder, pulse, command))
@@ -82,6 +80,18 @@ def training(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: 
             own = alone or isinstance(error, DegradeError)
             leave(folder, "failed" if own else "interrupted", one_line(error))
             raise
+
+
+def sound(folder: RunDir) -> bool:
+    """Whether what a sweep could mend in a run that is over needs no mending. Raises NewerError: that is no damage."""
+    try:
+        folder.check()
+    except NewerError:
+        raise
+    except RunError as error:
+        print(error, flush=True)
+        return False
+    return True
 
 
 @contextmanager

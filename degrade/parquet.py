@@ -1,7 +1,8 @@
 """Rows of dataclasses to parquet and back; what each column means is in the file itself."""
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from degrade.files import write
 from degrade.measures import BLOCKS, PROBE, RESPONSES
 from degrade.point import LABELS, MEANING
 
-AGAIN = "the same sweep makes it anew from the checkpoint, or move the run's folder away"
+AGAIN = "the same sweep writes it anew if the checkpoint holds it, else move it away"
 Meaning = Mapping[str, tuple[str, str]]
 NUMBERS = {"int64": "q", "double": "d"}  # arrow's name of a type -> that of the array module
 FORMAT = b"degrade.format"  # in the metadata of a file
@@ -74,21 +75,35 @@ def save(path: Path, rows: Any) -> None:
 
 def read(path: Path, schema: Any) -> Any:
     """The columns of `schema`. Raises RunError if the file cannot be read or lacks one that has no default."""
-    try:
-        rows = checked(path.read_bytes())
+    with named(path):
+        rows = opened(path.read_bytes()).read()
         for field in schema:
             if field.name not in rows.column_names:
                 fill = pa.array([MISSING[str(field.type)]] * len(rows), field.type)
                 rows = rows.append_column(field.name, fill)
         return rows.select(schema.names).cast(schema)
+
+
+def check(path: Path) -> None:
+    """Raises RunError as `read` does, but looks at the checksum and not at the rows."""
+    with named(path):
+        opened(path.read_bytes())
+
+
+@contextmanager
+def named(path: Path) -> Generator[None]:
+    """What cannot be read as a RunError of one line."""
+    try:
+        yield
     except NewerError as error:
         raise NewerError(f"{path}: {error}") from None
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise RunError(f"{path}: cannot be read ({reason(error)}); {AGAIN}") from None
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise RunError(f"{path}: cannot be read ({reason}); {AGAIN}") from None
 
 
-def checked(content: bytes) -> Any:
-    """The rows in the bytes of a file. Raises ValueError or what arrow raises; of an older degrade without a check."""
+def opened(content: bytes) -> Any:
+    """The bytes of a file, checked, ready to be read. Raises NewerError, ValueError or what arrow raises."""
     has_checksum = seal.check_parquet(content)
     file = pq.ParquetFile(pa.BufferReader(content))
     format = int((file.schema_arrow.metadata or {}).get(FORMAT, b"1"))
@@ -96,20 +111,7 @@ def checked(content: bytes) -> Any:
         raise NewerError(seal.NEWER)
     if format == seal.FORMAT and not has_checksum:
         raise ValueError(seal.DAMAGED)
-    return file.read()
-
-
-def reason(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__
-
-
-def whole(path: Path) -> bool:
-    """Whether a file is there and its checksum, if it has one, is right: at once, without a look at the rows."""
-    try:
-        content = path.read_bytes()
-        return seal.check_parquet(content) or content[-4:] == b"PAR1"
-    except (OSError, ValueError):
-        return False
+    return file
 
 
 def together(tables: Sequence[Any], schema: Any) -> Any:

@@ -37,8 +37,8 @@ def to_json(values: Mapping[str, Any]) -> bytes:
 def of_json(content: bytes) -> dict[str, Any]:
     """What `to_json` was given, and the format. Raises ValueError with the reason, or NewerError."""
     values: Any = json.loads(content)
-    if not isinstance(values, dict):
-        raise ValueError("no JSON object")
+    if not isinstance(values, dict) or not values:
+        raise ValueError("no JSON object, or an empty one")
     format, said = values.get("format", 1), values.pop(KEY, None)
     if not isinstance(format, int) or (said is None and format == FORMAT):
         raise ValueError(DAMAGED)

@@ -175,16 +175,24 @@ class RunDir:
     def standing(self) -> dict[str, Any]:
         """read_state, but a run whose process is gone is `interrupted`, and one that cannot be read `damaged`.
 
-        So is one that is over and whose curve is damaged. Nothing is written and no lock is taken: a sweep
-        may be about to.
+        So is one that is over and of which a file is damaged that its checkpoint can mend. Nothing is written and no
+        lock is taken: a sweep may be about to.
         """
         try:
             state = self.seen()
+            if state["state"] in OVER:
+                self.check()
         except RunError as error:
             return {"state": "damaged", "reason": str(error)}
-        if state["state"] in OVER and self.curve.exists() and not parquet.whole(self.curve):
-            return {**state, "state": "damaged", "reason": f"{self.curve}: {seal.DAMAGED}; {AGAIN}"}
         return state
+
+    def check(self) -> None:
+        """Raises RunError if a file is damaged that a sweep can write anew: spec, environment, curve, probe."""
+        for path in (self.spec, self.environment):
+            self.read(path)
+        for path in (self.curve, self.tables["probe"]):
+            if path.exists():
+                parquet.check(path)
 
     def seen(self) -> dict[str, Any]:
         """As `standing`, but raises RunError for a state that cannot be read."""

@@ -131,8 +131,8 @@ class Cache:
                 return train, test
             except FileNotFoundError:
                 continue
-            except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-                reason = f"damaged in {folder} ({error})"
+            except Exception as error:  # numpy has no common type for what it refuses: even a SyntaxError
+                reason = f"damaged in {folder} ({str(error).partition(chr(10))[0]})"
         raise DataError(f"data.content={content}: {reason}; start the sweep again, which prepares it")
 
     @contextmanager
