@@ -16,7 +16,7 @@ test: .venv/.ready  ## all tests
 	$(BIN)/pytest
 
 faults: .venv/.ready  ## harm every file event of a sweep, and every kind of file: minutes; `make test` does a sample
-	PYTHONPATH=tests $(BIN)/python -m faults
+	cd tests && ../$(BIN)/python -m faults
 
 smoke: .venv/.ready  ## plain and residual nets for a few steps, their figure, and whether all backends compute the same
 	$(BIN)/degrade sweep study=smoke results=results/smoke
