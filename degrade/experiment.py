@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 import degrade
-from degrade import data
+from degrade import data, parquet
 from degrade.errors import DegradeError, NewerError, RunError
 from degrade.files import write
 from degrade.point import Point
@@ -67,9 +67,12 @@ def training(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: 
     with refusals(folder), folder.claimed() as mine:
         if not mine:
             return "elsewhere"
-        state = folder.intact(folder.state).get("state")
-        if state in OVER and sound(folder):
-            return state
+        found = folder.intact(folder.state)
+        over = found.get("state") in OVER
+        if over and sound(folder):
+            return found["state"]
+        if over or ("damaged" in found and ended(spec, folder)):
+            demand_checkpoint(folder)
         try:
             with pulse.of(folder), refusals(folder):
                 return (yield from _train(spec, folder, pulse, command))
@@ -92,6 +95,22 @@ def sound(folder: RunDir) -> bool:
         print(error, flush=True)
         return False
     return True
+
+
+def ended(spec: RunSpec, folder: RunDir) -> bool:
+    """Whether a run has come to its last iteration, as far as its curve tells."""
+    try:
+        done = parquet.read(folder.curve, parquet.CURVES)["iteration"].to_pylist() if folder.curve.exists() else []
+    except RunError:
+        return True  # nobody knows
+    return max(done, default=0) >= spec.recipe.iterations
+
+
+def demand_checkpoint(folder: RunDir) -> None:
+    """Raises RunError where there is nothing to mend a result from: to train it anew is for the user to decide."""
+    if not any(path.exists() for path in folder.checkpoints):
+        why = folder.standing()["reason"]
+        raise RunError(f"{why}; there is no checkpoint: move {folder.path} away to train it anew")
 
 
 @contextmanager

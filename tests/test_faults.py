@@ -94,6 +94,19 @@ def test_a_finished_run_with_a_damaged_file_is_mended_from_its_checkpoint(tmp_pa
     assert load(tmp_path).curves.equals(before)
 
 
+@pytest.mark.parametrize("name", ["curve.parquet", "spec.json", "state.json"])
+def test_a_finished_run_without_checkpoints_is_never_trained_anew_by_itself(tmp_path, name):
+    run([SPEC], tmp_path)
+    folder = RunDir(tmp_path, SPEC.run)
+    for path in (folder.checkpoint, folder.previous):
+        path.unlink()
+    (folder.path / name).write_bytes(b"damaged")
+    before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
+    with pytest.raises(RunError, match=r"there is no checkpoint: move .* away to train it anew"):
+        run([SPEC], tmp_path)
+    assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == before
+
+
 def test_what_the_disk_refuses_is_one_line_with_a_way_out(tmp_path, monkeypatch):
     def refuse(*_):
         raise FULL
