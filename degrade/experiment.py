@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,8 +64,8 @@ def identified(spec: RunSpec) -> RunSpec:
 def training(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: bool) -> Generator[None, None, str]:
     """One run, a turn at each `next`; returns its state. Closed early, it is interrupted where its checkpoint is."""
     folder = RunDir(root, spec.run)
-    with refusals(folder), folder.claimed() as mine:
-        if not mine:
+    with refusals(folder), ExitStack() as held:
+        if not claim(folder, held):
             return "elsewhere"
         found = folder.intact(folder.state)
         over = found.get("state") in OVER
@@ -83,6 +83,16 @@ def training(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: 
             own = alone or isinstance(error, DegradeError)
             leave(folder, "failed" if own else "interrupted", one_line(error))
             raise
+
+
+def claim(folder: RunDir, held: ExitStack) -> bool:
+    """folder.claimed() as long as `held` is; where the disk refuses the lock, that is what the run failed of."""
+    try:
+        return held.enter_context(folder.claimed())
+    except OSError as error:
+        if folder.known()["state"] not in ("running", *OVER):
+            leave(folder, "failed", one_line(error))
+        raise
 
 
 def sound(folder: RunDir) -> bool:

@@ -117,6 +117,15 @@ def test_what_the_disk_refuses_is_one_line_with_a_way_out(tmp_path, monkeypatch)
     assert "No space left" in RunDir(tmp_path, SPEC.run).read_state()["reason"]
 
 
+def test_a_lock_that_the_disk_refuses_is_what_the_run_failed_of(tmp_path):
+    """The sweep ended well, and the run was not trained."""
+    RunDir(tmp_path, SPEC.run).lock.mkdir(parents=True)
+    with pytest.raises(RunError, match="Is a directory"):
+        run([SPEC], tmp_path)
+    state = RunDir(tmp_path, SPEC.run).read_state()
+    assert (state["state"], "directory" in state["reason"]) == ("failed", True)
+
+
 def test_where_the_state_cannot_be_written_either_the_first_error_is_heard(tmp_path, monkeypatch, capsys):
     def refuse(*_, **__):
         raise OSError(errno.EIO, "Input/output error")
