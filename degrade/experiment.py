@@ -64,6 +64,8 @@ def identified(spec: RunSpec) -> RunSpec:
 def training(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: bool) -> Generator[None, None, str]:
     """One run, a turn at each `next`; returns its state. Closed early, it is interrupted where its checkpoint is."""
     folder = RunDir(root, spec.run)
+    if not alone and pulse():  # told to stop while it waited for its place in a pack
+        return "interrupted"
     with refusals(folder), ExitStack() as held:
         if not claim(folder, held):
             return "elsewhere"

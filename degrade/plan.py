@@ -1,12 +1,16 @@
 """What a sweep will cost here: each kind of run is measured in a process of its own, as its workers will be."""
 
+import os
 import signal
+import threading
 import time
 from collections.abc import Hashable, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import cycle, islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 
 from degrade.errors import RunError
 from degrade.prices import Prices, Samples, averaged, kind
@@ -24,10 +28,18 @@ def measured(specs: Sequence[RunSpec], workers: int, *, gpus: int = 0) -> Prices
     together = min(workers, len(specs))
     groups = grouped(list(deepest.values()), together, gpus)
     found: dict[Hashable, list[Samples]] = {key: [] for key in deepest}
+    children: list[BaseProcess] = []
     with ThreadPoolExecutor(together) as threads:
-        for group, several in zip(groups, threads.map(apart, range(len(groups)), groups), strict=True):
-            for spec, samples in zip(group, several, strict=True):
-                found[kind(spec)].append(samples)
+        try:
+            answers = threads.map(partial(apart, children), range(len(groups)), groups)
+            for group, several in zip(groups, answers, strict=True):
+                for spec, samples in zip(group, several, strict=True):
+                    found[kind(spec)].append(samples)
+        except BaseException:  # Ctrl-C too: leaving the pool waits for its threads, and they for their processes
+            threads.shutdown(wait=False, cancel_futures=True)
+            for child in children:
+                child.kill()
+            raise
     return Prices({key: averaged(each) for key, each in found.items()})
 
 
@@ -41,14 +53,38 @@ def grouped(specs: Sequence[RunSpec], together: int, gpus: int) -> list[list[Run
     return [[spec] for spec in islice(cycle(specs), max(together, len(specs)))]
 
 
-def apart(slot: int, specs: Sequence[RunSpec]) -> list[Samples]:
-    """`sample` in a new process."""
-    with ProcessPoolExecutor(1, SPAWN, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as process:  # Ctrl-C is for us
-        try:
-            return process.submit(sample, slot, specs, time.time()).result()
-        except BrokenProcessPool:
-            names = ", ".join(spec.name for spec in specs)
-            raise RunError(f"plan: a process died over a few steps of {names}; is there memory for them?") from None
+def apart(children: list[BaseProcess], slot: int, specs: Sequence[RunSpec]) -> list[Samples]:
+    """`sample` in a new process, which joins `children`."""
+    pipe, theirs = SPAWN.Pipe(duplex=False)
+    process = SPAWN.Process(target=answer, args=(theirs, slot, specs, time.time()), daemon=True)
+    process.start()
+    children.append(process)
+    theirs.close()
+    try:
+        found = pipe.recv()
+    except EOFError:
+        names = ", ".join(spec.name for spec in specs)
+        raise RunError(f"plan: a process died over a few steps of {names}; is there memory for them?") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def answer(pipe: Connection, slot: int, specs: Sequence[RunSpec], begun: float) -> None:
+    """The life of such a process: Ctrl-C is for its parent to decide on, whose end is its own."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=outlive, daemon=True).start()
+    try:
+        pipe.send(sample(slot, specs, begun))
+    except Exception as error:
+        pipe.send(error)
+
+
+def outlive() -> None:
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
 
 
 def sample(slot: int, specs: Sequence[RunSpec], begun: float) -> list[Samples]:

@@ -172,8 +172,10 @@ class Worker:
         if over or self.told or len(pack) == 1:
             return End(states)
         again = [spec for spec, state in zip(pack, states, strict=True) if state not in (*OVER, "failed")]
-        for spec in again if reason else []:
-            RunDir(self.root, spec.run).write_state("interrupted", reason=reason)
+        for folder in [RunDir(self.root, spec.run) for spec in again if reason]:
+            with folder.claimed() as free:
+                if free:  # else another process trains it
+                    folder.write_state("interrupted", reason=reason)
         return End(states, again)
 
     def stop(self, *, kill: bool) -> None:

@@ -45,7 +45,7 @@ ONLY = {  # third-party library -> the only rooms that may import it
     },
     "safetensors": {"nets"},
     "pandas": {"analyses", "cli", "curves", "figures", "solvers", "store", "tables", "anatomy", "paper", "verdicts"},
-    "filelock": {"store", "data"},
+    "filelock": {"store", "data", "train"},
     "scipy": {"stats"},
     "statsmodels": {"stats"},
     "torchvision": {"data", "bench"},

@@ -1,4 +1,9 @@
 import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from conftest import tiny
@@ -29,11 +34,35 @@ def test_workers_are_imitated_and_each_gpu_has_one():
 
 
 def test_a_measurement_that_dies_is_one_line(monkeypatch):
-    monkeypatch.setattr(plan, "sample", die)
+    monkeypatch.setattr(plan, "answer", die)
     with pytest.raises(RunError, match="a process died over a few steps of residual-A-8-w4; is there memory"):
-        plan.apart(0, [tiny()])
+        plan.apart([], 0, [tiny()])
 
 
-def die(slot, specs, begun):
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+@pytest.mark.parametrize("kind_of", [signal.SIGINT, signal.SIGTERM])
+def test_whatever_ends_it_no_process_is_left(tmp_path, kind_of):
+    arguments = ["plan", "data=digits", "recipe.batch=512", "width=128", "depth=602", "net=residual", "shortcut=A"]
+    command = [sys.executable, "-m", "degrade", *arguments, "jobs=1", f"results={tmp_path}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        children = wait_for(lambda: children_of(process.pid), 60)
+        assert children
+        process.send_signal(kind_of)
+        assert wait_for(lambda: process.poll() is not None, 20)
+    assert wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in children), 20)
+
+
+def children_of(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def wait_for(condition, seconds: float):
+    end = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return found
+
+
+def die(pipe, slot, specs, begun):
     """As one does that the system kills for its memory."""
     os._exit(9)

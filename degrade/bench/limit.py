@@ -52,7 +52,7 @@ def on_gpu(precision: str, device: torch.device, threads: int, seconds: float) -
 
 def on_cpu(precision: str, device: torch.device, threads: int, seconds: float) -> Iterator[tuple[str, float]]:
     """A product of matrices, which some libraries do poorly on some processors; convolutions; and multiply-adds that
-    stay in registers, which nothing can beat."""
+    stay in registers. Convolutions count their padding, and so can seem to beat these."""
     if precision == "tf32":
         return
     before = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""What a net says about pictures, measured as Fit measures it."""
+"""What a net says about pictures, measured as Fit does on the eager backend: other backends differ by rounding."""
 
 from typing import NamedTuple
 

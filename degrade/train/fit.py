@@ -82,7 +82,7 @@ class Fit:
         except SpecError as error:
             why = str(error).removesuffix("; use engine.backend=auto")
             rule = "go on where it can be had, or remove its checkpoints to train the run anew"
-            raise RunError(f"{self.spec.run}: began with another backend: {why}; {rule}") from None
+            raise SpecError(f"{self.spec.run}: began with another backend: {why}; {rule}") from None
 
     @property
     def done(self) -> bool:
@@ -259,7 +259,10 @@ class Fit:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes back to `state`, with the backend and threads it began with. Raises RunError if it is not this run's."""
+        """Goes back to `state`, with the backend and threads it began with.
+
+        Raises RunError if it is not this run's, and SpecError where that backend cannot be had.
+        """
         if state["format"] > FORMAT:
             raise NewerError(f"{self.spec.run}: its checkpoint is of a newer degrade; update degrade to go on with it")
         if state["run"] != self.spec.run:

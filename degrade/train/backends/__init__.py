@@ -77,7 +77,7 @@ def choose(name: str, net: nn.Module, spec: RunSpec, batches: Batches) -> Chosen
         if batches.images.pixels.device.type == "cpu":
             if spec.engine.recompute:
                 raise UnavailableError("they keep what engine.recompute throws away")
-            worthwhile(spec.engine.precision)
+            worthwhile(spec)
             return Chosen(Native(net, spec, batches), "native", "")
         return Chosen(Graph(net, spec, batches), "graph", "")
     except UnavailableError as error:

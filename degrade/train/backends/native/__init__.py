@@ -21,6 +21,7 @@ from degrade.train.backends.native.phases import backward, forward, packed, read
 from degrade.train.backends.native.storage import Layout, Storage
 from degrade.train.backends.native.structs import MIRRORED, Descent, Source, Step
 from degrade.train.backends.native.tape import Tape
+from degrade.train.precision import autocast
 
 MOMENTUM = 0.1  # of BN's running averages, as torch has it
 LEVELS = torch.arange(256).float().div_(255)  # a byte as a fraction of full scale
@@ -40,6 +41,7 @@ class Native:
         self.skeleton = net.to(memory_format=torch.channels_last)
         self.recipe, self.batches, self.layout = spec.recipe, batches, layout
         self.lr, self.tally = torch.zeros(()), torch.zeros(2, dtype=torch.float64)
+        self.precision = spec.engine.precision
         self.storage = Storage(net, layout)
         self.tensors, self.uncounted = self.storage.tensors(), 0  # steps that BN's counts of batches lack
         self.groups, chunks = groups_of(spec, layout)
@@ -63,6 +65,8 @@ class Native:
 
     def _load(self, tensors: Mapping[str, Tensor]) -> None:
         self.skeleton.load_state_dict(tensors)
+        for flat in (self.storage.values, self.storage.running):
+            flat.zero_()  # what only pads is 0, whatever a diverged step has left there
         for name, view in self.tensors.items():
             view.copy_(tensors[name])
         self.uncounted = 0
@@ -96,7 +100,8 @@ class Native:
 
     def average_statistics(self, batches: Iterable[Tensor]) -> None:
         net = self.copy().train()
-        average_statistics(net, (x.contiguous(memory_format=torch.channels_last) for x in batches))
+        with autocast(self.precision, torch.device("cpu")):
+            average_statistics(net, (x.contiguous(memory_format=torch.channels_last) for x in batches))
         self._load(net.state_dict())
 
     def evaluate(self, images: Resident, start: int, stop: int) -> Tensor:
@@ -129,6 +134,7 @@ class Native:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self._load(state["net"])
+        self.storage.momentum.zero_()
         for name, view in self.storage.views(self.storage.momentum, self.storage.parameters).items():
             view.copy_(state["momentum"][name])
         self.tally.copy_(state["tally"])
@@ -148,9 +154,9 @@ def unsuited(spec: RunSpec, batches: Batches, layout: Layout) -> str:
     if batches.images.pixels.device.type != "cpu":
         return "they are for CPUs"
     if spec.net.net not in ("plain", "residual"):
-        return f"net={spec.net.net} has none"
+        return f"net={spec.net.net} has no kernels"
     if spec.recipe.norm != "batch":
-        return f"recipe.norm={spec.recipe.norm} has none"
+        return f"recipe.norm={spec.recipe.norm} has no kernels"
     group, whole = spec.recipe.bn_group or spec.recipe.batch, layout.images * layout.chunk
     if group < spec.recipe.batch and group % whole:
         return f"recipe.bn_group={group} is not a multiple of {whole}"

@@ -5,6 +5,7 @@ import hashlib
 import os
 import shlex
 import shutil
+import stat
 import subprocess
 import tempfile
 from functools import cache
@@ -15,9 +16,10 @@ from degrade.files import user_cache
 
 HERE = Path(__file__).parent
 SOURCES = ("kernels.c", "kernels.h", "lanes.h", "pool.h", "convolve.h", "normalise.h", "ends.h")
-FLAGS = ("-O3", "-march=native", "-std=gnu11")
+FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-strict-aliasing")  # bf16: two reals are read as one unit
 LINK = ("-shared", "-fPIC", "-pthread", "-lm")
 COMPILERS = ("cc", "gcc", "clang")
+PATIENCE = 120.0  # seconds for a compiler that takes one
 PRECISIONS = {"fp32": (), "bf16": ("-DBF16",)}
 
 
@@ -31,27 +33,34 @@ def library(precision: str) -> ctypes.CDLL:
     if precision == "bf16" and "__AVX512BF16__" not in target:
         raise UnavailableError("this processor does not multiply bfloat16, or the compiler does not know that it does")
     name = f"{precision}-{fingerprint(target, *flags)}.so"
-    for folder in (user_cache() / "kernels", Path(tempfile.gettempdir()) / f"degrade-kernels-{os.getuid()}"):
+    reasons: list[str] = []
+    for place in (lambda: user_cache() / "kernels", lambda: Path(tempfile.gettempdir()) / f"degrade-{os.getuid()}"):
         try:
-            return ctypes.CDLL(str(built([*compiler, *flags], folder, name)))
-        except OSError as error:
-            reason = str(error)
-    raise UnavailableError(f"they cannot be kept or loaded ({reason})")
+            return ctypes.CDLL(str(built([*compiler, *flags], place(), name)))
+        except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
+            reasons.append(str(error))
+    raise UnavailableError(f"they cannot be kept or loaded ({'; '.join(reasons)})")
 
 
 def compiler_of() -> tuple[str, ...]:
     """The C compiler: $CC, else one of COMPILERS. Raises UnavailableError."""
-    named = os.environ.get("CC")
-    if named is not None and not shlex.split(named):
-        raise UnavailableError("CC is empty")
-    found = shlex.split(named) if named else next(([name] for name in COMPILERS if shutil.which(name)), None)
+    named = os.environ.get("CC", "").strip()
+    try:
+        found = shlex.split(named) if named else [name for name in COMPILERS if shutil.which(name)][:1]
+    except ValueError as error:
+        raise UnavailableError(f"CC={named}: {error}") from None
     if not found or not shutil.which(found[0]):
         raise UnavailableError(f"no C compiler ({named or ', '.join(COMPILERS)}) on the PATH")
     return tuple(found)
 
 
 def said_by(compiler: tuple[str, ...], *arguments: str) -> str:
-    done = subprocess.run([*compiler, *arguments], capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            [*compiler, *arguments], capture_output=True, text=True, errors="replace", timeout=PATIENCE, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UnavailableError(f"{shlex.join(compiler)}: {error}") from None
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["fails"]
         raise UnavailableError(f"{shlex.join(compiler)}: {lines[0]}")
@@ -67,15 +76,22 @@ def fingerprint(*parts: str) -> str:
 
 def built(command: list[str], folder: Path, name: str) -> Path:
     """The library in `folder`, from the compiler if it is not there yet; whole or not at all. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    ours(folder)
     path = folder / name
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if folder.stat().st_uid != os.getuid():  # what lies there would run here
-            raise PermissionError(f"{folder} belongs to somebody else")
         beside = folder / f".{name}-{os.getpid()}.tmp"
         try:
             said_by(tuple(command), str(HERE / "kernels.c"), *LINK, "-o", str(beside))
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
+    ours(path)
     return path
+
+
+def ours(path: Path) -> None:
+    """Raises PermissionError where others could have put what lies there: it will run here."""
+    about = path.lstat()
+    if about.st_uid != os.getuid() or stat.S_ISLNK(about.st_mode) or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(f"{path} belongs to somebody else, or others can write to it")

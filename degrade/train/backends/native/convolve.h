@@ -35,7 +35,8 @@ POSITION(two, BEGIN_2, ADD_2, END_2, units v = load_units(w + LANES);)
 static void convolve(const Step *step, const Call *call, int block) {
     (void)step;
     const Map *a = &call->a, *b = &call->b;
-    const unit *in = (const unit *)block_of(a, block), *w = call->backward ? call->kernel->backward : call->kernel->forward;
+    const unit *in = (const unit *)block_of(a, block);
+    const unit *w = call->backward ? call->kernel->backward : call->kernel->forward;
     int cin = a->channels / UNIT, cout = b->channels, side = call->kernel->taps == 9 ? 3 : 1;
     for (int row = 0; row < b->height; row++)
         for (int column = 0; column < b->width; column++) {
@@ -59,7 +60,8 @@ static void convolve(const Step *step, const Call *call, int block) {
 // sum[cin][cout] += a^T b at one tap (ky, kx), over output rows `first` to `last` of one block: 8 or 4 inputs by LANES
 // outputs stay in registers. Here a unit is one image, or two, so `a` and `b` are [position][IMAGES / UNIT][channels].
 #define PRODUCTS(name, EACH, START, MEET, STOP, SECOND)                                                                \
-    static void name(const unit *a, const unit *b, float *sum, const Call *call, int first, int last, int ky, int kx) { \
+    static void name(const unit *a, const unit *b, float *sum, const Call *call, int first, int last, int ky,         \
+                     int kx) {                                                                                        \
         const int width = call->a.width, wide = call->b.width, cin = call->a.channels, cout = call->b.channels;       \
         EACH(START)                                                                                                    \
         for (int r = first; r < last; r++) {                                                                           \
@@ -103,6 +105,7 @@ static const unit *side_by_side(const Map *map, int block, int which) {
         free(scratch[which].at);
         scratch[which].at = malloc(size * sizeof(unit));
         scratch[which].size = size;
+        if (!scratch[which].at) abort();
     }
     unit *to = scratch[which].at;
     for (long pair = 0; pair < size / channels; pair++, from += 2 * channels, to += channels)
@@ -118,7 +121,7 @@ static const unit *side_by_side(const Map *map, int block, int which) {
 
 #define STRIP 4  // output rows whose products are summed before the next tap: what they read stays near
 
-// The gradient by the weights, summed over a chunk: kernel->partial += a^T b, a being the input, b the gradient by the output.
+// The gradient by the weights, summed over a chunk: partial += a^T b, of the input a and the gradient b by the output.
 static void correlate(const Step *step, const Call *call, int block) {
     (void)step;
     const Kernel *kernel = call->kernel;

@@ -76,7 +76,8 @@ static void unpool(const Step *step, const Call *call, int block) {
     const int positions = b->height * b->width, images = valid(step, block);
     for (int n = 0; n < images; n++)
         for (int c = 0; c < b->channels; c += LANES) {
-            const lanes each = floats(call->head->pooled + ((long)block * IMAGES + n) * b->channels + c) / (float)positions;
+            const float *from = call->head->pooled + ((long)block * IMAGES + n) * b->channels + c;
+            const lanes each = floats(from) / (float)positions;
             real *to = block_of(b, block) + n * b->channels + c;
             for (int i = 0; i < positions; i++) store(to + (long)i * IMAGES * b->channels, each);
         }
@@ -93,9 +94,11 @@ static void pack(const Step *step, const Call *call) {
 #ifdef BF16
         unit *forward = kernel->forward + (long)tap * (cin / UNIT) * cout;
         for (int ci = 0; ci < cin; ci += UNIT)
-            for (int co = 0; co < cout; co++) forward[ci / UNIT * cout + co] = unit_of(w[ci * cout + co], w[(ci + 1) * cout + co]);
+            for (int co = 0; co < cout; co++)
+                forward[ci / UNIT * cout + co] = unit_of(w[ci * cout + co], w[(ci + 1) * cout + co]);
         for (int co = 0; co < cout; co += UNIT)
-            for (int ci = 0; ci < cin; ci++) back[co / UNIT * cin + ci] = unit_of(w[ci * cout + co], w[ci * cout + co + 1]);
+            for (int ci = 0; ci < cin; ci++)
+                back[co / UNIT * cin + ci] = unit_of(w[ci * cout + co], w[ci * cout + co + 1]);
 #else
         for (int co = 0; co < cout; co++)
             for (int ci = 0; ci < cin; ci++) back[co * cin + ci] = w[ci * cout + co];
@@ -128,7 +131,7 @@ static void softmax(const Head *head, int label, double *tally) {
     tally[1] += best != label;
 }
 
-// The last layer: loss and mistakes of the batch; on the way back, the gradient by `pooled` in its place, and an update.
+// The last layer: loss and mistakes of the batch; with a way back the gradient by `pooled` in its place, and an update.
 // The gradient by the logits is softmax - onehot, over the images.
 static void classify(const Step *step, const Call *call) {
     const Head *head = call->head;
@@ -141,7 +144,8 @@ static void classify(const Step *step, const Call *call) {
         float *x = head->pooled + (long)n * channels;
         for (int k = 0; k < classes; k++) {
             lanes sum = {};
-            for (int c = 0; c < channels; c += LANES) sum += floats(x + c) * floats(head->weight + (long)k * channels + c);
+            const float *w = head->weight + (long)k * channels;
+            for (int c = 0; c < channels; c += LANES) sum += floats(x + c) * floats(w + c);
             head->logits[k] = head->bias[k];
             for (int i = 0; i < LANES; i++) head->logits[k] += sum[i];
         }

@@ -3,8 +3,8 @@
 // statistics of BN, the sums of gradients) is folded between phases, over chunks in their order: the result does not
 // depend on the number of threads.
 //
-// Activations lie as [block][height][width][IMAGES][channels]. IMAGES of a block go through a convolution together, each
-// weight being read once for all of them; taps that would meet padding are not in the tables and cost nothing.
+// Activations lie as [block][height][width][IMAGES][channels]. IMAGES of a block go through a convolution together, and
+// each weight is read once for all of them; taps that would meet padding are not in the tables and cost nothing.
 #include <math.h>
 #include <stdlib.h>
 #include <time.h>
@@ -44,9 +44,12 @@ void run(const Step *step, const Phase *phases, int count, int threads) {
     }
 }
 
-// How this was built: LANES, IMAGES of a block, blocks of a CHUNK; and how large the structures are that structs.py mirrors.
-void layout(int numbers[11]) {
-    const int all[] = {LANES, IMAGES, CHUNK, sizeof(Taps), sizeof(Map), sizeof(Kernel), sizeof(Norm), sizeof(Source), sizeof(Call), sizeof(Descent), sizeof(Head)};
+// How this was built: LANES, IMAGES, CHUNK; and how large the structures are that structs.py mirrors.
+void layout(int numbers[13]) {
+    const int all[13] = {
+        LANES,        IMAGES,         CHUNK,        sizeof(Taps),    sizeof(Map),  sizeof(Kernel), sizeof(Norm),
+        sizeof(Head), sizeof(Source), sizeof(Call), sizeof(Phase), sizeof(Descent), sizeof(Step),
+    };
     memcpy(numbers, all, sizeof all);
 }
 
@@ -55,7 +58,7 @@ unit numbers[LANES];  // not static: for all the compiler knows, others write to
 #define BOTH(i) a##i = multiply_add(a##i, x, u), b##i = multiply_add(b##i, x, u);
 #define FOLD(i) sum += a##i + b##i;
 
-// Multiply-adds that touch nothing but registers: what no convolution can exceed.
+// Multiply-adds that touch nothing but registers: the limit of all that does no less.
 static void multiply(const void *what, int job) {
     (void)job;
     const long rounds = *(const long *)what;

@@ -42,12 +42,6 @@ static inline real real_of(float v) {  // to the nearest, ties to even, as the v
     memcpy(&bits, &v, 4);
     return (real)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
 }
-static inline float float_of(real v) {
-    uint32_t bits = (uint32_t)v << 16;
-    float f;
-    memcpy(&f, &bits, 4);
-    return f;
-}
 static inline unit unit_of(float first, float second) {
     return (unit)real_of(first) | (unit)real_of(second) << 16;
 }
@@ -62,7 +56,6 @@ static inline void store(real *p, lanes v) { *(loose *)p = v; }
 static inline units load_units(const unit *p) { return *(const loose *)p; }
 static inline lanes multiply_add(lanes sum, unit x, units w) { return sum + x * w; }
 static inline real real_of(float v) { return v; }
-static inline float float_of(real v) { return v; }
 #endif
 
 static inline lanes floats(const float *p) { return *(const loose *)p; }

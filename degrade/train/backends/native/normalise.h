@@ -1,4 +1,4 @@
-// Batch normalisation with ReLU and the addition of a shortcut, forward and back, and what is folded between the passes.
+// Batch normalisation with ReLU and the addition of a shortcut, forward and back, and what is folded between phases.
 
 #define EPSILON 1e-5f
 
@@ -92,9 +92,10 @@ static void centre(const Step *step, const Call *call, int block) {
         const lanes slope = -floats(norm->second + group + c) * inverse;
         const lanes rest = -floats(norm->first + group + c) - slope * floats(norm->centre + group + c);
         for (long position = 0; position < (long)a->height * a->width; position++)
-            for (int n = 0; n < images; n++) {
+            for (int n = 0; n < IMAGES; n++) {
                 const long at = (position * IMAGES + n) * channels + c;
-                store(out + at, (load(g + at) + load(y + at) * slope + rest) * scale);
+                const int there = n < images;  // of none comes no gradient, whatever a diverged step has left there
+                store(out + at, there ? (load(g + at) + load(y + at) * slope + rest) * scale : (lanes){});
             }
     }
 }

@@ -9,7 +9,7 @@ from ctypes import pointer
 from dataclasses import dataclass, field
 from typing import Any
 
-from degrade.train.backends.native.structs import FOLDS, KERNELS, Call, Map, Phase, taps
+from degrade.train.backends.native.structs import FOLDS, KERNELS, Call, Map, Phase
 from degrade.train.backends.native.tape import Block, Layer, Tape
 
 NOWHERE = Map()
@@ -32,9 +32,7 @@ class Section:
     # one layer, forward: y, and what the next phase needs of it
 
     def convolve(self, layer: Layer) -> None:
-        side = 3 if layer.kernel.taps == 9 else 1
-        rows, columns = (taps(n, side, layer.stride) for n in (layer.x.height, layer.x.width))
-        self.do("convolve", layer.x, layer.y, kernel=pointer(layer.kernel), rows=rows, columns=columns)
+        self.do("convolve", layer.x, layer.y, kernel=pointer(layer.kernel), **layer.tables())
         self.do("moments", layer.y, norm=pointer(layer.norm))
         self.fold("fold_moments", layer)
 
@@ -48,17 +46,12 @@ class Section:
     def learn(self, layer: Layer, gradient: Map, to: Map) -> None:
         """BN's derivative, from `gradient` to `to`, and from it that by the weights."""
         self.do("centre", gradient, to, layer.y, norm=pointer(layer.norm))
-        side = 3 if layer.kernel.taps == 9 else 1
-        rows, columns = (taps(n, side, layer.stride) for n in (layer.x.height, layer.x.width))
-        self.do("correlate", layer.x, to, kernel=pointer(layer.kernel), rows=rows, columns=columns)
+        self.do("correlate", layer.x, to, kernel=pointer(layer.kernel), **layer.tables())
         self.fold("fold_weights", layer)
 
     def back(self, layer: Layer, gradient: Map, to: Map, *, add: bool) -> None:
         """The gradient by a layer's input, into `to` or added to it."""
-        side = 3 if layer.kernel.taps == 9 else 1
-        sizes = (layer.x.height, layer.x.width)
-        rows, columns = (taps(n, side, layer.stride, backward=True) for n in sizes)
-        known: dict[str, Any] = {"kernel": pointer(layer.kernel), "rows": rows, "columns": columns}
+        known: dict[str, Any] = {"kernel": pointer(layer.kernel), **layer.tables(backward=True)}
         self.do("convolve", gradient, to, backward=1, accumulate=int(add), **known)
 
 

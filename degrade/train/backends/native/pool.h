@@ -2,6 +2,8 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <sys/types.h>
+#include <unistd.h>
 
 #define MOST_THREADS 255  // fits in the low byte of `round`
 #define PATIENCE 20000  // looks for work before a thread goes to sleep: about 0.2 ms
@@ -11,6 +13,7 @@ static struct {
     pthread_cond_t wake;
     pthread_t threads[MOST_THREADS];
     int started;
+    pid_t owner;  // a forked child has none of its parent's threads
     void (*job)(const void *, int);
     const void *what;
     int jobs;
@@ -52,6 +55,12 @@ static void *serve(void *argument) {
 static void spread(void (*job)(const void *, int), const void *what, int jobs, int threads) {
     int helpers = (threads < jobs ? threads : jobs) - 1;
     if (helpers > MOST_THREADS) helpers = MOST_THREADS;
+    if (pool.owner != getpid()) {
+        pool.owner = getpid(), pool.started = 0;
+        atomic_store(&pool.round, 0);
+        pthread_mutex_init(&pool.lock, NULL);
+        pthread_cond_init(&pool.wake, NULL);
+    }
     while (pool.started < helpers) {
         intptr_t self = pool.started;
         if (pthread_create(&pool.threads[self], NULL, serve, (void *)self)) break;

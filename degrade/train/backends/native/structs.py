@@ -89,7 +89,7 @@ class Step(Structure):
     ]
 
 
-MIRRORED = (Taps, Map, Kernel, Norm, Source, Call, Descent, Head)  # whose sizes `layout` of kernels.c tells
+MIRRORED = (Taps, Map, Kernel, Norm, Head, Source, Call, Phase, Descent, Step)  # whose sizes `layout` tells
 
 
 @cache

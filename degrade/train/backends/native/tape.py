@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from degrade.nets.blocks import Residual
 from degrade.nets.shortcuts import Projection, ZeroPad
 from degrade.train.backends.native.storage import Storage
-from degrade.train.backends.native.structs import Head, Kernel, Map, Norm
+from degrade.train.backends.native.structs import Head, Kernel, Map, Norm, taps
 
 
 @dataclass(eq=False)
@@ -22,6 +22,16 @@ class Layer:
     stride: int
     x: Map  # what comes in
     y: Map  # before normalisation
+
+    @property
+    def side(self) -> int:
+        """Of its kernel: 3 or 1."""
+        return 3 if self.kernel.taps == 9 else 1
+
+    def tables(self, *, backward: bool = False) -> dict[str, Any]:
+        """Which rows and columns meet which taps (structs.taps)."""
+        rows, columns = (taps(n, self.side, self.stride, backward=backward) for n in (self.x.height, self.x.width))
+        return {"rows": rows, "columns": columns}
 
 
 @dataclass(eq=False)
