@@ -5,8 +5,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from degrade.errors import RunError
-from degrade.store import RunDir
+from degrade.errors import NewerError, RunError
+from degrade.store import OVER, RunDir
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,18 @@ def reason(folder: RunDir, failed: bool, orphaned: bool, days: float | None) -> 
     if not folder.spec.exists():
         return "no run: it has no spec.json" if orphaned else ""
     state = folder.standing()
-    if failed and state["state"] in ("failed", "damaged"):
+    if failed and state["state"] in ("failed", "damaged") and not valuable(folder):
         return f"{state['state']}: {state['reason']}"
     age = (time.time() - state.get("heartbeat", folder.spec.stat().st_mtime)) / 86_400
     return f"{state['state']}, {age:.0f} days old" if days is not None and age > days else ""
+
+
+def valuable(folder: RunDir) -> bool:
+    """Whether a run that cannot be read is a result: one of a newer degrade, or over and only its curve is damaged."""
+    try:
+        return folder.known()["state"] in OVER
+    except NewerError:
+        return True
 
 
 def remove(found: list[Waste]) -> int:

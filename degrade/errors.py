@@ -19,6 +19,10 @@ class RunError(DegradeError):
     """No such run, or a run folder that cannot be used."""
 
 
+class NewerError(RunError):
+    """A file of a newer degrade: nothing older is to be used in its place."""
+
+
 class DataError(DegradeError):
     """Pictures that are missing, unreadable or not what they should be."""
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,12 +16,12 @@ import numpy as np
 import torch
 
 import degrade
-from degrade import data
-from degrade.errors import DegradeError, RunError
+from degrade import data, parquet
+from degrade.errors import DegradeError, NewerError, RunError
 from degrade.files import write
 from degrade.point import Point
 from degrade.spec import RunSpec
-from degrade.store import FINISHED, RunDir
+from degrade.store import FINISHED, OVER, RunDir
 from degrade.train.checkpoint import pack, unpack
 from degrade.train.fit import Fit
 from degrade.train.turns import Run, in_turn
@@ -66,19 +66,82 @@ def training(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: 
     folder = RunDir(root, spec.run)
     if not alone and pulse():  # told to stop while it waited for its place in a pack
         return "interrupted"
-    with folder.claimed() as mine:
-        if not mine or folder.over:
-            return folder.read_state()["state"] if mine else "elsewhere"
+    with refusals(folder), ExitStack() as held:
+        if not claim(folder, held):
+            return "elsewhere"
+        found = folder.intact(folder.state)
+        over = found.get("state") in OVER
+        if over and sound(folder):
+            return found["state"]
+        if over or ("damaged" in found and ended(spec, folder)):
+            demand_checkpoint(folder)
         try:
-            with pulse.of(folder):
+            with pulse.of(folder), refusals(folder):
                 return (yield from _train(spec, folder, pulse, command))
         except GeneratorExit:
-            folder.write_state("interrupted", reason="a run beside it failed")
+            leave(folder, "interrupted", "a run beside it failed")
             raise
         except Exception as error:
             own = alone or isinstance(error, DegradeError)
-            folder.write_state("failed" if own else "interrupted", reason=one_line(error))
+            leave(folder, "failed" if own else "interrupted", one_line(error))
             raise
+
+
+def claim(folder: RunDir, held: ExitStack) -> bool:
+    """folder.claimed() as long as `held` is; where the disk refuses the lock, that is what the run failed of."""
+    try:
+        return held.enter_context(folder.claimed())
+    except OSError as error:
+        if folder.known()["state"] not in ("running", *OVER):
+            leave(folder, "failed", one_line(error))
+        raise
+
+
+def sound(folder: RunDir) -> bool:
+    """Whether what a sweep could mend in a run that is over needs no mending. Raises NewerError: that is no damage."""
+    try:
+        folder.check()
+    except NewerError:
+        raise
+    except RunError as error:
+        print(error, flush=True)
+        return False
+    return True
+
+
+def ended(spec: RunSpec, folder: RunDir) -> bool:
+    """Whether a run has come to its last iteration, as far as its curve tells."""
+    try:
+        done = parquet.read(folder.curve, parquet.CURVES)["iteration"].to_pylist() if folder.curve.exists() else []
+    except RunError:
+        return True  # nobody knows
+    return max(done, default=0) >= spec.recipe.iterations
+
+
+def demand_checkpoint(folder: RunDir) -> None:
+    """Raises RunError where there is nothing to mend a result from: to train it anew is for the user to decide."""
+    if not any(path.exists() for path in folder.checkpoints):
+        why = folder.standing()["reason"]
+        raise RunError(f"{why}; there is no checkpoint: move {folder.path} away to train it anew")
+
+
+@contextmanager
+def refusals(folder: RunDir) -> Generator[None]:
+    """What the disk refuses as a RunError of one line."""
+    try:
+        yield
+    except OSError as error:
+        said = error.strerror or one_line(error)
+        rule = "once there is room and the disk is well, the same command goes on from the last checkpoint"
+        raise RunError(f"{error.filename or folder.path}: {said}; {rule}") from error
+
+
+def leave(folder: RunDir, state: str, reason: str) -> None:
+    """Writes how a run ended, where the disk still takes that: the error itself is to be heard in any case."""
+    try:
+        folder.write_state(state, reason=reason)
+    except (OSError, RunError) as error:
+        print(f"{folder.state}: not written ({one_line(error)}): {state}, {reason}", flush=True)
 
 
 def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str) -> Generator[None, None, str]:
@@ -144,16 +207,23 @@ class Pulse:
 def resume(fit: Fit, folder: RunDir) -> None:
     """Goes on from the last good checkpoint, of two generations; from the start where there is none.
 
-    Raises RunError where there are checkpoints and none is good: to train anew is for the user to decide.
+    Damaged ones are set aside, so that they never take the place of a good one. Raises RunError where there are
+    checkpoints and none is good, or one is of a newer degrade: to train anew is for the user to decide.
     """
     reasons: list[str] = []
+    damaged: list[Path] = []
     for path in (path for path in folder.checkpoints if path.exists()):
         try:
             fit.restore(unpack(path.read_bytes()))
+        except NewerError as error:
+            raise RunError(f"{path}: {error}") from None
         except RunError as error:
+            damaged.append(path)
             reasons.append(f"{path}: {error}")
             print(reasons[-1], flush=True)
         else:
+            for each in damaged:
+                each.replace(each.with_name(f"{each.name}.damaged"))
             return
     if reasons:
         raise RunError(f"{'; '.join(reasons)}; remove what is damaged to train the run anew")

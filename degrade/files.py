@@ -1,6 +1,7 @@
 """Files that are whole or not there, and where those of no project lie."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ def write(path: Path, content: Any, *, sync: bool = True) -> None:
                 os.fsync(file.fileno())
         beside.replace(path)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that refuses this too must not hide why
+            beside.unlink(missing_ok=True)
         raise
 
 

@@ -54,7 +54,7 @@ def launch(overrides: Sequence[str], how: How) -> int:
         if how.dry_run:
             return 0
         store.make_root(plan.root)
-        states = {job.spec.run: RunDir(plan.root, job.spec.run).read_state()["state"] for job in plan.jobs}
+        states = {job.spec.run: RunDir(plan.root, job.spec.run).standing()["state"] for job in plan.jobs}
         wanted = ("failed",) if how.retry_failed else (set(states.values()) - set(OVER))
         missing = [job.overrides for job in plan.jobs if states[job.spec.run] in wanted]
         try:
@@ -112,7 +112,7 @@ def price(overrides: Sequence[str], exclude: Sequence[str]) -> None:
         prices = priced(missing, workers)
         cost = {spec.run: prices.of(spec) for spec in missing}
         for spec in missing:  # of a run that was begun, the rest
-            left = 1 - RunDir(plan.root, spec.run).read_state().get("iteration", 0) / spec.recipe.iterations
+            left = 1 - RunDir(plan.root, spec.run).standing().get("iteration", 0) / spec.recipe.iterations
             cost[spec.run] = replace(cost[spec.run], seconds=cost[spec.run].seconds * left)
         seconds = prices.load + makespan([cost[spec.run].seconds for spec in missing], workers)
         tables.prices(missing, plan.root, cost, seconds, workers)

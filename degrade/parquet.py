@@ -1,7 +1,8 @@
 """Rows of dataclasses to parquet and back; what each column means is in the file itself."""
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from degrade.errors import RunError
+from degrade import seal
+from degrade.errors import NewerError, RunError
 from degrade.files import write
 from degrade.measures import BLOCKS, PROBE, RESPONSES
 from degrade.point import LABELS, MEANING
 
+AGAIN = "the same sweep writes it anew if the checkpoint holds it, else move it away"
 Meaning = Mapping[str, tuple[str, str]]
 NUMBERS = {"int64": "q", "double": "d"}  # arrow's name of a type -> that of the array module
+FORMAT = b"degrade.format"  # in the metadata of a file
 MISSING: dict[str, Any] = {"string": ""}  # values of columns that files of an older degrade do not have
 
 
@@ -63,22 +67,51 @@ def of_frame(frame: Any, schema: Any) -> Any:
 
 
 def save(path: Path, rows: Any) -> None:
+    """In one atomic step, with a checksum and a format in it."""
     sink = pa.BufferOutputStream()
-    pq.write_table(rows, sink, compression="zstd")
-    write(path, sink.getvalue())
+    pq.write_table(rows.replace_schema_metadata({FORMAT: str(seal.FORMAT)}), sink, compression="zstd")
+    write(path, seal.into_parquet(sink.getvalue().to_pybytes()))
 
 
 def read(path: Path, schema: Any) -> Any:
     """The columns of `schema`. Raises RunError if the file cannot be read or lacks one that has no default."""
-    try:
-        rows = pq.read_table(path)
+    with named(path):
+        rows = opened(path.read_bytes()).read()
         for field in schema:
             if field.name not in rows.column_names:
                 fill = pa.array([MISSING[str(field.type)]] * len(rows), field.type)
                 rows = rows.append_column(field.name, fill)
         return rows.select(schema.names).cast(schema)
-    except (OSError, pa.ArrowInvalid, KeyError) as error:
-        raise RunError(f"{path}: cannot be read ({error}); move the run's folder away") from None
+
+
+def check(path: Path) -> None:
+    """Raises RunError as `read` does, but looks at the checksum and not at the rows."""
+    with named(path):
+        opened(path.read_bytes())
+
+
+@contextmanager
+def named(path: Path) -> Generator[None]:
+    """What cannot be read as a RunError of one line."""
+    try:
+        yield
+    except NewerError as error:
+        raise NewerError(f"{path}: {error}") from None
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise RunError(f"{path}: cannot be read ({reason}); {AGAIN}") from None
+
+
+def opened(content: bytes) -> Any:
+    """The bytes of a file, checked, ready to be read. Raises NewerError, ValueError or what arrow raises."""
+    has_checksum = seal.check_parquet(content)
+    file = pq.ParquetFile(pa.BufferReader(content))
+    format = int((file.schema_arrow.metadata or {}).get(FORMAT, b"1"))
+    if format > seal.FORMAT:
+        raise NewerError(seal.NEWER)
+    if format == seal.FORMAT and not has_checksum:
+        raise ValueError(seal.DAMAGED)
+    return file
 
 
 def together(tables: Sequence[Any], schema: Any) -> Any:

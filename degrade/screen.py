@@ -117,7 +117,7 @@ class Progress:
 
     def _read(self, runs: Sequence[str] | set[str]) -> None:
         for run in runs:
-            state = RunDir(self.root, run).read_state()
+            state = RunDir(self.root, run).known()
             self.states[run] = state if state["state"] != "new" else self.states[run]
 
     def _say(self) -> None:

@@ -11,7 +11,6 @@
                   .lock             held while a process trains it
 """
 
-import json
 import os
 import socket
 import time
@@ -22,17 +21,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from degrade import parquet
-from degrade.errors import RunError
+from degrade import parquet, seal
+from degrade.errors import NewerError, RunError
 from degrade.files import write
-from degrade.parquet import CURVES, TABLES
+from degrade.parquet import AGAIN, CURVES, TABLES
 from degrade.point import TIMINGS, Point
 from degrade.spec import RunSpec, parse
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 1  # of the folder; a newer one is refused
 FINISHED = "finished"
 STALE = 120.0  # seconds without a heartbeat after which a process is taken for dead; one is due every 10 at most
 OVER = (FINISHED, "diverged")  # results: never trained again
@@ -88,36 +86,49 @@ class RunDir:
 
     def alive_elsewhere(self) -> bool:
         """Whether a process on another host has shown life in the last two minutes."""
-        state = self.read_state()
+        state = self.known()
         here = state.get("host") == socket.gethostname()
         return state["state"] == "running" and not here and time.time() - state["heartbeat"] < STALE
 
     def begin(self, spec: RunSpec, environment: Mapping[str, Any]) -> None:
         """Writes what the run is and on what it runs; a run that is taken up again adds to that.
 
-        Raises RunError if the folder is another run's.
+        What is damaged is written anew, and that it was is told. Raises RunError if the folder is another run's.
         """
-        if self.spec.exists():
-            if self.read_spec().run != spec.run:
-                raise RunError(f"{self.spec}: describes another run than {spec.run}; move the folder away")
-            known = self.read(self.environment)
-            write_json(self.environment, {**known, "resumed": [*known.get("resumed", []), environment]})
+        if not self.spec.exists():
+            write_json(self.environment, environment)
+            write_json(self.spec, {"spec": spec.tree()})
             return
-        write_json(self.environment, environment)
-        write_json(self.spec, {"format": FORMAT, "spec": spec.tree()})
+        described = self.intact(self.spec)
+        if "spec" in described and parse(described["spec"]).run != spec.run:
+            raise RunError(f"{self.spec}: describes another run than {spec.run}; move the folder away")
+        if "spec" not in described:
+            write_json(self.spec, {"spec": spec.tree()})
+        known = self.intact(self.environment)
+        write_json(
+            self.environment, {**known, "format": seal.FORMAT, "resumed": [*known.get("resumed", []), environment]}
+        )
 
     def read(self, file: Path) -> dict[str, Any]:
         """A JSON file of this run; {} where there is none. Raises RunError if it cannot be read."""
         try:
-            values: dict[str, Any] = json.loads(file.read_bytes())
-            newer = values.get("format", FORMAT) > FORMAT
+            return seal.of_json(file.read_bytes())
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, AttributeError, TypeError) as error:
-            raise RunError(f"{file}: cannot be read ({error}); move the run's folder away to train it anew") from None
-        if newer:
-            raise RunError(f"{file}: written by a newer degrade; update degrade to use it")
-        return values
+        except NewerError as error:
+            raise NewerError(f"{file}: {error}") from None
+        except (OSError, ValueError) as error:
+            raise RunError(f"{file}: cannot be read ({error}); {AGAIN}") from None
+
+    def intact(self, file: Path) -> dict[str, Any]:
+        """As `read`, but of a damaged file {"damaged": why}. Raises NewerError, since that is no damage."""
+        try:
+            return self.read(file)
+        except NewerError:
+            raise
+        except RunError as error:
+            print(error, flush=True)
+            return {"damaged": str(error)}
 
     def read_spec(self) -> RunSpec:
         return parse(self.read(self.spec)["spec"])
@@ -126,13 +137,21 @@ class RunDir:
         """state.json, or {"state": "new"}."""
         return self.read(self.state) or {"state": "new"}
 
+    def known(self) -> dict[str, Any]:
+        """read_state, but of a damaged one {"state": "damaged"} and the reason. Raises NewerError."""
+        try:
+            return self.read_state()
+        except NewerError:
+            raise
+        except RunError as error:
+            return {"state": "damaged", "reason": str(error)}
+
     def write_state(self, state: str, **values: Any) -> None:
-        """Keeps what was said before of keys that are not given."""
+        """Keeps what was said before of keys that are not given, if it can be read."""
         self.path.mkdir(parents=True, exist_ok=True)  # a worker can die before it has made it
         sign = {"host": socket.gethostname(), "pid": os.getpid(), "heartbeat": time.time()}
-        write_json(
-            self.state, {**self.read(self.state), "format": FORMAT, "state": state, **sign, **values}, sync=False
-        )
+        said = {**self.known(), "format": seal.FORMAT, "state": state, **sign, **values}
+        write_json(self.state, said, sync=False)
 
     def write_curve(self, spec: RunSpec, points: Sequence[Point]) -> None:
         """All points so far, with the labels of the run, in one atomic step."""
@@ -150,17 +169,30 @@ class RunDir:
 
     @property
     def over(self) -> bool:
-        return self.read_state()["state"] in OVER
+        """Whether it has a result that can be read."""
+        return self.standing()["state"] in OVER
 
     def standing(self) -> dict[str, Any]:
         """read_state, but a run whose process is gone is `interrupted`, and one that cannot be read `damaged`.
 
-        Nothing is written and no lock is taken: a sweep may be about to.
+        So is one that is over and of which a file is damaged that its checkpoint can mend. Nothing is written and no
+        lock is taken: a sweep may be about to.
         """
         try:
-            return self.seen()
+            state = self.seen()
+            if state["state"] in OVER:
+                self.check()
         except RunError as error:
             return {"state": "damaged", "reason": str(error)}
+        return state
+
+    def check(self) -> None:
+        """Raises RunError if a file is damaged that a sweep can write anew: spec, environment, curve, probe."""
+        for path in (self.spec, self.environment):
+            self.read(path)
+        for path in (self.curve, self.tables["probe"]):
+            if path.exists():
+                parquet.check(path)
 
     def seen(self) -> dict[str, Any]:
         """As `standing`, but raises RunError for a state that cannot be read."""
@@ -271,4 +303,5 @@ def same_curve(one: Path, other: Path) -> bool:
 
 
 def write_json(path: Path, values: Mapping[str, Any], *, sync: bool = True) -> None:
-    write(path, json.dumps(values, indent=1).encode(), sync=sync)
+    """With a checksum in it."""
+    write(path, seal.to_json(values), sync=sync)

@@ -26,7 +26,7 @@ NONE = float("nan")  # a constructed net has no running training error before it
 
 def announce(asked: int, specs: Sequence[RunSpec], root: Path) -> None:
     """The expanded list and its count, before anything starts."""
-    states = {spec.run: RunDir(root, spec.run).read_state() for spec in specs}
+    states = {spec.run: RunDir(root, spec.run).standing() for spec in specs}
     counts = Counter(state["state"] for state in states.values())
     done = sum(counts[state] for state in OVER)
     table = grid("run", "data", ">iterations", "state")
@@ -48,7 +48,7 @@ def summary(specs: Sequence[RunSpec], root: Path) -> int:
     """The final errors of the given runs, and the list of those that failed; returns how many."""
     from degrade import curves, store  # loads pandas
 
-    states = {spec.run: RunDir(root, spec.run).read_state() for spec in specs}
+    states = {spec.run: RunDir(root, spec.run).standing() for spec in specs}
     tables = store.load(root, runs=states, measured=()) if root.is_dir() else None
     if tables is not None and len(tables.curves):
         said = tables.runs.outcome.where(tables.runs.state.isin(OVER), tables.runs.state)
@@ -66,7 +66,7 @@ def summary(specs: Sequence[RunSpec], root: Path) -> int:
 
 def failures(specs: Sequence[RunSpec], root: Path) -> int:
     """The list of those that failed, and why; returns how many."""
-    states = {spec.run: RunDir(root, spec.run).read_state() for spec in specs}
+    states = {spec.run: RunDir(root, spec.run).standing() for spec in specs}
     failed = {run: state for run, state in states.items() if state["state"] == "failed"}
     for run, state in failed.items():
         log = RunDir(root, run).log

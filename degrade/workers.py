@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -168,7 +168,7 @@ class Worker:
         folders = [RunDir(self.root, spec.run) for spec in pack]
         if len(pack) == 1 and reason:
             folders[0].write_state("failed", reason=reason)
-        states = [folder.read_state()["state"] for folder in folders]
+        states = [folder.known()["state"] for folder in folders]
         if over or self.told or len(pack) == 1:
             return End(states)
         again = [spec for spec, state in zip(pack, states, strict=True) if state not in (*OVER, "failed")]
@@ -219,12 +219,7 @@ def serve(pipe: Connection, root: Path, slot: int, command: str) -> None:
     over = True
     with contextlib.suppress(EOFError, BrokenPipeError):
         while over and (pack := pipe.recv()) is not None:
-            with output_to(*(RunDir(root, spec.run).log for spec in pack)):
-                try:
-                    experiment.run(pack, root, stop=halt.is_set, command=command, together=len(pack))
-                except Exception as error:  # the folders say `failed` and why
-                    over = isinstance(error, DegradeError)  # else a GPU, or the process, can be of no use any more
-                    traceback.print_exc()
+            over = work(pack, root, halt.is_set, command)
             pipe.send(over)
 
 
@@ -238,6 +233,25 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def work(pack: Sequence[RunSpec], root: Path, stop: Callable[[], bool], command: str) -> bool:
+    """Trains a pack; how it ended stands in the folders and the log. Returns whether the process is fit for more."""
+    from degrade import experiment
+
+    try:
+        with output_to(*(RunDir(root, spec.run).log for spec in pack)):
+            try:
+                experiment.run(pack, root, stop=stop, command=command, together=len(pack))
+            except Exception as error:  # the folders say `failed` and why
+                traceback.print_exc()
+                return isinstance(error, DegradeError)  # else a GPU, or the process, can be of no use any more
+    except OSError as error:  # of the logs
+        for spec in pack:
+            folder = RunDir(root, spec.run)
+            if not folder.over:
+                experiment.leave(folder, "failed", f"{folder.log}: {error.strerror or error}")
+    return True
 
 
 def outlive(halt: threading.Event) -> None:

@@ -15,7 +15,7 @@ from conftest import ON_CPU, tiny
 from degrade import experiment, launch, reruns
 from degrade.errors import RunError
 from degrade.launch import How
-from degrade.store import RunDir, load, run_dirs
+from degrade.store import RunDir, load, run_dirs, write_json
 
 TINY = ["study=smoke", "depth=8", "recipe.iterations=4", "data.train_limit=40", "width=2"]
 
@@ -170,6 +170,6 @@ def test_a_rerun_has_the_backend_that_the_run_had_whatever_auto_would_take_now(t
     folder = RunDir(tmp_path, spec.run)
     written = json.loads(folder.spec.read_text())
     written["spec"]["engine"]["backend"] = "auto"
-    folder.spec.write_text(json.dumps(written))
+    write_json(folder.spec, written)
     assert folder.read_spec().engine.backend == "auto"
     assert reruns.as_trained(folder).engine.backend == backend

@@ -27,8 +27,9 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from degrade import seal
 from degrade.data.images import Images, Pair, fingerprint
-from degrade.errors import DataError
+from degrade.errors import DataError, NewerError
 from degrade.files import user_cache, write
 
 FORMAT = 1  # of the folders, and of how pictures are decoded: part of every key
@@ -83,17 +84,21 @@ class Cache:
         return known
 
     def remember(self, key: str, known: Known) -> None:
-        """Whole or not at all. To be called while `known` makes something: the lock is held."""
+        """Whole or not at all. To be called while `known` makes something: the lock is held.
+
+        Raises DataError for what the disk refuses.
+        """
         path = self.home / "keys" / f"{key}.json"
-        write(path, json.dumps(known._asdict()).encode())
+        with self._refusals():
+            write(path, seal.to_json(known._asdict()))
 
     def recall(self, key: str, *, partial: bool = False) -> Known | None:
         """What is known of `key`, if it is here and every byte is as it was; else None."""
         for folder in self.folders:
             try:
-                values = json.loads((folder / "keys" / f"{key}.json").read_bytes())
+                values = seal.of_json((folder / "keys" / f"{key}.json").read_bytes())
                 known = Known(values["content"], tuple(values["bad"]))
-            except (OSError, ValueError, KeyError, TypeError):
+            except (OSError, ValueError, KeyError, TypeError, NewerError):
                 continue
             if (partial or not known.bad) and self.whole(known.content):
                 return known
@@ -120,12 +125,14 @@ class Cache:
         for folder in (folder / content for folder in self.folders):
             try:
                 about = json.loads((folder / "about.json").read_bytes())
+                if about["format"] != FORMAT:
+                    raise ValueError(f"format {about['format']}, where this degrade has {FORMAT}")
                 train, test = (read(folder, split, about) for split in SPLITS)
                 return train, test
             except FileNotFoundError:
                 continue
-            except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-                reason = f"damaged in {folder} ({error})"
+            except Exception as error:  # numpy has no common type for what it refuses: even a SyntaxError
+                reason = f"damaged in {folder} ({str(error).partition(chr(10))[0]})"
         raise DataError(f"data.content={content}: {reason}; start the sweep again, which prepares it")
 
     @contextmanager
@@ -137,20 +144,36 @@ class Cache:
         path = self.home / "draft"
         shutil.rmtree(path, ignore_errors=True)  # of a process that died: ours is the lock
         try:
-            path.mkdir()
-            yield Draft(path)
+            with self._refusals():
+                path.mkdir()
+                yield Draft(path)
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+    @contextmanager
+    def _refusals(self) -> Generator[None]:
+        """What the disk refuses as a DataError of one line."""
+        try:
+            yield
         except OSError as error:
             reason = error.strerror or error
             raise DataError(
                 f"{self.home}: cannot be written ({reason}); make room, or name another data.root"
             ) from None
-        finally:
-            shutil.rmtree(path, ignore_errors=True)
 
     @contextmanager
     def _locked(self) -> Generator[None]:
-        with FileLock(self.home / ".lock"):
+        """Alone in this cache. Raises DataError for what the disk refuses."""
+        lock = FileLock(self.home / ".lock")
+        with self._refusals():
+            lock.acquire()
+        try:
+            with self._refusals():
+                for left in (self.home / "keys").glob(".*.tmp"):  # of a process that died while writing
+                    left.unlink(missing_ok=True)
             yield
+        finally:
+            lock.release()
 
 
 def read(folder: Path, split: str, about: dict[str, Any]) -> Images:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from degrade.data.batches import Batches, Resident, scale_of
 from degrade.data.images import Splits
-from degrade.errors import RunError, SpecError
+from degrade.errors import NewerError, RunError, SpecError
 from degrade.measures import LayerGradient
 from degrade.nets import build
 from degrade.nets.norms import parts
@@ -264,7 +264,7 @@ class Fit:
         Raises RunError if it is not this run's, and SpecError where that backend cannot be had.
         """
         if state["format"] > FORMAT:
-            raise RunError(f"{self.spec.run}: its checkpoint is of a newer degrade; update degrade to go on with it")
+            raise NewerError(f"{self.spec.run}: its checkpoint is of a newer degrade; update degrade to go on with it")
         if state["run"] != self.spec.run:
             raise RunError(f"checkpoint of {state['run']} offered to {self.spec.run}; they are different runs")
         if state["backend"] != self.backend_name:

@@ -1,0 +1,1 @@
+"""Faults on purpose: every file event of a sweep, and every kind of file, harmed; `python -m faults` runs all."""

@@ -1,0 +1,250 @@
+"""A sample of `make faults`, and each thing that it found broken."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import tiny
+
+from degrade import experiment, files, parquet, seal, workers
+from degrade.clean import waste
+from degrade.data.cache import Cache, Known, key_of
+from degrade.errors import DataError, NewerError, RunError
+from degrade.experiment import run
+from degrade.parquet import CURVES
+from degrade.point import Point
+from degrade.store import RunDir, load, run_dirs, write_json
+from degrade.train.checkpoint import pack, unpack
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="harms forks of itself")
+def test_a_sample_of_all_faults_loses_nothing():
+    there = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+    }
+    done = subprocess.run([sys.executable, "-m", "faults", "67"], env=there, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 0 lost" in done.stdout
+
+
+def cut_short(root, spec, polls=9) -> RunDir:
+    left = iter(range(polls))
+    assert run([spec], root, stop=lambda: next(left, None) is None) == {spec.run: "interrupted"}
+    return RunDir(root, spec.run)
+
+
+SPEC = tiny(engine={"checkpoint_every": 2})
+
+
+def test_a_damaged_checkpoint_never_takes_the_place_of_a_good_one(tmp_path, monkeypatch):
+    """It was moved over the generation before it; a kill then left none."""
+    folder = cut_short(tmp_path, SPEC)
+    folder.checkpoint.write_bytes(b"damaged")
+    monkeypatch.setattr(RunDir, "write_checkpoint", lambda self, content: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run([SPEC], tmp_path)
+    assert unpack(folder.previous.read_bytes())["iteration"] > 0
+    assert (folder.path / "checkpoint.pt.damaged").read_bytes() == b"damaged"
+
+
+def test_no_older_checkpoint_is_used_in_place_of_one_of_a_newer_degrade(tmp_path):
+    folder = cut_short(tmp_path, SPEC)
+    newer = pack({**unpack(folder.checkpoint.read_bytes()), "format": 99})
+    folder.checkpoint.write_bytes(newer)
+    with pytest.raises(RunError, match=r"checkpoint\.pt: .*newer degrade; update degrade"):
+        run([SPEC], tmp_path)
+    assert folder.checkpoint.read_bytes() == newer
+
+
+@pytest.mark.parametrize("name", ["spec.json", "environment.json", "state.json"])
+@pytest.mark.parametrize("content", [b"", b"{}", None], ids=["empty", "nothing", "one bit"])
+def test_a_damaged_json_file_is_written_anew_from_what_is_known(tmp_path, capsys, name, content):
+    """An empty state.json, as a power cut leaves it, ended the whole sweep."""
+    folder = cut_short(tmp_path, SPEC)
+    path = folder.path / name
+    path.write_bytes(path.read_bytes().replace(b"e", b"d", 1) if content is None else content)
+    assert run([SPEC], tmp_path) == {SPEC.run: "finished"}
+    assert f"{name}: cannot be read" in capsys.readouterr().out
+    folder.check()
+    assert folder.read_spec() == SPEC
+
+
+@pytest.mark.parametrize("name", ["curve.parquet", "spec.json", "state.json"])
+def test_a_finished_run_with_a_damaged_file_is_mended_from_its_checkpoint(tmp_path, name):
+    """It was not trained again, and its curve was lost to every table."""
+    run([SPEC], tmp_path)
+    folder, before = RunDir(tmp_path, SPEC.run), load(tmp_path).curves
+    damaged = bytearray((folder.path / name).read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (folder.path / name).write_bytes(damaged)
+    assert folder.standing()["state"] == "damaged"
+    assert not folder.over
+    with pytest.raises(RunError, match=name.replace(".", r"\.")):
+        load(tmp_path)
+    assert run([SPEC], tmp_path) == {SPEC.run: "finished"}
+    assert load(tmp_path).curves.equals(before)
+
+
+@pytest.mark.parametrize("name", ["curve.parquet", "spec.json", "state.json"])
+def test_a_finished_run_without_checkpoints_is_never_trained_anew_by_itself(tmp_path, name):
+    run([SPEC], tmp_path)
+    folder = RunDir(tmp_path, SPEC.run)
+    for path in (folder.checkpoint, folder.previous):
+        path.unlink()
+    (folder.path / name).write_bytes(b"damaged")
+    before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
+    with pytest.raises(RunError, match=r"there is no checkpoint: move .* away to train it anew"):
+        run([SPEC], tmp_path)
+    assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == before
+
+
+def test_what_the_disk_refuses_is_one_line_with_a_way_out(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise FULL
+
+    monkeypatch.setattr(experiment, "record", refuse)
+    with pytest.raises(RunError, match=r"No space left on device; once there is room .* goes on"):
+        run([SPEC], tmp_path)
+    assert "No space left" in RunDir(tmp_path, SPEC.run).read_state()["reason"]
+
+
+def test_a_lock_that_the_disk_refuses_is_what_the_run_failed_of(tmp_path):
+    """The sweep ended well, and the run was not trained."""
+    RunDir(tmp_path, SPEC.run).lock.mkdir(parents=True)
+    with pytest.raises(RunError, match="Is a directory"):
+        run([SPEC], tmp_path)
+    state = RunDir(tmp_path, SPEC.run).read_state()
+    assert (state["state"], "directory" in state["reason"]) == ("failed", True)
+
+
+def test_where_the_state_cannot_be_written_either_the_first_error_is_heard(tmp_path, monkeypatch, capsys):
+    def refuse(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    def full(*_):
+        raise FULL
+
+    monkeypatch.setattr(experiment, "resume", full)
+    monkeypatch.setattr(RunDir, "write_state", refuse)
+    with pytest.raises(RunError, match="No space left on device"):
+        run([SPEC], tmp_path)
+    assert "state.json: not written (OSError: [Errno 5] Input/output error): failed" in capsys.readouterr().out
+
+
+def test_a_file_that_can_be_neither_written_nor_removed_says_why_it_could_not_be_written(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(TypeError):
+        files.write(tmp_path / "file", "not bytes")
+
+
+def test_a_log_that_cannot_be_opened_is_the_reason_of_the_failure(tmp_path):
+    """The worker died, and nobody said of what."""
+    folder = RunDir(tmp_path, SPEC.run)
+    folder.log.mkdir(parents=True)
+    assert workers.work([SPEC], tmp_path, lambda: False, "")
+    assert "log.txt: Is a directory" in folder.read_state()["reason"]
+
+
+def test_clean_offers_no_result_that_can_be_mended_and_nothing_of_a_newer_degrade(tmp_path):
+    run([SPEC], tmp_path)
+    folder = RunDir(tmp_path, SPEC.run)
+    folder.curve.write_bytes(b"damaged")
+    assert waste(tmp_path, failed=True, orphaned=True, days=None) == []
+    write_json(folder.state, {"format": 99})
+    assert waste(tmp_path, failed=True, orphaned=True, days=None) == []
+
+
+POINT = Point(1, 0.5, "train", 1.0, 50.0, 10, 0.1, 1.0, 9.0, 2.0)
+
+
+def test_a_curve_of_an_older_degrade_is_read_and_one_of_a_newer_refused(tmp_path):
+    path, rows = tmp_path / "curve.parquet", parquet.table(SPEC.labels(), [POINT], CURVES)
+    pq.write_table(rows, path)
+    assert parquet.read(path, CURVES).equals(rows)
+    pq.write_table(rows.replace_schema_metadata({parquet.FORMAT: "3"}), path)
+    with pytest.raises(NewerError, match="update degrade"):
+        parquet.read(path, CURVES)
+    pq.write_table(rows.replace_schema_metadata({parquet.FORMAT: "2"}), path)
+    with pytest.raises(RunError, match="checksum"):
+        parquet.read(path, CURVES)
+
+
+def test_a_curve_with_its_checksum_is_plain_parquet(tmp_path):
+    path, rows = tmp_path / "curve.parquet", parquet.table(SPEC.labels(), [POINT] * 1000, CURVES)
+    parquet.save(path, rows)
+    assert pq.read_table(path).equals(rows)
+    assert pq.read_table(path, filters=[("iteration", ">", 1)]).num_rows == 0
+    assert pa.dataset.dataset(path).count_rows() == 1000
+
+
+def test_json_of_an_older_degrade_is_read_and_plain_json_is_written(tmp_path):
+    assert seal.of_json(b'{"format": 1, "state": "new"}') == {"format": 1, "state": "new"}
+    assert json.loads(seal.to_json({"state": "new"}))["state"] == "new"
+    with pytest.raises(ValueError, match="checksum"):
+        seal.of_json(b'{"format": 2, "state": "new"}')
+
+
+def test_the_results_of_before_are_read():
+    assert all(folder.over for folder in run_dirs(Path(__file__).parent.parent / "results" / "quickstart"))
+
+
+KEY = key_of("pictures")
+
+
+def test_a_note_of_the_cache_that_the_disk_refuses_is_one_line(tmp_path, monkeypatch):
+    """A traceback ended the sweep."""
+    cache = Cache(tmp_path)
+
+    def refuse(*_, **__):
+        raise FULL
+
+    monkeypatch.setattr("degrade.data.cache.write", refuse)
+    with pytest.raises(DataError, match=r"cannot be written \(No space left on device\); make room"):
+        cache.known(KEY, lambda: Known("content"))
+
+
+def test_what_a_dead_process_left_beside_the_notes_of_the_cache_goes(tmp_path):
+    cache = Cache(tmp_path)
+    left = cache.home / "keys" / ".key.json-1.tmp"
+    left.touch()
+    cache.known(KEY, lambda: Known("content"))
+    assert not left.exists()
+
+
+def test_a_flipped_bit_in_a_note_of_the_cache_is_noticed(tmp_path):
+    """The name of a picture that was left out could change."""
+    cache = Cache(tmp_path)
+    cache.remember(KEY, Known("content", ("bad.png",)))
+    note = cache.home / "keys" / f"{KEY}.json"
+    note.write_bytes(note.read_bytes().replace(b"bad.png", b"bae.png"))
+    assert cache.recall(KEY, partial=True) is None
+
+
+@pytest.mark.parametrize("header", [b"`", b"("], ids=["SyntaxError", "TokenError"])
+def test_pixels_whose_header_numpy_takes_for_broken_python_are_damaged(tmp_path, header):
+    """What numpy raises was not a ValueError, and ended the sweep."""
+    import numpy as np
+
+    cache = Cache(tmp_path)
+    with cache.draft() as draft:
+        for split in ("train", "test"):
+            draft.add(split, iter(np.zeros((2, 3, 4, 4), np.uint8)))
+        content = draft.publish({split: np.array([0, 1]) for split in ("train", "test")}, ("cat", "dog"))
+    path = cache.home / content / "train-pixels.npy"
+    damaged = bytearray(path.read_bytes())
+    damaged[100:101] = header
+    path.write_bytes(damaged)
+    with pytest.raises(DataError, match="damaged in"):
+        cache.load(content)
