@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from degrade import reruns, store, sweep, tables
 from degrade.checked import digest
 from degrade.errors import SpecError, Stopped
+from degrade.files import at_home
 from degrade.plan import measured
 from degrade.prices import Prices, makespan
 from degrade.screen import console
@@ -97,7 +98,7 @@ def job(config: DictConfig) -> dict[str, str]:
     """What a launcher runs: one composed configuration. The last place a DictConfig exists."""
     from degrade import experiment  # only a process that trains loads torch
 
-    return experiment.run([sweep.spec_from(config)], Path(config.results).expanduser())
+    return experiment.run([sweep.spec_from(config)], at_home(config.results))
 
 
 def price(overrides: Sequence[str], exclude: Sequence[str]) -> None:

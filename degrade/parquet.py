@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from degrade.errors import RunError
 from degrade.files import write
 from degrade.measures import BLOCKS, PROBE, RESPONSES
-from degrade.point import LABELS, MEANING
+from degrade.point import LABELS, MEANING, SPLITS
+from degrade.spec import CHOICES, SHORTCUTS
 
 Meaning = Mapping[str, tuple[str, str]]
 NUMBERS = {"int64": "q", "double": "d"}  # arrow's name of a type -> that of the array module
@@ -76,9 +77,25 @@ def read(path: Path, schema: Any) -> Any:
             if field.name not in rows.column_names:
                 fill = pa.array([MISSING[str(field.type)]] * len(rows), field.type)
                 rows = rows.append_column(field.name, fill)
-        return rows.select(schema.names).cast(schema)
+        found = rows.select(schema.names).cast(schema)
+        check(found)
+        return found
     except (OSError, pa.ArrowInvalid, KeyError) as error:
         raise RunError(f"{path}: cannot be read ({error}); move the run's folder away") from None
+
+
+WORDS = {"net": tuple(SHORTCUTS), "shortcut": CHOICES["shortcut"], "split": SPLITS}
+ENDS = {"iteration": (0, 2**53), "depth": (1, 2**31), "width": (1, 2**31), "error": (0, 100), "n": (0, 2**53)}
+
+
+def check(rows: Any) -> None:
+    """Raises ArrowInvalid for a value that no run has: others may have written the file."""
+    for name in (name for name in rows.column_names if name in WORDS or name in ENDS):
+        values = rows[name].unique().to_pylist()
+        low, high = ENDS.get(name, (0, 0))
+        for value in values:
+            if not (value in WORDS[name] if name in WORDS else low <= value <= high):
+                raise pa.ArrowInvalid(f"{name} cannot be {value!r}")
 
 
 def together(tables: Sequence[Any], schema: Any) -> Any:

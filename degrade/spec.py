@@ -40,6 +40,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 NORMALIZES = ("pixel", "channel")
 SEED_LIMIT = 2**63
+LARGEST = 1e30  # what tensors of float32 hold, with room for a few products
+DEPTH_LIMIT = 10_000  # the paper's deepest has 1202 layers
 
 
 def depths_near(depth: int) -> str:
@@ -70,13 +72,14 @@ class NetSpec(Checked):
             "depth",
             f"not 6n+2 (n >= 1), the depths of Sec. 4.2; use {depths_near(self.depth)}",
         )
+        self.demand(self.depth <= DEPTH_LIMIT, "depth", f"must be at most {DEPTH_LIMIT}")
         self.demand(1 <= self.width <= 4096, "width", "must be from 1 to 4096")
         if SHORTCUTS[self.net] == ("none",):  # one plain net, whatever the sweep crossed it with
             object.__setattr__(self, "shortcut", "none")
         self.one_of("shortcut", SHORTCUTS[self.net])
         if self.shortcut != "A":  # only option A pads
             object.__setattr__(self, "pad", "after")
-        self.demand(math.isfinite(self.gate_bias), "gate_bias", "must be a number, as in -2")
+        self.demand(abs(self.gate_bias) <= LARGEST, "gate_bias", "must be a number, as in -2")
         if self.net not in GATED:
             object.__setattr__(self, "gate_bias", -2.0)
 
@@ -158,7 +161,7 @@ class RecipeSpec(Checked):
         self.demand(0 < self.warmup_error <= 100, "warmup_error", "must be a percentage above 0")
         for name in ("lr", "weight_decay"):
             value = getattr(self, name)
-            self.demand(value >= 0 and math.isfinite(value), name, "must be a number from 0 up")
+            self.demand(0 <= value <= LARGEST, name, f"must be a number from 0 up, at most {LARGEST:g}")
         self.demand(0 <= self.momentum < 1, "momentum", "must be from 0 to below 1")
         self.demand(
             all(0 < m < 1 for m in self.milestones) and list(self.milestones) == sorted(set(self.milestones)),

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from degrade import parquet
-from degrade.errors import RunError
-from degrade.files import write
+from degrade.errors import RunError, SpecError
+from degrade.files import at_home, write
 from degrade.parquet import CURVES, TABLES
 from degrade.point import TIMINGS, Point
 from degrade.spec import RunSpec, parse
@@ -36,6 +36,9 @@ FORMAT = 1  # of the folder; a newer one is refused
 FINISHED = "finished"
 STALE = 120.0  # seconds without a heartbeat after which a process is taken for dead; one is due every 10 at most
 OVER = (FINISHED, "diverged")  # results: never trained again
+WORDS = ("state", "outcome", "reason", "host", "run", "backend")  # of state.json
+WHOLE = {"iteration": (0, 2**63), "iterations": (1, 2**63), "pid": (1, 2**31)}
+NUMBERS = ("epoch", "lr", "seconds", "images_per_second", "heartbeat")
 CONSTRUCTED = "constructed"  # holds a constructed net and has done no step
 
 
@@ -120,11 +123,23 @@ class RunDir:
         return values
 
     def read_spec(self) -> RunSpec:
-        return parse(self.read(self.spec)["spec"])
+        """Raises RunError where there is none, or none that this degrade knows."""
+        tree = self.read(self.spec).get("spec")
+        try:
+            if isinstance(tree, dict):
+                return parse(tree)
+            reason = "describes no run"
+        except SpecError as error:
+            reason = str(error)
+        raise RunError(f"{self.spec}: {reason}; move the run's folder away")
 
     def read_state(self) -> dict[str, Any]:
         """state.json, or {"state": "new"}."""
-        return self.read(self.state) or {"state": "new"}
+        state = self.read(self.state)
+        for key in state | dict.fromkeys(needed(state)):
+            if not possible(key, state.get(key)):
+                raise RunError(f"{self.state}: {key} cannot be {state.get(key)!r}; move the run's folder away")
+        return {"state": "new"} | state
 
     def write_state(self, state: str, **values: Any) -> None:
         """Keeps what was said before of keys that are not given."""
@@ -168,6 +183,23 @@ class RunDir:
         if state["state"] == "running" and not self.alive_elsewhere() and not alive_here(state):
             state["state"] = "interrupted"
         return state
+
+
+def needed(state: Mapping[str, Any]) -> tuple[str, ...]:
+    """Keys that a state.json must have beside those it has."""
+    return {"running": ("heartbeat", "pid"), "failed": ("reason",)}.get(str(state.get("state")), ())
+
+
+def possible(key: str, value: Any) -> bool:
+    """Whether a value of state.json is of the kind that degrade writes: others may have written it."""
+    if key in WORDS:
+        return isinstance(value, str)
+    if key in WHOLE:
+        least, end = WHOLE[key]
+        return type(value) is int and least <= value < end
+    if key in NUMBERS or key.endswith("_error"):
+        return isinstance(value, (int, float)) and (key not in NUMBERS or -1e18 < value < 1e18)
+    return True
 
 
 def alive_here(state: Mapping[str, Any]) -> bool:
@@ -218,7 +250,7 @@ def find(run: str, root: Path) -> tuple[RunDir, Path]:
 
     Raises RunError if there is none, or more than one.
     """
-    path = Path(run).expanduser().resolve()
+    path = at_home(run).resolve()
     if (path / "spec.json").exists():
         return RunDir(path.parent.parent, path.name), path.parent.parent
     folders = [folder for folder in run_dirs(root) if folder.run.startswith(run)]

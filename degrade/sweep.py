@@ -4,11 +4,12 @@ Hydra is used by its Compose API: `hydra.main` does not start on Python 3.14.
 """
 
 import re
+import shlex
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,10 +26,13 @@ from omegaconf.errors import OmegaConfBaseException
 from degrade import data, screen
 from degrade.checked import typed
 from degrade.errors import SpecError, nearest
+from degrade.files import at_home
 from degrade.spec import PARTS, DataSpec, RunSpec, parse
 
 GROUPS = ("data", "recipe", "engine", "study")  # folders of conf/
 NOT_SPEC = ("jobs", "results")  # keys of the sweep itself
+MOST = 100_000  # combinations of a sweep
+PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")  # the only code a configuration can name
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ def expand(
         axes = {key: parsed(f"{key}={value}") for key, value in params.items()}
         axes |= {o.key_or_group: o for o in given if not is_group(o)}
         for values in combinations(list(axes.values())):
+            if asked >= MOST:
+                raise SpecError(f"{shlex.join(overrides)}: more than {MOST:,} combinations; leave some values out")
             job = Job(chosen + values, described(configured(chosen + values)))
             asked += 1
             found.append(job)
@@ -110,7 +116,7 @@ def expand(
     workers = typed("jobs", config.jobs, int | None)
     if workers is not None and workers < 1:
         raise SpecError(f"jobs={workers}: must be at least 1, or null for one a core")
-    root = Path(typed("results", config.results, str)).expanduser()
+    root = at_home(typed("results", config.results, str))
     return Plan(asked, tuple(longest_first), config, root, workers)
 
 
@@ -194,7 +200,7 @@ def identified(spec: RunSpec) -> RunSpec:
 @lru_cache(maxsize=64)
 def prepared(wanted: DataSpec) -> DataSpec:
     """Fetches and decodes what is not there yet: once for all runs of a command."""
-    root = None if wanted.root is None else str(Path(wanted.root).expanduser().absolute())  # also for a rerun elsewhere
+    root = None if wanted.root is None else str(at_home(wanted.root).absolute())  # also for a rerun elsewhere
     with screen.bar() as note:
         return data.prepare(replace(wanted, root=root), note)
 
@@ -217,7 +223,23 @@ def configured(overrides: tuple[str, ...], *, whole: bool = False) -> DictConfig
 
 @lru_cache(maxsize=64)
 def composed(groups: tuple[str, ...]) -> DictConfig:
-    return compose("config", overrides=list(groups), return_hydra_config=True)
+    config = compose("config", overrides=list(groups), return_hydra_config=True)
+    for place, target in targets(OmegaConf.to_container(config)):
+        if not (place.startswith("hydra.") and str(target).startswith(PLUGINS)):
+            raise SpecError(f"{place}._target_={target}: configurations name no code to run; only Hydra's plugins are")
+    return config
+
+
+def targets(node: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """(where, what) of each `_target_`: Hydra would import it and call it, at any depth."""
+    if isinstance(node, dict):
+        inner = cast(dict[Any, Any], node)
+        yield from [(place, inner["_target_"])] if "_target_" in inner else []
+        for key, value in inner.items():
+            yield from targets(value, f"{place}.{key}".lstrip("."))
+    elif isinstance(node, list):
+        for value in cast(list[Any], node):
+            yield from targets(value, place)
 
 
 @lru_cache(maxsize=64)
@@ -238,7 +260,7 @@ def keys(config: DictConfig) -> list[str]:
 def parsed(text: str) -> Override:
     try:
         return OverridesParser.create().parse_override(text)
-    except HydraException:
+    except (HydraException, ValueError, RecursionError):  # Hydra lets through what int() says of 5,000 digits
         rule = "write key=value or key=a,b,c" if "=" not in text else "put quotes around what is no plain word or list"
         raise SpecError(f"{text}: cannot be parsed; {rule}") from None
 
@@ -264,16 +286,26 @@ def is_group(override: Override) -> bool:
     return True
 
 
-def values_of(override: Override) -> list[str]:
-    """The values of an axis, as they would stand on a command line; one if it is no axis."""
+def values_of(override: Override) -> Iterator[str]:
+    """The values of an axis, as they would stand on a command line; one if it is no axis.
+
+    Raises SpecError for a range without steps, and the like.
+    """
     if not override.is_sweep_override():
-        return [override.get_value_element_as_str()]
-    return list(override.sweep_string_iterator())
+        yield override.get_value_element_as_str()
+        return
+    try:
+        yield from override.sweep_string_iterator()
+    except (HydraException, ValueError, TypeError) as error:
+        raise SpecError(f"{override.input_line}: is no list of values ({error})") from None
 
 
 def combinations(axes: Sequence[Override]) -> Iterator[tuple[str, ...]]:
-    """Every choice of one value from each axis, the last one turning fastest, as key=value."""
-    yield from product(*([f"{o.get_key_element()}={value}" for value in values_of(o)] for o in axes))
+    """Every choice of one value from each axis, the last one turning fastest, as key=value.
+
+    Of an axis no more values are read than a sweep can have.
+    """
+    yield from product(*([f"{o.get_key_element()}={v}" for v in islice(values_of(o), MOST + 1)] for o in axes))
 
 
 def config_loader() -> ConfigLoader:
