@@ -3,7 +3,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test smoke bench check format clean
+.PHONY: help demo test faults smoke bench check format clean
 
 help:  ## list these targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -14,6 +14,9 @@ demo: .venv/.ready  ## the degradation problem on small digits: about a minute o
 
 test: .venv/.ready  ## all tests
 	$(BIN)/pytest
+
+faults: .venv/.ready  ## 2,000 odd command lines and configurations: minutes
+	CASES=2000 $(BIN)/pytest -n 0 tests/test_bad_input.py -k "not results"
 
 smoke: .venv/.ready  ## plain and residual nets for a few steps, their figure, and whether all backends compute the same
 	$(BIN)/degrade sweep study=smoke results=results/smoke

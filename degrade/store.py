@@ -198,7 +198,7 @@ def possible(key: str, value: Any) -> bool:
         least, end = WHOLE[key]
         return type(value) is int and least <= value < end
     if key in NUMBERS or key.endswith("_error"):
-        return isinstance(value, (int, float)) and (key not in NUMBERS or -1e18 < value < 1e18)
+        return isinstance(value, (int, float)) and (key not in NUMBERS or -1e40 < value < 1e40)
     return True
 
 
