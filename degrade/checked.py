@@ -9,6 +9,8 @@ from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 from degrade.errors import SpecError, nearest
 
+LIMIT = 2**63  # of integers
+LARGEST = 1e30  # of rates and biases: what tensors of float32 hold, with room for a few products
 ASIDE = {"identity": False}  # marks a field that cannot change the result
 
 
@@ -56,8 +58,10 @@ def typed(key: str, value: Any, kind: Any) -> Any:
         if not isinstance(value, (list, tuple)):
             raise SpecError(f"{key}={show(value)}: must be a list, as in [0.5,0.75]")
         return tuple(typed(key, v, get_args(kind)[0]) for v in value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) >= LIMIT:  # no counter of a run, and no column of a table, goes so far
+            raise SpecError(f"{key}={value}: must be below 2**63")
+        value = float(value) if kind is float else value
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise SpecError(f"{key}={show(value)}: must be {WORDS.get(kind, kind.__name__)}")
     return value

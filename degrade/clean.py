@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from degrade.errors import NewerError, RunError
-from degrade.store import OVER, RunDir
+from degrade.states import OVER
+from degrade.store import RunDir
 
 
 @dataclass(frozen=True)

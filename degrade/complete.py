@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import fields
 
-from degrade import sweep
+from degrade import composition
 from degrade.errors import DegradeError
 from degrade.spec import CHOICES, NORMALIZES, PARTS
 
@@ -39,16 +39,16 @@ def overrides(incomplete: str, before: Sequence[str] = ()) -> list[str]:
 
 
 def keys(begin: str) -> list[str]:
-    with sweep.hydra():
-        names = [*sweep.GROUPS, *sweep.keys(sweep.body(()))]
+    with composition.initialised():
+        names = [*composition.GROUPS, *composition.keys(composition.body(()))]
     return [f"{name}=" for name in dict.fromkeys(names) if name.startswith(begin)]
 
 
 def values(key: str, typed: str) -> list[str]:
     """`plain,res` -> `plain,residual`: what was typed, its last value completed, none twice."""
     try:
-        with sweep.hydra():
-            known = sweep.options(key) if key in sweep.GROUPS else CHOICES.get(key, COMMON.get(key, ()))
+        with composition.initialised():
+            known = composition.options(key) if key in composition.GROUPS else CHOICES.get(key, COMMON.get(key, ()))
     except DegradeError:
         return []
     before, comma, last = typed.rpartition(",")

@@ -1,27 +1,23 @@
 """Runs specs to their end in their folders: claim, go on from the checkpoint, advance, save."""
 
-import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
-import degrade
 from degrade import data, parquet
+from degrade.environment import environment
 from degrade.errors import DegradeError, NewerError, RunError
 from degrade.files import write
 from degrade.point import Point
 from degrade.spec import RunSpec
-from degrade.store import FINISHED, OVER, RunDir
+from degrade.states import FINISHED, OVER
+from degrade.store import RunDir
 from degrade.train.checkpoint import pack, unpack
 from degrade.train.fit import Fit
 from degrade.train.turns import Run, in_turn
@@ -295,41 +291,7 @@ def latest(points: list[Point]) -> list[Point]:
     return [p for p in points if p.iteration == points[-1].iteration]
 
 
-def commit() -> str | None:
-    """The commit of the checkout that runs, with a + where it has changes; None where degrade is installed."""
-    home = Path(__file__).parent.parent
-    if not (home / ".git").exists():
-        return None
-    said: list[str] = []
-    for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
-        try:
-            done = subprocess.run(["git", "-C", str(home), *arguments], capture_output=True, text=True, timeout=10)
-        except (OSError, subprocess.TimeoutExpired):  # no git here
-            return None
-        said.append(done.stdout.strip())
-    return said[0] + ("+" if said[1] else "")
-
-
 def take_gpu(slot: int) -> None:
     """Spreads the worker processes of one machine over its GPUs; nothing where there is none."""
     if torch.cuda.is_available():
         torch.cuda.set_device(slot % torch.cuda.device_count())
-
-
-def environment(device: torch.device, command: str) -> dict[str, Any]:
-    """On what and by which command, stored beside every result."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    return {
-        "degrade": degrade.__version__,
-        "commit": commit(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda if device.type == "cuda" else None,
-        "cudnn": torch.backends.cudnn.version() if device.type == "cuda" else None,
-        "numpy": np.__version__,
-        "platform": platform.platform(),
-        "device": f"{device}: {name}",
-        "cpus": os.cpu_count(),
-        "command": command or " ".join(sys.argv),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }

@@ -1,6 +1,8 @@
 """Files that are whole or not there, and where those of no project lie."""
 
+import io
 import os
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,27 @@ def write(path: Path, content: Any, *, sync: bool = True) -> None:
         raise
 
 
+def at_home(path: Path | str) -> Path:
+    """With ~ as the home folder; of nobody's home it is a name like any other."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def declared(content: bytes) -> int:
+    """The bytes that the members of a zip file are said to have, if they are more than it holds; else 0.
+
+    torch.save packs nothing, so what is packed small to become enormous is nobody's checkpoint.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            total = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, OSError):
+        return 0
+    return total if total > len(content) else 0
+
+
 def user_cache() -> Path:
     """What can be made anew is kept here: $XDG_CACHE_HOME/degrade, else ~/.cache/degrade."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "degrade"
+    return at_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "degrade"

@@ -12,14 +12,16 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from degrade import reruns, store, sweep, tables
+from degrade import composition, reruns, store, sweep, tables
 from degrade.checked import digest
 from degrade.errors import SpecError, Stopped
+from degrade.files import at_home
 from degrade.plan import measured
 from degrade.prices import Prices, makespan
 from degrade.screen import console
 from degrade.spec import RunSpec
-from degrade.store import OVER, RunDir
+from degrade.states import OVER
+from degrade.store import RunDir
 from degrade.workers import default_jobs, gpus
 
 
@@ -89,7 +91,7 @@ def launcher_of(config: DictConfig) -> Launcher:
     """The launcher that `hydra/launcher=` names, ours or a third party's."""
     from hydra._internal.callbacks import Callbacks  # what launchers of others expect; Hydra has no public way to it
 
-    context = HydraContext(config_loader=sweep.config_loader(), callbacks=Callbacks())
+    context = HydraContext(config_loader=composition.config_loader(), callbacks=Callbacks())
     return Plugins.instance().instantiate_launcher(hydra_context=context, task_function=job, config=config)
 
 
@@ -97,7 +99,7 @@ def job(config: DictConfig) -> dict[str, str]:
     """What a launcher runs: one composed configuration. The last place a DictConfig exists."""
     from degrade import experiment  # only a process that trains loads torch
 
-    return experiment.run([sweep.spec_from(config)], Path(config.results).expanduser())
+    return experiment.run([sweep.spec_from(config)], at_home(config.results))
 
 
 def price(overrides: Sequence[str], exclude: Sequence[str]) -> None:

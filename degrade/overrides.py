@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from degrade import sweep
+from degrade import composition, sweep
 from degrade.errors import SpecError, nearest
 from degrade.spec import PARTS, RunSpec, parse
 
@@ -17,7 +17,7 @@ def changed(spec: RunSpec, overrides: Sequence[str]) -> RunSpec:
     tree: dict[str, Any] = spec.tree()
     known = [key for key in sweep.flat(spec) if key not in ("data", "recipe", "origin")]
     for text in overrides:
-        override = sweep.parsed(text)
+        override = composition.parsed(text)
         key = override.key_or_group
         if key not in known or override.is_add() or override.is_delete():
             raise SpecError(f"{text}: no such key of a run; {nearest(key, known)}")

@@ -14,7 +14,8 @@ from degrade import seal
 from degrade.errors import NewerError, RunError
 from degrade.files import write
 from degrade.measures import BLOCKS, PROBE, RESPONSES
-from degrade.point import LABELS, MEANING
+from degrade.point import LABELS, MEANING, SPLITS
+from degrade.spec import CHOICES, SHORTCUTS
 
 AGAIN = "the same sweep writes it anew if the checkpoint holds it, else move it away"
 Meaning = Mapping[str, tuple[str, str]]
@@ -81,7 +82,9 @@ def read(path: Path, schema: Any) -> Any:
             if field.name not in rows.column_names:
                 fill = pa.array([MISSING[str(field.type)]] * len(rows), field.type)
                 rows = rows.append_column(field.name, fill)
-        return rows.select(schema.names).cast(schema)
+        found = rows.select(schema.names).cast(schema)
+        possible(found)
+        return found
 
 
 def check(path: Path) -> None:
@@ -112,6 +115,20 @@ def opened(content: bytes) -> Any:
     if format == seal.FORMAT and not has_checksum:
         raise ValueError(seal.DAMAGED)
     return file
+
+
+WORDS = {"net": tuple(SHORTCUTS), "shortcut": CHOICES["shortcut"], "split": SPLITS}
+ENDS = {"iteration": (0, 2**53), "depth": (1, 2**31), "width": (1, 2**31), "error": (0, 100), "n": (0, 2**53)}
+
+
+def possible(rows: Any) -> None:
+    """Raises ArrowInvalid for a value that no run has: others may have written the file."""
+    for name in (name for name in rows.column_names if name in WORDS or name in ENDS):
+        values = rows[name].unique().to_pylist()
+        low, high = ENDS.get(name, (0, 0))
+        for value in values:
+            if not (value in WORDS[name] if name in WORDS else low <= value <= high):
+                raise pa.ArrowInvalid(f"{name} cannot be {value!r}")
 
 
 def together(tables: Sequence[Any], schema: Any) -> Any:

@@ -20,9 +20,11 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from degrade.escape import controls
 from degrade.sheets import Sheet
 from degrade.spec import RunSpec
-from degrade.store import OVER, RunDir
+from degrade.states import OVER
+from degrade.store import RunDir
 
 COLOURS = {
     "finished": "green",
@@ -36,7 +38,15 @@ COLOURS = {
 SETTLED = (*OVER, "failed", "interrupted")
 REDRAW, LINE = 0.5, 10.0  # seconds between two redraws; between two lines about one run
 
-console = Console(markup=False)  # names and paths are what they are, brackets and all
+
+class Plain(Console):
+    """A console for words that others wrote: brackets are no markup, and what would move the cursor is escaped."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(controls(text, keep="\n"), **options)
+
+
+console = Plain(markup=False)
 
 
 @contextmanager
@@ -182,7 +192,7 @@ class Progress:
 
 
 def share(state: Mapping[str, Any]) -> float:
-    return state["iteration"] / state["iterations"] if "iteration" in state else 0.0
+    return state["iteration"] / state["iterations"] if {"iteration", "iterations"} <= {*state} else 0.0
 
 
 def left(state: Mapping[str, Any]) -> float:
@@ -212,7 +222,7 @@ def percent(error: float | None) -> str:
 
 
 def coloured(state: str) -> Text:
-    return Text(state, style=COLOURS.get(state, "dim" if state in ("new", "waiting") else "magenta"))
+    return Text(controls(state), style=COLOURS.get(state, "dim" if state in ("new", "waiting") else "magenta"))
 
 
 def grid(*columns: str) -> Table:

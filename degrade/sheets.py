@@ -5,6 +5,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from degrade import escape
+
 
 class Sheet(NamedTuple):
     """One table as it is read. A column that begins with > is aligned to the right."""
@@ -28,12 +30,12 @@ def markdown(sheets: Sequence[Sheet]) -> str:
     """Tables in GitHub's flavour."""
     parts: list[str] = []
     for sheet in sheets:
-        parts.append(f"**{sheet.title}**")
+        parts.append(f"**{escape.markdown(sheet.title)}**")
         if sheet.columns:
             rule = tuple("---:" if column.startswith(">") else "---" for column in sheet.columns)
-            rows = ([cell.replace("|", "\\|") for cell in row] for row in (sheet.heads, rule, *sheet.rows))
+            rows = ([escape.markdown(cell) for cell in row] for row in (sheet.heads, rule, *sheet.rows))
             parts.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
-        parts.extend(note.replace("*", "\\*") for note in sheet.notes)
+        parts.extend(escape.markdown(note).replace("*", "\\*") for note in sheet.notes)
     return "\n\n".join(parts)
 
 
@@ -51,7 +53,7 @@ SPECIAL = {
 
 def escaped(text: str) -> str:
     """Such that LaTeX prints it as it is; the minus of a number as a minus."""
-    found = "".join(SPECIAL.get(char, char) for char in text)
+    found = "".join(SPECIAL.get(char, char) for char in escape.controls(text))
     return re.sub(r"(?<![\w.])-(?=\d)", "$-$", found)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
-from degrade.checked import ASIDE, Checked, build, digest, identity_of, plain
+from degrade.checked import ASIDE, LARGEST, LIMIT, Checked, build, digest, identity_of, plain
 from degrade.errors import SpecError
 from degrade.origin import OriginSpec
 
@@ -39,7 +39,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "engine.backend": ("auto", "eager", "graph", "native"),
 }
 NORMALIZES = ("pixel", "channel")
-SEED_LIMIT = 2**63
 
 
 def depths_near(depth: int) -> str:
@@ -70,13 +69,14 @@ class NetSpec(Checked):
             "depth",
             f"not 6n+2 (n >= 1), the depths of Sec. 4.2; use {depths_near(self.depth)}",
         )
+        self.demand(self.depth <= 10_000, "depth", "must be at most 10000; the paper's deepest has 1202 layers")
         self.demand(1 <= self.width <= 4096, "width", "must be from 1 to 4096")
         if SHORTCUTS[self.net] == ("none",):  # one plain net, whatever the sweep crossed it with
             object.__setattr__(self, "shortcut", "none")
         self.one_of("shortcut", SHORTCUTS[self.net])
         if self.shortcut != "A":  # only option A pads
             object.__setattr__(self, "pad", "after")
-        self.demand(math.isfinite(self.gate_bias), "gate_bias", "must be a number, as in -2")
+        self.demand(abs(self.gate_bias) <= LARGEST, "gate_bias", f"must be a number, as in -2, at most {LARGEST:g}")
         if self.net not in GATED:
             object.__setattr__(self, "gate_bias", -2.0)
 
@@ -158,7 +158,7 @@ class RecipeSpec(Checked):
         self.demand(0 < self.warmup_error <= 100, "warmup_error", "must be a percentage above 0")
         for name in ("lr", "weight_decay"):
             value = getattr(self, name)
-            self.demand(value >= 0 and math.isfinite(value), name, "must be a number from 0 up")
+            self.demand(0 <= value <= LARGEST, name, f"must be a number from 0 up, at most {LARGEST:g}")
         self.demand(0 <= self.momentum < 1, "momentum", "must be from 0 to below 1")
         self.demand(
             all(0 < m < 1 for m in self.milestones) and list(self.milestones) == sorted(set(self.milestones)),
@@ -222,7 +222,7 @@ class RunSpec(Checked):
     origin: OriginSpec | None = None  # None: weights are drawn at random
 
     def check(self) -> None:
-        self.demand(0 <= self.seed < SEED_LIMIT, "seed", "must be from 0 to 2**63 - 1")
+        self.demand(0 <= self.seed < LIMIT, "seed", "must be from 0 to 2**63 - 1")
         if self.engine.probe and self.recipe.batch < 2:
             rule = "compares the halves of a batch; use recipe.batch=2 or more, or engine.probe=0"
             raise SpecError(f"engine.probe={self.engine.probe}: {rule}")

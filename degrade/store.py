@@ -22,18 +22,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from degrade import parquet, seal
-from degrade.errors import NewerError, RunError
-from degrade.files import write
+from degrade.errors import NewerError, RunError, SpecError
+from degrade.files import at_home, write
 from degrade.parquet import AGAIN, CURVES, TABLES
 from degrade.point import TIMINGS, Point
 from degrade.spec import RunSpec, parse
+from degrade.states import OVER, STALE, alive_here, far, fault_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FINISHED = "finished"
-STALE = 120.0  # seconds without a heartbeat after which a process is taken for dead; one is due every 10 at most
-OVER = (FINISHED, "diverged")  # results: never trained again
 CONSTRUCTED = "constructed"  # holds a constructed net and has done no step
 
 
@@ -99,15 +97,13 @@ class RunDir:
             write_json(self.environment, environment)
             write_json(self.spec, {"spec": spec.tree()})
             return
-        described = self.intact(self.spec)
-        if "spec" in described and parse(described["spec"]).run != spec.run:
-            raise RunError(f"{self.spec}: describes another run than {spec.run}; move the folder away")
-        if "spec" not in described:
+        if "damaged" in self.intact(self.spec):
             write_json(self.spec, {"spec": spec.tree()})
+        elif self.read_spec().run != spec.run:
+            raise RunError(f"{self.spec}: describes another run than {spec.run}; move the folder away")
         known = self.intact(self.environment)
-        write_json(
-            self.environment, {**known, "format": seal.FORMAT, "resumed": [*known.get("resumed", []), environment]}
-        )
+        resumed = [*known.get("resumed", []), environment]
+        write_json(self.environment, {**known, "format": seal.FORMAT, "resumed": resumed})
 
     def read(self, file: Path) -> dict[str, Any]:
         """A JSON file of this run; {} where there is none. Raises RunError if it cannot be read."""
@@ -131,11 +127,22 @@ class RunDir:
             return {"damaged": str(error)}
 
     def read_spec(self) -> RunSpec:
-        return parse(self.read(self.spec)["spec"])
+        """Raises RunError where there is none, or none that this degrade knows."""
+        tree = self.read(self.spec).get("spec")
+        try:
+            if isinstance(tree, dict):
+                return parse(tree)
+            reason = "describes no run"
+        except SpecError as error:
+            reason = str(error)
+        raise RunError(f"{self.spec}: {reason}; move the run's folder away")
 
     def read_state(self) -> dict[str, Any]:
         """state.json, or {"state": "new"}."""
-        return self.read(self.state) or {"state": "new"}
+        state = self.read(self.state)
+        if fault := fault_of(state):
+            raise RunError(f"{self.state}: {fault}; move the run's folder away")
+        return {"state": "new"} | state
 
     def known(self) -> dict[str, Any]:
         """read_state, but of a damaged one {"state": "damaged"} and the reason. Raises NewerError."""
@@ -202,19 +209,6 @@ class RunDir:
         return state
 
 
-def alive_here(state: Mapping[str, Any]) -> bool:
-    """Whether the process that wrote a state is on this host and still there."""
-    if state.get("host") != socket.gethostname():
-        return False
-    try:
-        os.kill(state["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True  # somebody else's
-    return True
-
-
 class Tables(NamedTuple):
     """Everything under one or more results folders."""
 
@@ -250,7 +244,7 @@ def find(run: str, root: Path) -> tuple[RunDir, Path]:
 
     Raises RunError if there is none, or more than one.
     """
-    path = Path(run).expanduser().resolve()
+    path = at_home(run).resolve()
     if (path / "spec.json").exists():
         return RunDir(path.parent.parent, path.name), path.parent.parent
     folders = [folder for folder in run_dirs(root) if folder.run.startswith(run)]
@@ -267,10 +261,6 @@ def furthest(places: Iterable[tuple[RunDir, dict[str, Any]]]) -> dict[str, tuple
         if folder.run not in found or far(state) > far(found[folder.run][1]):
             found[folder.run] = (folder, state)
     return found
-
-
-def far(state: Mapping[str, Any]) -> tuple[int, bool]:
-    return state.get("iteration", 0), state["state"] in OVER
 
 
 def load(*roots: Path, runs: Collection[str] | None = None, measured: Collection[str] = tuple(TABLES)) -> Tables:

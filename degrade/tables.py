@@ -11,7 +11,8 @@ from degrade.deviations import deviations
 from degrade.screen import coloured, console, duration, grid, percent
 from degrade.sheets import spread
 from degrade.spec import RunSpec
-from degrade.store import OVER, RunDir, furthest, run_dirs
+from degrade.states import OVER
+from degrade.store import RunDir, furthest, run_dirs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 SHOWN = 40  # rows of a long list
 SPLITS = ("train", "train_clean", "test")  # whose errors are listed
+DONE = ("iteration", "iterations")  # of a state: how far, and of how much
 NONE = float("nan")  # a constructed net has no running training error before its first step
 
 
@@ -154,7 +156,7 @@ def status(roots: Sequence[Path], *, as_json: bool) -> None:
         return
     table = grid("run", "state", ">iteration", ">train", ">clean", ">test", "")
     for run, state in states.items():
-        done = f"{state['iteration']:,}/{state['iterations']:,}" if "iteration" in state else ""
+        done = f"{state['iteration']:,}/{state['iterations']:,}" if {*DONE} <= {*state} else ""
         errors = (percent(state.get(f"{split}_error")) for split in ("train", "train_clean", "test"))
         said = state.get("reason") or state.get("outcome") or ""
         table.add_row(run, coloured(state["state"]), done, *errors, said)

@@ -13,6 +13,7 @@ from degrade import data, nets, store
 from degrade.data.batches import Resident, Scale, scale_of
 from degrade.data.images import Images, Note, Splits
 from degrade.errors import DataError, RunError, SpecError
+from degrade.files import at_home
 from degrade.nets import foreign, statedict
 from degrade.spec import DataSpec, NetSpec, RunSpec, parse
 from degrade.store import RunDir
@@ -69,7 +70,7 @@ def open_net(
     (degrade.nets.foreign.match); `net` (plain or residual) and `pad` say what tensors cannot, and count for files of
     others alone. Raises RunError where there is no such file or run, or where what is in it does not fit: it is named.
     """
-    where = Path(path).expanduser()
+    where = at_home(path)
     if not where.exists():
         if where.suffix in SUFFIXES:
             raise RunError(f"{path}: no such file")
@@ -112,6 +113,8 @@ def contents(file: Path) -> Any:
 
     A file in a run folder must be one of ours: otherwise it is damaged.
     """
+    if not file.is_file():  # of a device there is no end
+        raise RunError("is no file")
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -140,6 +143,9 @@ def of_ours(folder: Path, state: Mapping[str, Any], run: RunSpec) -> Trained:
     if not kernels or not matrices or len(tensors) < run.net.depth or len(kernels[0]) != run.net.width:
         raise RunError(f"holds {len(tensors)} tensors, which are not those of {run.name}, as it says")
     norm, channels, classes = run.recipe.norm, kernels[0].shape[1], matrices[-1].shape[0]
+    asked = sum(p.numel() for p in nets.sketch(run.net, channels, classes).parameters())
+    if asked > 10 * sum(tensor.numel() for tensor in tensors):  # before there is memory for what a file only claims
+        raise RunError(f"holds tensors of too few numbers for the {asked:,} parameters of {run.name}, as it says")
     module = nets.build(run.net, channels=channels, classes=classes, norm=norm, bn_group=run.recipe.bn_group)
     place = RunDir(folder.parent.parent, folder.name)
     known: dict[str, Any] = {"label": f"{run.name}-s{run.seed}", "run": run, "iteration": state["iteration"]}

@@ -8,8 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from degrade.checked import Checked, digest, plain
-from degrade.spec import SEED_LIMIT
+from degrade.checked import LIMIT, Checked, digest, plain
 
 AXES = ("net", "blocks", "lr", "seed")  # in which the trials of one folder differ
 
@@ -43,7 +42,7 @@ class Trial(Checked):
         self.demand(self.lr > 0 and math.isfinite(self.lr), "lr", "must be a number above 0")
         self.demand(0 <= self.momentum < 1, "momentum", "must be from 0 to below 1")
         self.demand(0 <= self.weight_decay < math.inf, "weight_decay", "must be a number from 0 up")
-        self.demand(0 <= self.seed < SEED_LIMIT, "seed", "must be from 0 to 2**63 - 1")
+        self.demand(0 <= self.seed < LIMIT, "seed", "must be from 0 to 2**63 - 1")
 
     @property
     def name(self) -> str:

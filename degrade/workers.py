@@ -27,7 +27,8 @@ from degrade.errors import DegradeError, Stopped
 from degrade.packs import Queue
 from degrade.screen import Progress
 from degrade.spec import RunSpec
-from degrade.store import OVER, RunDir
+from degrade.states import OVER
+from degrade.store import RunDir
 
 TICK = 0.25  # seconds between two looks at the workers
 KINDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -87,11 +87,11 @@ def test_the_reference_study_says_what_the_readme_says():
 
 
 def test_every_key_of_the_configuration_is_in_the_readme():
-    from degrade import sweep
+    from degrade import composition
 
-    with sweep.hydra():
-        keys = [key for key in sweep.keys(sweep.body(())) if "." not in key]
-        options = {group: sweep.options(group) for group in sweep.GROUPS if group != "engine"}
+    with composition.initialised():
+        keys = [key for key in composition.keys(composition.body(())) if "." not in key]
+        options = {group: composition.options(group) for group in composition.GROUPS if group != "engine"}
     for key in set(keys) - {"family"}:
         assert f"`{key}`" in README, key
     for group, names in options.items():

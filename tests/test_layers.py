@@ -11,10 +11,11 @@ import degrade
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    ["spec", "origin", "checked", "point", "measures", "files", "errors", "sheets", "packs"],
-    ["nets", "data", "curves", "deviations", "parquet", "trial", "stats", "paper"],
+    ["errors", "escape"],
+    ["spec", "origin", "checked", "point", "measures", "files", "sheets", "packs", "seal", "states"],
+    ["nets", "data", "curves", "deviations", "environment", "parquet", "trial", "stats", "paper"],
     ["train", "store", "figures", "prices"],
-    ["experiment", "trained", "samples", "screen", "clean", "verdicts", "evaluation", "bench"],
+    ["experiment", "trained", "samples", "screen", "composition", "clean", "verdicts", "evaluation", "bench"],
     ["solution", "sweep", "workers", "tables", "plan"],
     ["anatomy", "overrides", "launch", "complete", "reruns", "solvers"],
     ["analyses"],
@@ -26,8 +27,6 @@ MAY = {
     ("spec", "checked"),
     ("spec", "origin"),
     ("origin", "checked"),
-    ("checked", "errors"),
-    ("spec", "errors"),
     ("launch", "reruns"),
     ("plan", "workers"),
     ("evaluation", "trained"),
@@ -35,14 +34,15 @@ MAY = {
     ("__main__", "cli"),
 }  # within a layer
 ONLY = {  # third-party library -> the only rooms that may import it
-    "hydra": {"sweep", "launch", "hydra_plugins"},
-    "omegaconf": {"sweep", "launch", "hydra_plugins"},
+    "hydra": {"composition", "sweep", "launch", "hydra_plugins"},
+    "omegaconf": {"composition", "sweep", "launch", "hydra_plugins"},
     "typer": {"cli"},
     "rich": {"screen"},
     "matplotlib": {"figures"},
     "pyarrow": {"parquet"},
     "torch": {
-        *("nets", "data", "train", "experiment", "samples", "trained", "evaluation", "solution", "anatomy", "bench"),
+        *("nets", "data", "train", "environment", "experiment", "samples"),
+        *("trained", "evaluation", "solution", "anatomy", "bench"),
     },
     "safetensors": {"nets"},
     "pandas": {"analyses", "cli", "curves", "figures", "solvers", "store", "tables", "anatomy", "paper", "verdicts"},

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from degrade import sweep
+from degrade import composition, sweep
 from degrade.errors import SpecError
 from degrade.spec import RecipeSpec
 
@@ -62,7 +62,7 @@ STUDIES = {"quickstart": 8, "quickstart3": 24, "smoke": 8, "fig1": 2, "fig4": 4,
 
 def test_every_study_is_the_runs_it_says_and_data_or_recipe_can_be_replaced():
     with sweep.hydra():
-        assert set(sweep.options("study")) == set(STUDIES)
+        assert set(composition.options("study")) == set(STUDIES)
         for study, count in STUDIES.items():
             assert len(sweep.expand([f"study={study}"], look=False).jobs) == count, study
             small = sweep.expand([f"study={study}", "data=digits", "recipe=quickstart"], look=False)
@@ -78,7 +78,7 @@ def test_any_key_can_be_an_axis_a_group_too():
 def test_setting_keys_on_a_copy_equals_composing_them():
     with sweep.hydra():
         for job in sweep.expand(["depth=8,20", "recipe.milestones=[0.25,0.5]", "study=smoke"]).jobs:
-            assert sweep.spec_from(sweep.composed(job.overrides)) == job.spec
+            assert sweep.spec_from(composition.composed(job.overrides)) == job.spec
 
 
 def test_a_run_means_the_same_in_every_sweep():

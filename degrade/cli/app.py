@@ -1,5 +1,6 @@
 """The application, what its commands share, and the one place where errors become a line."""
 
+import io
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -11,11 +12,13 @@ from typer.core import TyperGroup
 
 import degrade
 from degrade.errors import DegradeError, SpecError
+from degrade.escape import controls
 
 if TYPE_CHECKING:
     from degrade.figures import Drawn
 
 T = TypeVar("T", int, float)
+LONGEST = 2000  # characters of an error: a value can be a book
 # as `degrade --help` lists them: train, look, judge, open trained nets, look after runs, the program itself
 ORDER = [
     "sweep",
@@ -56,13 +59,29 @@ app = typer.Typer(
 
 def main() -> None:
     """Runs a command; an error that a user can cause is one line and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
         app()
     except DegradeError as error:
-        print(f"degrade: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise refusal(str(error)) from None
     except BrokenPipeError:  # the reader of a pipe has left, as in `degrade nets | head`
         raise SystemExit(0) from None
+    except OSError as error:  # of a path that a user gave, and that no command foresaw
+        where = f"{error.filename}: " if error.filename is not None else ""
+        raise refusal(f"{where}{error.strerror or error}") from None
+
+
+def refusal(said: str) -> SystemExit:
+    """One line on stderr, whatever is in it, and exit code 2."""
+    line = controls(said)
+    print(f"degrade: {line if len(line) <= LONGEST else f'{line[:LONGEST]}...'}", file=sys.stderr)
+    return SystemExit(2)
+
+
+def out(text: object) -> None:
+    """A line on stdout, with what would move the cursor escaped."""
+    print(controls(str(text)))
 
 
 def version(value: bool) -> None:
@@ -123,14 +142,22 @@ def say(drawn: "Iterable[Drawn]") -> bool:
     failed = False
     for figure in drawn:
         for path in figure.files:
-            print(path)
+            out(path)
         if figure.failed:
             failed = True
-            print(f"degrade: {figure.failed}", file=sys.stderr)
+            print(f"degrade: {controls(figure.failed)}", file=sys.stderr)
     return failed
 
 
 def told_apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """(paths and names, KEY=VALUE): what is there as a file is a path, even with a = in its name."""
-    overrides = [word for word in words if "=" in word and not Path(word).exists()]
+    overrides = [word for word in words if "=" in word and not there(word)]
     return [word for word in words if word not in overrides], overrides
+
+
+def there(path: str) -> bool:
+    """Whether it exists; what cannot be a path does not."""
+    try:
+        return Path(path).exists()
+    except OSError:
+        return False

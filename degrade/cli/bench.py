@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from degrade.cli.app import app, command, listed, numbers
+from degrade.cli.app import app, command, listed, numbers, out
 from degrade.errors import RunError
 
 
@@ -53,5 +53,5 @@ def bench(
         except OSError as error:
             raise RunError(f"--json={json}: cannot be written ({error.strerror}); name another file") from None
     for path in writing.save(report, save) if save else ():
-        print(path)
+        out(path)
     raise typer.Exit(not report.ok)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from degrade.cli.app import Root, app, command, listed, numbers
+from degrade.cli.app import Root, app, command, listed, numbers, out
 from degrade.errors import SpecError, Stopped
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def identity(
         raise typer.Exit(128 + stopped.signal) from None
     show(frame)
     for path in solvers.draw(frame, solvers.home(asked, results), command()):
-        print(path)
+        out(path)
 
 
 def show(frame: "pd.DataFrame") -> None:

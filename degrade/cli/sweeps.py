@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from degrade.cli.app import Exclude, Overrides, Root, Roots, app
+from degrade.cli.app import Exclude, Overrides, Root, Roots, app, out
 from degrade.errors import RunError
 
 
@@ -115,7 +115,7 @@ def clean(
         raise RunError("clean: say what: --failed, --orphaned, --older-than DAYS")
     found = waste(results, failed=failed, orphaned=orphaned, days=older_than)
     for each in found:
-        print(f"{each.folder.path}: {each.why}")
+        out(f"{each.folder.path}: {each.why}")
     if found and (yes or typer.confirm(f"Remove {len(found)} folders?")):
         print(f"{remove(found)} removed")
     elif not found:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from degrade.cli.app import Overrides, Root, app, command, say, told_apart
+from degrade.cli.app import out as tell
 from degrade.errors import RunError
 
 Ckpt = Annotated[
@@ -111,7 +112,7 @@ def responses(
     measured, root = analyses.responses(sources, under, overrides)
     shown, folder = {"responses": measured.layers, "blocks": measured.blocks}, out or root / "figures"
     for path in anatomy.keep(measured, folder):
-        print(path)
+        tell(path)
     raise typer.Exit(say(figures.save(shown, None, folder, view, mix=bool(ckpt), command=command())))
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from degrade.data import cifar, digits, folder
 from degrade.data.cache import Cache
 from degrade.data.images import Note, Pair, Splits, fingerprint
 from degrade.errors import DataError, SpecError, pick
+from degrade.files import at_home
 from degrade.spec import DataSpec
 
 
@@ -22,7 +22,7 @@ def cached(spec: DataSpec) -> Pair:
         raise DataError(
             f"data={spec.name}: not prepared; call degrade.data.prepare(spec) first, and load what it returns"
         )
-    return Cache(Path(spec.root).expanduser() if spec.root else None).load(spec.content)
+    return Cache(at_home(spec.root) if spec.root else None).load(spec.content)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from degrade.data.cache import Cache, Known, key_of
 from degrade.data.download import checksum, fetch
 from degrade.data.images import Note
 from degrade.errors import DataError
-from degrade.files import user_cache
+from degrade.files import at_home, user_cache
 from degrade.spec import DataSpec
 
 
@@ -73,7 +73,7 @@ def prepare(archive: Archive, spec: DataSpec, note: Note) -> str:
 
     Raises DataError, with what to do, where it cannot be had.
     """
-    root = Path(spec.root).expanduser() if spec.root else None
+    root = at_home(spec.root) if spec.root else None
     cache = Cache(root)
 
     def make() -> Known:
@@ -103,7 +103,7 @@ def members(path: Path, wanted: set[str]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     with tarfile.open(path, "r|gz") as tar:
         for member in tar:
-            file = tar.extractfile(member) if member.name in wanted else None
+            file = tar.extractfile(member) if member.isreg() and member.name in wanted else None
             if file is not None:
                 found[member.name] = Tables(BytesIO(file.read()), encoding="latin1").load()
     if missing := wanted - {*found}:

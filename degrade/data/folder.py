@@ -20,6 +20,7 @@ from degrade.data.images import Note
 from degrade.data.pictures import Unreadable, decode, strictly
 from degrade.data.tree import FORM, NAMED, Picture, Tree, scanned
 from degrade.errors import DataError, SpecError
+from degrade.files import at_home
 from degrade.spec import DataSpec
 
 CHUNK = 64  # pictures that a thread takes at once: one alone is a tenth of a millisecond
@@ -35,7 +36,7 @@ def prepare(spec: DataSpec, note: Note) -> str:
     """
     if spec.root is None:
         raise SpecError(f"data.root=null: data={spec.name} needs a folder of pictures; name one with {FORM}")
-    root = Path(spec.root).expanduser()
+    root = at_home(spec.root)
     tree, cache = scanned(root), Cache(root)
     found = cache.known(tree.quick_key(spec.size), lambda: look(tree, spec, cache, note), partial=spec.skip_bad)
     if found.bad:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure as MplFigure
 
 from degrade import files
 from degrade.errors import DegradeError, RunError, pick
+from degrade.escape import controls
 from degrade.figures import style
 from degrade.figures.constructed import constructed
 from degrade.figures.draw import draw
@@ -166,7 +167,7 @@ def title_of(curves: pd.DataFrame) -> str:
 
 def metadata(kind: str, name: str, runs: Sequence[str], command: str) -> dict[str, str | None]:
     """Which runs it shows and how it was made, in the words of each format; no date: the same figure, the same file."""
-    about = f"{command or f'degrade plot --figure {name}'}; runs: {', '.join(runs)}"
+    about = controls(f"{command or f'degrade plot --figure {name}'}; runs: {', '.join(runs)}")
     words: dict[str, dict[str, str | None]] = {
         "png": {"Title": name, "Description": about},
         "svg": {"Title": name, "Description": about, "Date": None},

@@ -32,6 +32,7 @@ WEIGHT = {"bold": 2.0, "medium": 1.4, "thin": 1.0}  # points
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
+    "text.parse_math": False,  # a $ in a name is a $
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 10,

@@ -49,6 +49,12 @@ def assemble(spec: NetSpec, channels: int, classes: int) -> nn.Module:
     return family(spec.depth, block, pick(OPTIONS, spec.shortcut, "shortcut"), **shape)
 
 
+def sketch(spec: NetSpec, channels: int, classes: int) -> nn.Module:
+    """The shapes of a net, without memory for them."""
+    with torch.device("meta"):
+        return assemble(spec, channels, classes)
+
+
 def cost(spec: NetSpec, *, channels: int = 3, classes: int = 10, size: int = 32) -> Cost:
     """Counted while one picture (channels, size, size) goes through."""
     net, work = assemble(spec, channels, classes), 0

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from degrade.errors import RunError, SpecError
-from degrade.nets import assemble
+from degrade.nets import sketch
 from degrade.spec import NetSpec
 
 NORM = ("weight", "bias", "running_mean", "running_var")  # in the order of torch's state dicts
@@ -87,8 +87,7 @@ def match(tensors: Mapping[str, Tensor], net: str | None = None, pad: str = "aft
     kind, shortcut = kind_of(ones, 3 * n, net)
     spec = NetSpec(net=kind, shortcut=shortcut, depth=6 * n + 2, width=threes[0].weight.shape[0], pad=pad)
     channels, classes = threes[0].weight.shape[1], heads[0].weight.shape[0]
-    with torch.device("meta"):
-        ours = assemble(spec, channels, classes)
+    ours = sketch(spec, channels, classes)
     said = f"a net of {spec.depth} layers and width {spec.width}"
     convolutions = placed(threes, 3, ours, norms, said) | placed(ones, 1, ours, norms, said)
     state = convolutions | headed(heads[0], ours, said)

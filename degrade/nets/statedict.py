@@ -13,6 +13,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from degrade.errors import RunError
+from degrade.files import declared
 
 # where training scripts put a state dict beside their optimiser's state and the like
 WRAPPERS = ("state_dict", "model_state_dict", "net_state_dict", "model_state", "model", "net", "network", "params")
@@ -34,6 +35,8 @@ def read(content: bytes, *, safe: bool) -> Any:
             raise RunError(f"no safetensors file, or damaged ({error})") from None
         except KeyError as error:  # a type of numbers that torch does not have
             raise RunError(f"holds numbers of type {error}, which torch does not have; {SAVE}") from None
+    if more := declared(content):
+        raise RunError(f"declares {more:,} bytes, and the file has {len(content):,}: refused; {SAVE}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols and TorchScript: what matters is raised
@@ -67,7 +70,17 @@ def tensors_of(content: Any, depth: int = 0) -> dict[str, Tensor]:
     if inner or not found:
         what = f"several state dicts, {' and '.join(inner)}" if inner else "no tensors with names"
         raise RunError(f"holds {what}; {SAVE}")
+    stored_once(found)
     return {name: number(name, value) for name, value in found.items() if not counts(name, value)}
+
+
+def stored_once(tensors: Mapping[str, Tensor]) -> None:
+    """Raises RunError where tensors have more numbers than the file: one, seen as a billion, would fill memory."""
+    plain = [tensor for tensor in tensors.values() if tensor.layout == torch.strided and not tensor.is_meta]
+    there = sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in plain}.values())
+    asked = sum(tensor.numel() * tensor.element_size() for tensor in plain)
+    if asked > there:
+        raise RunError(f"declares tensors of {asked:,} bytes, and holds {there:,}: refused; {SAVE}")
 
 
 def printable(name: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from degrade.errors import RunError
+from degrade.files import declared
 
 DIGITS = 64  # of the SHA-256 of all that stands before them
 
@@ -27,6 +28,8 @@ def unpack(content: bytes) -> dict[str, Any]:
     body, digits = content[:-DIGITS], content[-DIGITS:]
     if hashlib.sha256(body).hexdigest().encode() != digits:
         raise RunError("its checksum is wrong: damaged, or cut short")
+    if more := declared(body):
+        raise RunError(f"declares {more:,} bytes, and the file has {len(body):,}: refused")
     try:
         return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except Exception as error:  # torch has no common type for what it refuses

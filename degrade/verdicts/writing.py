@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 
 from degrade.errors import SpecError, pick
+from degrade.escape import formula
 from degrade.sheets import Sheet, latex, markdown
 from degrade.verdicts import Comparison
 from degrade.verdicts.conclusions import absences, answers, interactions, judgements
@@ -50,7 +51,8 @@ def written(found: Comparison, form: str, names: Sequence[str]) -> str:
     """Text in any format but `table`, which is for the terminal. JSON and CSV hold the frames as they are."""
     frames = found.frames()
     if form == "csv":
-        return frames[names[0] if names else "verdicts"].to_csv(index=False).rstrip("\n")
+        frame = frames[names[0] if names else "verdicts"]
+        return frame.map(formula).to_csv(index=False).rstrip("\n")
     if form == "json":
         chosen = {name: frames[name] for name in (*(names or TABLES), "left_out")}
         return json.dumps(

@@ -1,0 +1,310 @@
+"""Files, names and configurations that somebody made to do harm: each is refused or taken for what it says."""
+
+import hashlib
+import io
+import json
+import os
+import resource
+import struct
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import torch
+from conftest import tiny
+from generated import ended, lay
+from omegaconf import OmegaConf
+from PIL import Image
+
+from degrade import composition
+from degrade.data import cifar
+from degrade.errors import DataError, RunError, SpecError
+from degrade.escape import controls, formula, markdown
+from degrade.sheets import Sheet, latex
+from degrade.sheets import markdown as in_markdown
+from degrade.spec import NetSpec, RunSpec
+from degrade.store import RunDir, write_json
+from degrade.train.checkpoint import pack
+from degrade.trained import open_net
+
+ROOT = Path(__file__).parent.parent
+EVIL = "\x1b]0;owned\x07\x1b[31m"
+
+
+# Configurations
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hydra:\n  launcher:\n    _target_: os.system\n",
+        "hydra:\n  launcher:\n    inner: {_target_: os.system, command: touch ran}\n",
+        "hydra:\n  callbacks:\n    mine: {_target_: subprocess.run}\n",
+        "data:\n  _target_: os.system\n",
+        "recipe:\n  milestones: [{_target_: os.system}]\n",
+    ],
+)
+def test_a_configuration_of_others_names_no_code(here, tmp_path, text):
+    (tmp_path / "theirs" / "study").mkdir(parents=True)
+    (tmp_path / "theirs" / "study" / "evil.yaml").write_text(f"# @package _global_\n{text}")
+    before = sorted(tmp_path.rglob("*"))
+    done = here("sweep", f"hydra.searchpath=[file://{tmp_path}/theirs]", "study=evil", "data=digits")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "key", ["hydra.launcher._target_", "+hydra.launcher.x._target_", "+hydra.callbacks.x._target_"]
+)
+def test_nor_does_a_command_line(here, tmp_path, key):
+    done = here("sweep", f"{key}=os.system", "data=digits", "--dry-run")
+    assert done.returncode == 2
+    assert "_target_=os.system: configurations name no code to run" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_targets_are_found_at_any_depth():
+    node = OmegaConf.to_container(OmegaConf.create({"a": [{"b": {"_target_": "x.y"}}], "hydra": {"_target_": "z"}}))
+    assert list(composition.targets(node)) == [("a.b", "x.y"), ("hydra", "z")]
+
+
+def test_no_run_is_named_after_a_path(tmp_path):
+    for evil in ("../../up", "/etc/x", "a/b", "..", "a\nb"):
+        with pytest.raises(SpecError):
+            tiny(data={"name": evil})
+    spec = tiny(recipe={"name": "../../up"})  # a label: in no name
+    assert RunDir(tmp_path, spec.run).path.resolve().parent == (tmp_path / "runs").resolve()
+    folder = RunDir(tmp_path, spec.run)
+    folder.path.mkdir(parents=True)
+    origin = {"run": "../../up", "group": "../..", "depth": 8, "iteration": 1, "weights": "../..", "how": "matched"}
+    write_json(folder.spec, {"format": 1, "spec": {**spec.tree(), "depth": 14, "origin": origin}})
+    assert "/" not in folder.read_spec().run
+    write_json(folder.spec, {"format": 1, "spec": {**spec.tree(), "origin": {**origin, "how": "../../up"}}})
+    with pytest.raises(RunError, match=r"spec\.json: origin\.how=\.\./\.\./up: unknown"):
+        folder.read_spec()
+
+
+# Checkpoints
+
+
+def bomb(path: Path, size: int) -> None:
+    """A state dict of zeros, packed: a thousandth of what it unpacks to."""
+    plain = io.BytesIO()
+    torch.save({"conv.weight": torch.zeros(size // 4)}, plain)
+    with zipfile.ZipFile(plain) as whole, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in whole.namelist():
+            packed.writestr(name, whole.read(name))
+
+
+def seen_as_a_billion(path: Path) -> None:
+    torch.save({"conv.weight": torch.zeros(1, dtype=torch.float16).expand(1 << 20, 1 << 20, 3, 3)}, path)
+
+
+def legacy(path: Path) -> None:
+    """torch's older format says how large a storage is before it comes."""
+    torch.save({"conv.weight": torch.zeros(4)}, path, _use_new_zipfile_serialization=False)
+    path.write_bytes(path.read_bytes().replace(b"K\x04", b"\x8a\x05\x00\x00\x00\x00\x40"))
+
+
+def header(path: Path) -> None:
+    about = json.dumps({"w": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}}).encode()
+    path.write_bytes(struct.pack("<Q", len(about)) + about)
+
+
+def claims(path: Path) -> None:
+    """A checkpoint of ours, with a checksum that is right, of a net that would fill any memory."""
+    spec = RunSpec(net=NetSpec(depth=9998, width=4096))
+    net = {f"t{i}": torch.zeros(1) for i in range(10_000)}
+    net |= {"a": torch.zeros(4096, 1, 1, 1), "b": torch.zeros(10, 1)}
+    state = {"format": 1, "run": spec.run, "iteration": 1, "net": net, "momentum": {}, "spec": spec.tree()}
+    path.write_bytes(pack(state))
+
+
+ENORMOUS = {
+    "packed.pt": lambda path: bomb(path, 1 << 28),
+    "seen.pt": seen_as_a_billion,
+    "legacy.th": legacy,
+    "header.safetensors": header,
+    "claims.pt": claims,
+}
+
+
+@pytest.mark.parametrize("name", ENORMOUS)
+def test_what_declares_enormous_tensors_is_refused_without_memory_for_them(tmp_path, name):
+    ENORMOUS[name](tmp_path / name)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(RunError, match=name) as refused:
+        open_net(tmp_path / name, net="plain")
+    assert "\n" not in str(refused.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
+
+
+def test_a_checkpoint_of_ours_that_is_packed_is_refused_too(tmp_path):
+    bomb(tmp_path / "packed.pt", 1 << 26)
+    content = (tmp_path / "packed.pt").read_bytes()
+    (tmp_path / "sealed.pt").write_bytes(content + hashlib.sha256(content).hexdigest().encode())
+    with pytest.raises(RunError, match="declares 67,"):
+        open_net(tmp_path / "sealed.pt", net="plain")
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/stdin"])
+def test_what_has_no_end_is_not_read(path):
+    if Path(path).is_file():
+        pytest.skip(f"{path} is a file here")
+    with pytest.raises(RunError, match="is no file"):
+        open_net(path)
+
+
+# Archives
+
+
+def test_an_archive_that_would_write_elsewhere_writes_nothing(tmp_path):
+    with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as tar:
+        for name in ("../up", "/tmp/degrade-was-here", "cifar-10-batches-py/../../up"):
+            member = tarfile.TarInfo(name)
+            member.size = 4
+            tar.addfile(member, io.BytesIO(b"evil"))
+        link = tarfile.TarInfo("cifar-10-batches-py/batches.meta")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    before = sorted(tmp_path.parent.rglob("*"))
+    with pytest.raises(DataError, match=r"lacks cifar-10-batches-py/batches\.meta"):
+        cifar.members(tmp_path / "evil.tar.gz", {"cifar-10-batches-py/batches.meta"})
+    assert sorted(tmp_path.parent.rglob("*")) == before
+    assert not Path("/tmp/degrade-was-here").exists()
+
+
+# What is shown
+
+
+def test_control_characters_are_shown_as_what_they_are():
+    assert controls("plain 猫 é") == "plain 猫 é"
+    assert controls(f"a{EVIL}\n\u202eb\udcff") == r"a\x1b]0;owned\x07\x1b[31m\n\u202eb\udcff"
+    assert controls("a\nb", keep="\n") == "a\nb"
+
+
+@pytest.mark.parametrize("evil", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(1)", "\t=1", " =1", "\r=1"])
+def test_a_spreadsheet_computes_nothing(evil):
+    assert formula(evil).startswith("'")
+    assert formula(-2.5) == -2.5
+    assert formula("residual-A-20") == "residual-A-20"
+    assert formula("-2.5e3") == "-2.5e3"
+
+
+def test_markdown_and_latex_take_names_for_text():
+    evil = "<script>alert(1)</script> [x](javascript:1) `a` a|b \\|c &lt; \\input{x} $\\frac{ %"
+    text = in_markdown([Sheet(evil, ("n",), [(evil,)], (evil,))])
+    assert "<script" not in text
+    assert "](" not in text.replace("\\](", "")
+    assert markdown("p < 0.05 & 3 > 2 [1, 2]") == "p < 0.05 & 3 > 2 [1, 2]"
+    row = latex([Sheet("t", ("n",), [(evil + EVIL,)])]).splitlines()[-4]
+    assert r"\textbackslash{}input\{x\}" in row
+    assert r"\$\textbackslash{}frac\{ \%" in row
+    assert "\x1b" not in row
+
+
+@pytest.fixture
+def foreign(tmp_path) -> Path:
+    """A results folder of somebody else, in which every word is an attack."""
+    data = RunSpec().data
+    for depth in (8, 14):
+        run = ended(RunSpec(net=NetSpec(net="plain", depth=depth), data=data), 5.0 + depth, 9.0)
+        lay([run], tmp_path / "theirs")
+        folder = RunDir(tmp_path / "theirs", run.spec.run)
+        state = json.loads(folder.state.read_text())
+        folder.state.write_text(json.dumps(state | {"outcome": f"=1+1<script>{EVIL}", "reason": f"{EVIL}$x$"}))
+    return tmp_path / "theirs"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["status"],
+        ["compare"],
+        *(["compare", "--format", form] for form in ("markdown", "latex", "csv", "json")),
+        ["clean", "--older-than", "-1", "--yes"],
+        ["plot", "--figure", "fig6"],
+    ],
+    ids=" ".join,
+)
+def test_no_word_of_a_strangers_results_reaches_the_terminal_raw(here, foreign, tmp_path, command):
+    root = foreign.rename(tmp_path / f"theirs{EVIL}$x$")
+    done = here(*command, str(root), *(["--out", str(tmp_path / f"o{EVIL}")] if command[0] == "plot" else []))
+    assert done.returncode == 0, done.stderr
+    assert not {"\x1b", "\x07"} & {*done.stdout, *done.stderr}
+    assert "\n=1" not in done.stdout
+    for svg in tmp_path.rglob("*.svg"):
+        assert "\x1b" not in svg.read_text()
+        ElementTree.parse(svg)
+
+
+def test_class_and_folder_names_are_escaped_in_errors(here, tmp_path):
+    root = tmp_path / f"ph{EVIL}"
+    (root / "train" / f"cat{EVIL}<b>").mkdir(parents=True)
+    (root / "test" / "dog").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(root / "test" / "dog" / "a.png")
+    done = here("sweep", "data=image_folder", f"data.root='{root}'", "--dry-run")
+    assert done.returncode == 2
+    assert done.stderr.removesuffix("\n").isprintable()
+
+
+# The network, and what is installed
+
+
+SITE = """
+import socket, pathlib, os
+real = socket.socket
+class Forbidden(real):
+    def __init__(self, family=-1, *rest, **more):
+        if family != socket.AF_UNIX:
+            open(os.environ["TOUCHED"], "a").write(f"{family}\\n")
+            raise OSError("sockets are forbidden")
+        super().__init__(family, *rest, **more)
+def forbidden(*_, **__):
+    open(os.environ["TOUCHED"], "a").write("name\\n")
+    raise OSError("names are forbidden")
+socket.socket, socket.getaddrinfo, socket.create_connection = Forbidden, forbidden, forbidden
+"""
+
+
+def test_sweep_and_plot_need_no_network(tmp_path):
+    """In all processes: `sitecustomize` is loaded by workers too."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(SITE)
+    paths = [str(tmp_path / "site"), str(ROOT)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TOUCHED": str(tmp_path / "touched")}
+
+    def call(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "degrade", *words]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    probe = [sys.executable, "-c", "import socket; socket.socket()"]
+    assert b"forbidden" in subprocess.run(probe, env=environment, capture_output=True).stderr
+    (tmp_path / "touched").unlink()
+    small = ["net=plain", "depth=8", "width=4", "data=digits", "recipe=smoke", "jobs=1", "engine.device=cpu"]
+    done = call("sweep", *small, "recipe.iterations=4", "data.train_limit=50", "data.test_limit=20")
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = call("plot", "results")
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "touched").exists()
+
+
+def test_every_package_has_its_hashes_and_every_dependency_its_reason():
+    lock = tomllib.loads((ROOT / "uv.lock").read_text())
+    for package in lock["package"]:
+        files = [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]
+        assert all(file["hash"].startswith("sha256:") for file in files), package["name"]
+        assert files or package["source"].keys() & {"editable", "virtual"}, package["name"]
+    text, told = (ROOT / "pyproject.toml").read_text(), 0
+    project = tomllib.loads(text)
+    for wanted in [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]:
+        (line,) = [line for line in text.splitlines() if line.strip().startswith(f'"{wanted}"')]
+        assert line.partition("#")[2].strip(), f"{wanted}: what is it for?"
+        told += 1
+    assert told > 10

@@ -1,0 +1,162 @@
+"""What nobody should type or hand over: a result, or one line and exit 2; no traceback, and nothing written.
+
+CASES says how many of each kind are drawn: 200 unless the environment has another number.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import odd
+import pandas as pd
+import pytest
+from generated import ended, lay
+
+from degrade import bench, composition, launch, solvers
+from degrade.data import cifar
+from degrade.errors import DataError, DegradeError, SpecError
+from degrade.spec import NetSpec, RunSpec, parse
+
+CASES = int(os.environ.get("CASES", "200"))
+
+
+def none_of_that(*_: object, **__: object) -> None:
+    raise SpecError("was about to train")
+
+
+@pytest.fixture
+def tame(tmp_path, here, monkeypatch):
+    """The command line, in an empty folder of its own, with what trains, measures for long or downloads cut off."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for place, name in ((launch, "launcher_of"), (launch, "priced"), (solvers, "measured"), (bench, "measure")):
+        monkeypatch.setattr(place, name, none_of_that)
+
+    def offline(*_: object) -> None:
+        raise DataError("no network")
+
+    monkeypatch.setattr(cifar, "fetch", offline)
+    (tmp_path / "inside").mkdir()
+    monkeypatch.chdir(tmp_path / "inside")
+    return here
+
+
+def tree(root: Path) -> dict[str, bytes | None]:
+    found = (path for path in root.rglob("*") if "cache" not in path.parts)
+    return {str(path.relative_to(root)): path.read_bytes() if path.is_file() else None for path in found}
+
+
+def faults(done, usage: bool = True) -> list[str]:
+    """What is wrong with how a command ended; `usage`: typer's own words about a command line are several lines."""
+    line = done.stderr.removesuffix("\n")
+    if "Traceback" in done.stdout + done.stderr:
+        return ["a traceback"]
+    if done.returncode == 0:
+        return []
+    if done.returncode != 2:
+        return [f"exit {done.returncode}: {line}"]
+    if usage and line.startswith(("Usage: ", "Error: ")):
+        return []
+    fine = line.startswith("degrade: ") and line.isprintable() and len(line) < 2100
+    return [] if fine else [f"not one line: {line!r}"]
+
+
+def test_no_command_line_ends_in_a_traceback_or_leaves_anything(tame, tmp_path):
+    with composition.initialised():
+        keys = composition.keys(composition.configured(()))
+    found, ends = list[str](), list[int]()
+    for case in range(CASES):
+        words, before = odd.line(Random(case), keys), tree(tmp_path)
+        try:
+            done = tame(*words)
+        except BaseException as error:
+            found.append(f"{case} {words}: {error!r}")
+            continue
+        ends.append(done.returncode)
+        wrong = [*faults(done), *(["wrote"] if tree(tmp_path) != before else [])]
+        found += [f"{case} {words}: {each}" for each in wrong]
+    assert not found, "\n".join(found)
+    assert {0, 2} == {*ends}  # some are right
+
+
+def test_no_configuration_does_worse_than_an_error_of_one_line():
+    """Trees of plain values, as spec.json and checkpoints hold them, with something in them exchanged."""
+    parsed = 0
+    for case in range(CASES):
+        draws, spec = Random(case), RunSpec().tree()
+        for _ in range(draws.randint(1, 2)):
+            part = draws.choice([spec, spec["data"], spec["recipe"], spec["engine"]])
+            if not isinstance(part, dict):
+                continue
+            part[draws.choice([*part, "_target_", "depht", ""])] = odd.junk(draws)
+        try:
+            run = parse(spec)
+        except DegradeError:
+            continue
+        parsed += 1
+        assert parse(run.tree()) == run
+        assert run.run.replace("-", "").isalnum()
+    assert parsed
+
+
+@pytest.fixture
+def results(tmp_path) -> Path:
+    runs = [
+        ended(RunSpec(net=NetSpec(net=net, depth=d)), 5.0 + d, 9.0) for net in ("plain", "residual") for d in (8, 14)
+    ]
+    lay(runs, tmp_path / "whole")
+    return tmp_path / "whole"
+
+
+def spoil(draws: Random, root: Path) -> None:
+    """One file of a results folder is not what it was."""
+    folder = draws.choice(sorted((root / "runs").iterdir()))
+    kind = draws.choice(["spec.json", "state.json", "curve.parquet", "curve.parquet", "bytes"])
+    if kind == "bytes":
+        path = draws.choice(sorted(folder.glob("*.*")))
+        content = bytearray(path.read_bytes())
+        for _ in range(draws.randint(1, 5)):
+            content[draws.randrange(len(content))] = draws.randrange(256)
+        path.write_bytes(content[: draws.choice([len(content), draws.randrange(len(content))])])
+    elif kind == "curve.parquet":
+        frame = pd.read_parquet(folder / kind)
+        column = draws.choice(list(frame.columns))
+        ways = [
+            lambda: frame.drop(columns=column),
+            lambda: frame.iloc[:0],
+            lambda: frame.assign(**{column: draws.choice(odd.ODD).encode(errors="replace").decode()}),
+            lambda: frame.assign(**{column: draws.choice([np.nan, np.inf, -np.inf, -1, 0, 2**62, 1e308])}),
+            lambda: pd.concat([frame, frame]),
+        ]
+        draws.choice(ways)().to_parquet(folder / kind)
+    else:
+        values = json.loads((folder / kind).read_text())
+        inner = draws.choice([values, values.get("spec", values)])
+        inner[draws.choice([*inner, "iteration", "heartbeat", "train_error", "reason"])] = odd.junk(draws)
+        (folder / kind).write_text(json.dumps(draws.choice([values, values, values, odd.junk(draws)])))
+
+
+def test_no_results_folder_ends_in_a_traceback(tame, results, tmp_path):
+    """`compare` computes, so every tenth; `plot` takes longer still, so every twentieth."""
+    found = list[str]()
+    for case in range(CASES):
+        shutil.rmtree(tmp_path / "copy", ignore_errors=True)
+        shutil.copytree(results, tmp_path / "copy")
+        spoil(Random(case), tmp_path / "copy")
+        commands = [["status"], ["clean", "--failed", "--orphaned"], *([["compare"]] if case % 10 == 0 else [])]
+        for command in [*commands, *([["plot", "--figure", "fig6"]] if case % 20 == 0 else [])]:
+            before = tree(tmp_path)
+            try:
+                done = tame(*command, str(tmp_path / "copy"))
+            except BaseException as error:
+                found.append(f"{case} {command}: {error!r}")
+                continue
+            plotted = command[0] == "plot" and done.returncode in (0, 1)
+            wrong = [] if plotted and "Traceback" not in done.stderr else faults(done)
+            after = {name: kept for name, kept in tree(tmp_path).items() if not (plotted and "figures" in name)}
+            found += [f"{case} {command}: {each}" for each in [*wrong, *(["wrote"] if after != before else [])]]
+            if "\x1b" in done.stdout:
+                found.append(f"{case} {command}: an escape sequence on the terminal")
+    assert not found, "\n".join(found)
