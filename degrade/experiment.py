@@ -12,7 +12,7 @@ import torch
 
 from degrade import data, parquet
 from degrade.environment import environment
-from degrade.errors import DegradeError, NewerError, RunError
+from degrade.errors import DegradeError, NewerError, RunError, refused
 from degrade.files import write
 from degrade.point import Point
 from degrade.spec import RunSpec
@@ -127,9 +127,7 @@ def refusals(folder: RunDir) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        said = error.strerror or one_line(error)
-        rule = "once there is room and the disk is well, the same command goes on from the last checkpoint"
-        raise RunError(f"{error.filename or folder.path}: {said}; {rule}") from error
+        raise RunError(refused(error, folder.path)) from error
 
 
 def leave(folder: RunDir, state: str, reason: str) -> None:

@@ -218,7 +218,7 @@ def foreign(tmp_path) -> Path:
         lay([run], tmp_path / "theirs")
         folder = RunDir(tmp_path / "theirs", run.spec.run)
         state = json.loads(folder.state.read_text())
-        folder.state.write_text(json.dumps(state | {"outcome": f"=1+1<script>{EVIL}", "reason": f"{EVIL}$x$"}))
+        write_json(folder.state, state | {"outcome": f"=1+1<script>{EVIL}", "reason": f"{EVIL}$x$"})
     return tmp_path / "theirs"
 
 

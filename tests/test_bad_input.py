@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from generated import ended, lay
 
-from degrade import bench, composition, launch, solvers
+from degrade import bench, composition, launch, seal, solvers
 from degrade.data import cifar
 from degrade.errors import DataError, DegradeError, SpecError
 from degrade.spec import NetSpec, RunSpec, parse
@@ -132,10 +132,11 @@ def spoil(draws: Random, root: Path) -> None:
         ]
         draws.choice(ways)().to_parquet(folder / kind)
     else:
-        values = json.loads((folder / kind).read_text())
+        values = seal.of_json((folder / kind).read_bytes())
         inner = draws.choice([values, values.get("spec", values)])
         inner[draws.choice([*inner, "iteration", "heartbeat", "train_error", "reason"])] = odd.junk(draws)
-        (folder / kind).write_text(json.dumps(draws.choice([values, values, values, odd.junk(draws)])))
+        junk = json.dumps(odd.junk(draws)).encode()
+        (folder / kind).write_bytes(draws.choice([seal.to_json(values)] * 3 + [junk]))  # who can write can seal
 
 
 def test_no_results_folder_ends_in_a_traceback(tame, results, tmp_path):

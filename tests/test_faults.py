@@ -112,7 +112,7 @@ def test_what_the_disk_refuses_is_one_line_with_a_way_out(tmp_path, monkeypatch)
         raise FULL
 
     monkeypatch.setattr(experiment, "record", refuse)
-    with pytest.raises(RunError, match=r"No space left on device; once there is room .* goes on"):
+    with pytest.raises(RunError, match=r"No space left on device; make room: .* goes on"):
         run([SPEC], tmp_path)
     assert "No space left" in RunDir(tmp_path, SPEC.run).read_state()["reason"]
 

@@ -3,57 +3,24 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-import pandas as pd
 import pytest
+from processes import KEYS, PATIENCE, Result, begin, children, results, states, until
 
-from degrade.point import TIMINGS
 from degrade.train.checkpoint import unpack
 from degrade.workers import cause, default_jobs
 
-KEYS = ["data=digits", "recipe=smoke", "data.train_limit=100", "width=4", "net=plain,residual", "shortcut=A"]
 LONG = [*KEYS, "depth=8", "recipe.iterations=600", "recipe.eval_every=50", "engine.checkpoint_every=20", "jobs=2"]
-PATIENCE = 60.0  # seconds until something that takes a few is called missing
-
-
-def begin(root: Path, *keys: str) -> subprocess.Popen[bytes]:
-    """A sweep in a session of its own; what it prints goes to root/output."""
-    command = [sys.executable, "-m", "degrade", "sweep", *keys, f"results={root}"]
-    with (root / "output").open("ab") as output:
-        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
-
-
-def states(root: Path) -> dict[str, dict[str, object]]:
-    return {path.parent.name: json.loads(path.read_text()) for path in (root / "runs").glob("*/state.json")}
-
-
-def until(ready, sweep: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not ready():
-        assert time.monotonic() < end, "nothing happened"
-        assert sweep.poll() is None, "the sweep ended early"
-        time.sleep(0.02)
 
 
 def both_under_way(root: Path):
     return lambda: sum(state.get("iteration", 0) > 60 for state in states(root).values()) == 2  # type: ignore[operator]
 
 
-def results(root: Path) -> dict[str, tuple[bytes, dict[str, bytes]]]:
-    found = {}
-    for folder in (root / "runs").iterdir():
-        rows = pd.read_parquet(folder / "curve.parquet").drop(columns=list(TIMINGS)).to_json().encode()
-        net = unpack((folder / "checkpoint.pt").read_bytes())["net"]
-        found[folder.name] = rows, {name: value.numpy().tobytes() for name, value in net.items()}
-    return found
-
-
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> dict[str, tuple[bytes, dict[str, bytes]]]:
+def undisturbed(tmp_path_factory) -> dict[str, Result]:
     root = tmp_path_factory.mktemp("undisturbed")
     finish(root)
     return results(root)
@@ -143,13 +110,6 @@ def test_a_worker_killed_before_it_began_harms_one_run(tmp_path):
     assert sorted(state["state"] for state in states(tmp_path).values()) == ["failed", "finished"]
 
 
-def children(pid: int) -> list[int]:
-    """The worker processes of a sweep; multiprocessing's resource tracker is none."""
-    tasks = Path(f"/proc/{pid}/task/{pid}/children")
-    found = [int(child) for child in tasks.read_text().split()] if tasks.exists() else []
-    return [child for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
-
-
 def test_a_run_that_fails_does_not_stop_the_others(tmp_path):
     keys = [*KEYS, "depth=8", "jobs=1"]
     assert begin(tmp_path, *keys).wait(PATIENCE) == 0
@@ -203,20 +163,6 @@ def test_the_runs_of_a_killed_pack_are_tried_one_by_one(tmp_path, undisturbed):
     assert results(tmp_path) == undisturbed
     output = (tmp_path / "output").read_text()
     assert output.count(" finished iteration 600/600") == 2
-
-
-def test_what_breaks_a_pack_is_found_by_trying_its_runs_one_by_one(tmp_path):
-    keys = [*KEYS, "depth=8", "jobs=1", "engine.runs_per_gpu=2"]
-    assert begin(tmp_path, *keys).wait(PATIENCE) == 0
-    spoilt, kept = sorted((tmp_path / "runs").iterdir())
-    for folder in (spoilt, kept):
-        (folder / "state.json").unlink()
-    (spoilt / "checkpoint.pt").unlink()
-    (spoilt / "checkpoint.pt").mkdir()  # reading it is an error that could be the machine's
-    assert begin(tmp_path, *keys).wait(PATIENCE) == 1
-    assert f"failed: {spoilt.name}: IsADirectoryError" in (tmp_path / "output").read_text()
-    assert states(tmp_path)[kept.name]["state"] == "finished"
-    assert "Traceback" in (spoilt / "log.txt").read_text()
 
 
 def test_one_worker_a_core_or_a_gpu(monkeypatch):

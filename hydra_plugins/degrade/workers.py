@@ -4,7 +4,6 @@ Hydra executes every plugin module at each start, so nothing heavy is imported h
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
@@ -24,9 +23,10 @@ class WorkersLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         from degrade import sweep, workers
+        from degrade.files import at_home
 
         specs = [sweep.spec_of(overrides) for overrides in job_overrides]
-        workers.train(specs, Path(self.config.results).expanduser(), jobs=self.config.jobs, fail_fast=self.fail_fast)
+        workers.train(specs, at_home(self.config.results), jobs=self.config.jobs, fail_fast=self.fail_fast)
         return []  # how a run ended stands in its folder
 
 

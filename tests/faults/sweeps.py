@@ -59,10 +59,10 @@ class Whole(NamedTuple):
         return {run: iteration for event, run, iteration in self.saved if event < at}
 
 
-def pictures(folder: Path) -> None:
-    """Two classes of noise as PNG."""
+def pictures(folder: Path, train: int = 6, test: int = 3) -> None:
+    """Two classes of noise as PNG, so many of each."""
     noise = np.random.default_rng(0)
-    for split, count in (("train", 6), ("test", 3)):
+    for split, count in (("train", train), ("test", test)):
         for name in ("cat", "dog"):
             (folder / split / name).mkdir(parents=True)
             for i in range(count):
