@@ -30,8 +30,8 @@ class DataError(DegradeError):
 
 WAYS_OUT = {  # of what a disk refuses
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "it must be yours to write"),
-    **dict.fromkeys((errno.ENOENT, errno.ESTALE), "it was there before; bring it back, or begin anew"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "make it yours to write"),
+    **dict.fromkeys((errno.ENOENT, errno.ESTALE), "bring it back"),
     errno.EIO: "look after the disk",
 }
 
@@ -40,7 +40,13 @@ def refused(error: OSError, where: object) -> str:
     """What a disk refuses to a run in one line: the file, else `where`; why; the way out."""
     way_out = WAYS_OUT.get(error.errno or 0, "mend that")
     why = error.strerror or str(error) or type(error).__name__
-    return f"{error.filename or where}: {why}; {way_out}: the same command goes on from the last checkpoint"
+    return f"{error.filename or where}: {why}; {way_out}, and the same command goes on from the last checkpoint"
+
+
+def one_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    known = isinstance(error, DegradeError) and text
+    return text[0] if known else f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

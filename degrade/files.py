@@ -18,9 +18,11 @@ def write(path: Path, content: Any, *, sync: bool = True) -> None:
             if sync:
                 os.fsync(file.fileno())
         beside.replace(path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):  # a disk that refuses this too must not hide why
             beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None  # of a full disk there is none yet
         raise
 
 

@@ -55,10 +55,11 @@ def launch(overrides: Sequence[str], how: How) -> int:
         again = how.reprobe or reruns.offer(bare, plan.root, ask=not how.dry_run)
         if how.dry_run:
             return 0
-        store.make_root(plan.root)
         states = {job.spec.run: RunDir(plan.root, job.spec.run).standing()["state"] for job in plan.jobs}
         wanted = ("failed",) if how.retry_failed else (set(states.values()) - set(OVER))
         missing = [job.overrides for job in plan.jobs if states[job.spec.run] in wanted]
+        if missing or again:
+            store.make_root(plan.root)
         try:
             if missing:
                 launcher_of(plan.config).launch(missing, initial_job_idx=0)

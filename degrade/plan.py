@@ -11,8 +11,9 @@ from multiprocessing.process import BaseProcess
 
 from degrade.errors import RunError
 from degrade.prices import Prices, Samples, averaged, kind
+from degrade.serving import end_with_parent
 from degrade.spec import RunSpec
-from degrade.workers import SPAWN, end_with_parent
+from degrade.workers import SPAWN
 
 
 def measured(specs: Sequence[RunSpec], workers: int, *, gpus: int = 0) -> Prices:

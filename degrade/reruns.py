@@ -9,12 +9,14 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
-from degrade import sweep, tables
+from degrade import parquet, sweep, tables
 from degrade.errors import RunError, Stopped
 from degrade.files import write
+from degrade.parquet import CURVES
+from degrade.point import TIMINGS
 from degrade.screen import asked, console, duration
 from degrade.spec import RunSpec
-from degrade.store import RunDir, same_curve
+from degrade.store import RunDir
 from degrade.workers import train
 
 
@@ -138,3 +140,9 @@ def probed(root: Path, run: str) -> list[RunDir]:
     folders = [RunDir(path, run) for path in sorted((root / "reruns").glob("*"))]
     found = [folder for folder in folders if folder.over and folder.tables["probe"].exists()]
     return sorted(found, key=lambda folder: not same_curve(RunDir(root, run).curve, folder.curve))
+
+
+def same_curve(one: Path, other: Path) -> bool:
+    """Whether two curves are equal to the last bit in all columns but the timings."""
+    first, second = (parquet.read(path, CURVES).drop_columns(list(TIMINGS)).to_pandas() for path in (one, other))
+    return bool(first.equals(second))  # of pandas, to which a loss that is no number equals itself

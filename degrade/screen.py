@@ -94,6 +94,7 @@ class Progress:
     def __init__(self, specs: Sequence[RunSpec], root: Path, workers: int) -> None:
         self.specs, self.root, self.workers = {s.run: s for s in specs}, root, workers
         self.states: dict[str, dict[str, Any]] = {s.run: {"state": "waiting"} for s in specs}
+        self.old = {s.run: RunDir(root, s.run).known() for s in specs}  # how they stand before anybody takes them up
         self.active: list[str] = []
         self.began, self.drawn = time.monotonic(), 0.0
         self.said: dict[str, float] = {}
@@ -128,7 +129,8 @@ class Progress:
     def _read(self, runs: Sequence[str] | set[str]) -> None:
         for run in runs:
             state = RunDir(self.root, run).known()
-            self.states[run] = state if state["state"] != "new" else self.states[run]
+            if state != self.old[run] or state["state"] in OVER:
+                self.states[run] = state
 
     def _say(self) -> None:
         """A line for each run that settled, and at times one for those under way."""

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from degrade import data
 from degrade.data.batches import Resident
+from degrade.environment import environment
 from degrade.errors import RunError
-from degrade.experiment import environment, progress
 from degrade.files import write
+from degrade.journal import progress
 from degrade.nets.construct import deepen
 from degrade.origin import OriginSpec
 from degrade.point import Point

@@ -18,8 +18,9 @@ from degrade import parquet
 from degrade.checked import build
 from degrade.errors import RunError, SpecError, Stopped
 from degrade.screen import bar
+from degrade.serving import KINDS, end_with_parent
 from degrade.trial import IDENTITY, Trial
-from degrade.workers import KINDS, SPAWN, TICK, end_with_parent, held_back, signals
+from degrade.workers import SPAWN, TICK, held_back, signals
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,10 +33,16 @@ def possible(key: str, value: Any) -> bool:
     return True
 
 
-def alive_here(state: Mapping[str, Any]) -> bool:
-    """Whether the process that wrote a state is on this host and still there."""
+def elsewhere(state: Mapping[str, Any]) -> bool:
+    """Whether a process on another host trains the run, by its last sign of life."""
+    other = state.get("host") != socket.gethostname()
+    return state["state"] == "running" and other and time.time() - state["heartbeat"] < STALE
+
+
+def alive(state: Mapping[str, Any]) -> bool:
+    """Whether the process that wrote a state is there, by its sign of life or, on this host, its number."""
     if state.get("host") != socket.gethostname():
-        return False
+        return elsewhere(state)
     try:
         os.kill(state["pid"], 0)
     except ProcessLookupError:

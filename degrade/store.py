@@ -17,6 +17,7 @@ import time
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filelock import FileLock, Timeout
@@ -25,9 +26,9 @@ from degrade import parquet, seal
 from degrade.errors import NewerError, RunError, SpecError
 from degrade.files import at_home, write
 from degrade.parquet import AGAIN, CURVES, TABLES
-from degrade.point import TIMINGS, Point
+from degrade.point import Point
 from degrade.spec import RunSpec, parse
-from degrade.states import OVER, STALE, alive_here, far, fault_of
+from degrade.states import OVER, alive, elsewhere, far, fault_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +74,7 @@ class RunDir:
             yield False
             return
         try:
-            if self.alive_elsewhere():
+            if elsewhere(self.known()):
                 yield False
                 return
             for left in self.path.glob(".*.tmp"):  # of a process that died while writing
@@ -81,12 +82,6 @@ class RunDir:
             yield True
         finally:
             lock.release()
-
-    def alive_elsewhere(self) -> bool:
-        """Whether a process on another host has shown life in the last two minutes."""
-        state = self.known()
-        here = state.get("host") == socket.gethostname()
-        return state["state"] == "running" and not here and time.time() - state["heartbeat"] < STALE
 
     def begin(self, spec: RunSpec, environment: Mapping[str, Any]) -> None:
         """Writes what the run is and on what it runs; a run that is taken up again adds to that.
@@ -160,6 +155,13 @@ class RunDir:
         said = {**self.known(), "format": seal.FORMAT, "state": state, **sign, **values}
         write_json(self.state, said, sync=False)
 
+    def leave(self, state: str, reason: str) -> None:
+        """Writes how a run ended, where the disk still takes that: the error itself is to be heard in any case."""
+        try:
+            self.write_state(state, reason=reason)
+        except (OSError, RunError) as error:
+            print(f"{self.state}: not written ({error}): {state}, {reason}", flush=True)
+
     def write_curve(self, spec: RunSpec, points: Sequence[Point]) -> None:
         """All points so far, with the labels of the run, in one atomic step."""
         parquet.write_rows(self.curve, spec.labels(), points, CURVES)
@@ -204,7 +206,7 @@ class RunDir:
     def seen(self) -> dict[str, Any]:
         """As `standing`, but raises RunError for a state that cannot be read."""
         state = self.read_state()
-        if state["state"] == "running" and not self.alive_elsewhere() and not alive_here(state):
+        if state["state"] == "running" and not alive(state):
             state["state"] = "interrupted"
         return state
 
@@ -225,11 +227,13 @@ class Tables(NamedTuple):
 
 
 def make_root(root: Path) -> None:
-    """The results folder, before anything is trained. Raises RunError where it cannot be made."""
+    """The results folder, before anything is trained. Raises RunError where it cannot be made or takes no files."""
     try:
         (root / "runs").mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=root / "runs"):
+            pass
     except OSError as error:
-        raise RunError(f"results={root}: cannot be made ({error.strerror}); name another folder") from None
+        raise RunError(f"results={root}: cannot be written ({error.strerror}); name another folder") from None
 
 
 def run_dirs(root: Path) -> list[RunDir]:
@@ -284,12 +288,6 @@ def load(*roots: Path, runs: Collection[str] | None = None, measured: Collection
 def gathered(paths: Sequence[Path], schema: Any) -> "pd.DataFrame":
     """The rows of all these files that are there."""
     return parquet.together([parquet.read(path, schema) for path in paths if path.exists()], schema).to_pandas()
-
-
-def same_curve(one: Path, other: Path) -> bool:
-    """Whether two curves are equal to the last bit in all columns but the timings."""
-    first, second = (parquet.read(path, CURVES).drop_columns(list(TIMINGS)).to_pandas() for path in (one, other))
-    return bool(first.equals(second))  # of pandas, to which a loss that is no number equals itself
 
 
 def write_json(path: Path, values: Mapping[str, Any], *, sync: bool = True) -> None:

@@ -67,13 +67,13 @@ def summary(specs: Sequence[RunSpec], root: Path) -> int:
 
 
 def failures(specs: Sequence[RunSpec], root: Path) -> int:
-    """The list of those that failed, and why; returns how many."""
+    """The list of those that failed or cannot be mended, and why; returns how many."""
     states = {spec.run: RunDir(root, spec.run).standing() for spec in specs}
-    failed = {run: state for run, state in states.items() if state["state"] == "failed"}
+    failed = {run: state for run, state in states.items() if state["state"] in ("failed", "damaged")}
     for run, state in failed.items():
         log = RunDir(root, run).log
         see = f" (see {log})" if log.exists() else ""
-        console.print(f"failed: {run}: {state['reason']}{see}", style="red", soft_wrap=True)
+        console.print(f"{state['state']}: {run}: {state['reason']}{see}", style="red", soft_wrap=True)
     return len(failed)
 
 

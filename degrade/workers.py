@@ -13,40 +13,43 @@ import os
 import shlex
 import signal
 import sys
-import threading
 import time
-import traceback
-from collections.abc import Callable, Generator, Sequence
-from multiprocessing import get_context, parent_process, resource_tracker
-from multiprocessing.connection import Connection, wait
+from collections.abc import Generator, Sequence
+from multiprocessing import get_context, resource_tracker
+from multiprocessing.connection import wait
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-from degrade.errors import DegradeError, Stopped
+from degrade.errors import RunError, Stopped
 from degrade.packs import Queue
 from degrade.screen import Progress
+from degrade.serving import KINDS, Report, give_up, serve
 from degrade.spec import RunSpec
 from degrade.states import OVER
 from degrade.store import RunDir
 
 TICK = 0.25  # seconds between two looks at the workers
-KINDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LOOK = 1.0  # seconds between two looks at runs that others train
+SETTLED = (*OVER, "failed", "damaged")
 SPAWN = get_context("spawn")  # a forked copy of a process with threads can hang
 
 
 def train(specs: Sequence[RunSpec], root: Path, *, jobs: int | None = None, fail_fast: bool = False) -> None:
     """Trains all specs, longest first, on `jobs` workers; how each ended stands in its folder.
 
-    With `fail_fast` the first failure stops the others at their checkpoints, and no more are begun.
-    Raises Stopped after a signal, once the workers have left.
+    Runs that other processes hold are waited for, and taken up where those die. With `fail_fast` the first failure
+    stops the others at their checkpoints, and no more are begun. Raises Stopped after a signal, once the workers have
+    left, and RunError where a run failed and the disk did not take it that it had.
     """
     on_cpu = all(spec.engine.device == "cpu" for spec in specs)
     queue = Queue(specs, min(jobs or default_jobs(on_cpu), len(specs)), 0 if on_cpu else gpus())
     with signals() as received, Progress(specs, root, queue.at_once) as progress:
         workers = [Worker(root, slot) for slot in range(queue.workers)]
+        held, unsaid = Held(root), list[str]()
         try:
-            while (queue.waiting and not received) or any(w.pack for w in workers):
+            while ((queue.waiting or held.specs) and not received) or any(w.pack for w in workers):
+                queue.put_back(held.freed())
                 for worker in workers:
                     if not worker.pack and queue.waiting and not received:
                         worker.give(queue.pack())
@@ -56,16 +59,37 @@ def train(specs: Sequence[RunSpec], root: Path, *, jobs: int | None = None, fail
                 ended = [worker.look() for worker in workers]
                 for end in ended:
                     queue.put_back(end.again)
-                if fail_fast and any("failed" in end.states for end in ended):
+                    held.specs += end.held
+                    unsaid += end.unsaid
+                if fail_fast and (unsaid or any("failed" in end.states for end in ended)):
                     queue.waiting.clear()
+                    held.specs.clear()
                     for worker in workers:
                         worker.stop(kill=False)
-                progress.update([spec.run for w in workers for spec in w.pack])
+                progress.update([spec.run for specs in (*(w.pack for w in workers), held.specs) for spec in specs])
         finally:
             for worker in workers:
                 worker.dismiss()
     if received:
         raise Stopped(received[0])
+    if unsaid:
+        raise RunError(unsaid[0])
+
+
+class Held:
+    """Runs that other processes train: another sweep on this folder, here or on another host."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.specs, self.looked = root, list[RunSpec](), 0.0
+
+    def freed(self) -> list[RunSpec]:
+        """Those that nobody trains any more and that are not over; looked for once a second."""
+        if time.monotonic() - self.looked < LOOK:
+            return []
+        self.looked = time.monotonic()
+        states = {spec: RunDir(self.root, spec.run).standing()["state"] for spec in self.specs}
+        self.specs = [spec for spec in self.specs if states[spec] == "running"]
+        return [spec for spec in states if states[spec] not in ("running", *SETTLED)]
 
 
 def default_jobs(on_cpu: bool) -> int:
@@ -115,10 +139,12 @@ def held_back() -> Generator[None]:
 
 
 class End(NamedTuple):
-    """How the runs of a pack ended, and those of them that are to be tried singly; nothing while it is under way."""
+    """How the runs of a pack ended; nothing while it is under way."""
 
-    states: list[str] = []  # noqa: RUF012 - never written to
-    again: list[RunSpec] = []  # noqa: RUF012
+    states: Sequence[str] = ()
+    again: Sequence[RunSpec] = ()  # to be tried singly
+    held: Sequence[RunSpec] = ()  # by other processes
+    unsaid: Sequence[str] = ()  # why a run failed that could not write so into its folder
 
 
 class Worker:
@@ -149,35 +175,35 @@ class Worker:
         """How the pack ended, if it has just done so; the death of a run by itself is written to its folder."""
         if not self.pack:
             return End()
-        reason, over = "", True
+        died = ""
         try:
             if not self.pipe.poll():
                 return End()
-            over = self.pipe.recv()
-            if not over:
+            report: Report = self.pipe.recv()
+            if not report.fit:
                 self._leave()
         except (EOFError, OSError):
             self._leave()
-            over, reason = False, f"worker died ({cause(self.process.exitcode)})"
+            died = f"worker died ({cause(self.process.exitcode)})"
+            report = Report(fit=False, reason=died)
         pack, self.pack = self.pack, []
-        if self.told and reason:  # before it could listen, or twice: what it had is in its checkpoint
+        if self.told and died:  # before it could listen, or twice: what it had is in its checkpoint
             return End()
-        return self._ended(pack, over, reason)
+        for spec in pack if died else []:
+            give_up(RunDir(self.root, spec.run), "failed" if len(pack) == 1 else "interrupted", died)
+        return self._ended(pack, report)
 
-    def _ended(self, pack: list[RunSpec], over: bool, reason: str) -> End:
-        """`over`: the process did all that it was given; else why it died, or nothing where that is written already."""
+    def _ended(self, pack: list[RunSpec], report: Report) -> End:
         folders = [RunDir(self.root, spec.run) for spec in pack]
-        if len(pack) == 1 and reason:
-            folders[0].write_state("failed", reason=reason)
-        states = [folder.known()["state"] for folder in folders]
-        if over or self.told or len(pack) == 1:
+        states = [folder.standing()["state"] for folder in folders]
+        left = [spec for spec, state in zip(pack, states, strict=True) if state not in SETTLED]
+        if self.told:
             return End(states)
-        again = [spec for spec, state in zip(pack, states, strict=True) if state not in (*OVER, "failed")]
-        for folder in [RunDir(self.root, spec.run) for spec in again if reason]:
-            with folder.claimed() as free:
-                if free:  # else another process trains it
-                    folder.write_state("interrupted", reason=reason)
-        return End(states, again)
+        if not report.reason:
+            return End(states, held=left)
+        if len(pack) > 1:
+            return End(states, again=left)
+        return End(states, unsaid=[report.reason for _ in left])
 
     def stop(self, *, kill: bool) -> None:
         self.told = True
@@ -204,81 +230,3 @@ def cause(exitcode: int | None) -> str:
     if exitcode is not None and exitcode < 0:
         return signal.Signals(-exitcode).name
     return f"exit code {exitcode}"
-
-
-def serve(pipe: Connection, root: Path, slot: int, command: str) -> None:
-    """The life of a worker process: run after run, until None comes or it is told to stop."""
-    halt = threading.Event()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
-    signal.signal(signal.SIGTERM, lambda number, frame: halt.set())
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, KINDS)
-    threading.Thread(target=outlive, args=(halt,), daemon=True).start()
-    from degrade import experiment  # loads torch
-
-    experiment.take_gpu(slot)
-    over = True
-    with contextlib.suppress(EOFError, BrokenPipeError):
-        while over and (pack := pipe.recv()) is not None:
-            over = work(pack, root, halt.is_set, command)
-            pipe.send(over)
-
-
-def end_with_parent() -> None:
-    """From now on this process ends at once when its parent is gone: it has nothing to save."""
-
-    def watch() -> None:
-        parent = parent_process()
-        assert parent is not None
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def work(pack: Sequence[RunSpec], root: Path, stop: Callable[[], bool], command: str) -> bool:
-    """Trains a pack; how it ended stands in the folders and the log. Returns whether the process is fit for more."""
-    from degrade import experiment
-
-    try:
-        with output_to(*(RunDir(root, spec.run).log for spec in pack)):
-            try:
-                experiment.run(pack, root, stop=stop, command=command, together=len(pack))
-            except Exception as error:  # the folders say `failed` and why
-                traceback.print_exc()
-                return isinstance(error, DegradeError)  # else a GPU, or the process, can be of no use any more
-    except OSError as error:  # of the logs
-        for spec in pack:
-            folder = RunDir(root, spec.run)
-            if not folder.over:
-                experiment.leave(folder, "failed", f"{folder.log}: {error.strerror or error}")
-    return True
-
-
-def outlive(halt: threading.Event) -> None:
-    """Sets `halt` when the parent is gone."""
-    parent = parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    halt.set()
-
-
-@contextlib.contextmanager
-def output_to(path: Path, *beside: Path) -> Generator[None]:
-    """Sends what this process and its libraries print to the end of a file, so that the live table stays whole.
-
-    The logs of the runs beside the first say where that is.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for other in beside:
-        other.parent.mkdir(parents=True, exist_ok=True)
-        with other.open("a") as log:
-            print(time.strftime("%Y-%m-%d %H:%M:%S"), f"advanced beside {path.parent.name}: see its log", file=log)
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    for stream in (1, 2):
-        os.dup2(file, stream)
-    os.close(file)
-    print(time.strftime("%Y-%m-%d %H:%M:%S"), "process", os.getpid(), flush=True)
-    yield
-    sys.stdout.flush()
-    sys.stderr.flush()

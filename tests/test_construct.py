@@ -6,7 +6,7 @@ import pytest
 from conftest import tiny
 
 import degrade
-from degrade import curves, experiment, store
+from degrade import curves, experiment, reruns, store
 from degrade.errors import RunError
 from degrade.solution import construct
 from degrade.spec import parse
@@ -73,7 +73,7 @@ def test_trained_on_it_begins_where_it_was_constructed_and_reruns_to_the_same_cu
         experiment.run([built.run], tmp_path)
     again.kept(0).write_bytes(built.folder.kept(0).read_bytes())
     experiment.run([built.run], tmp_path)
-    assert store.same_curve(again.curve, built.folder.curve)
+    assert reruns.same_curve(again.curve, built.folder.curve)
 
 
 def test_another_recipe_is_another_run(root):

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import tiny
 
-from degrade import experiment, files, parquet, seal, workers
+from degrade import experiment, files, parquet, seal, serving
 from degrade.clean import waste
 from degrade.data.cache import Cache, Known, key_of
 from degrade.errors import DataError, NewerError, RunError
@@ -112,7 +112,7 @@ def test_what_the_disk_refuses_is_one_line_with_a_way_out(tmp_path, monkeypatch)
         raise FULL
 
     monkeypatch.setattr(experiment, "record", refuse)
-    with pytest.raises(RunError, match=r"No space left on device; make room: .* goes on"):
+    with pytest.raises(RunError, match=r"No space left on device; make room, .* goes on"):
         run([SPEC], tmp_path)
     assert "No space left" in RunDir(tmp_path, SPEC.run).read_state()["reason"]
 
@@ -127,8 +127,12 @@ def test_a_lock_that_the_disk_refuses_is_what_the_run_failed_of(tmp_path):
 
 
 def test_where_the_state_cannot_be_written_either_the_first_error_is_heard(tmp_path, monkeypatch, capsys):
-    def refuse(*_, **__):
-        raise OSError(errno.EIO, "Input/output error")
+    write_state = RunDir.write_state
+
+    def refuse(self, state, **values):
+        if state == "failed":
+            raise OSError(errno.EIO, "Input/output error")
+        write_state(self, state, **values)
 
     def full(*_):
         raise FULL
@@ -137,7 +141,7 @@ def test_where_the_state_cannot_be_written_either_the_first_error_is_heard(tmp_p
     monkeypatch.setattr(RunDir, "write_state", refuse)
     with pytest.raises(RunError, match="No space left on device"):
         run([SPEC], tmp_path)
-    assert "state.json: not written (OSError: [Errno 5] Input/output error): failed" in capsys.readouterr().out
+    assert "state.json: not written ([Errno 5] Input/output error): failed" in capsys.readouterr().out
 
 
 def test_a_file_that_can_be_neither_written_nor_removed_says_why_it_could_not_be_written(tmp_path, monkeypatch):
@@ -153,7 +157,9 @@ def test_a_log_that_cannot_be_opened_is_the_reason_of_the_failure(tmp_path):
     """The worker died, and nobody said of what."""
     folder = RunDir(tmp_path, SPEC.run)
     folder.log.mkdir(parents=True)
-    assert workers.work([SPEC], tmp_path, lambda: False, "")
+    report = serving.work([SPEC], tmp_path, lambda: False, "")
+    assert report.fit
+    assert "log.txt: Is a directory" in report.reason
     assert "log.txt: Is a directory" in folder.read_state()["reason"]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from degrade import data, experiment, parquet, workers
+from degrade import data, environment, experiment, parquet, serving
 from degrade.errors import DegradeError
 from degrade.parquet import CURVES, TABLES
 from degrade.point import TIMINGS
@@ -74,7 +74,7 @@ def steady() -> None:
     """The same file events at each training, however quick the machine is."""
     torch.set_num_threads(1)
     experiment.TURN, experiment.BEAT = 0.0, float("inf")  # one step a turn
-    experiment.commit = lambda: None  # two processes of git
+    environment.commit = lambda: None  # two processes of git
 
 
 def specs(base: Path) -> list[RunSpec]:
@@ -92,7 +92,7 @@ def sweep(base: Path) -> str:
         wanted = specs(base)
         make_root(results)
         for spec in wanted:
-            workers.work([spec], results, lambda: False, "degrade sweep")
+            serving.work([spec], results, lambda: False, "degrade sweep")
     except DegradeError as error:
         return f"{REFUSED}{error}"
     return "done"

@@ -1,0 +1,137 @@
+"""What a run leaves in its folder while it is trained, and what it goes on from."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from degrade import parquet
+from degrade.errors import NewerError, RunError
+from degrade.point import Point
+from degrade.spec import RunSpec
+from degrade.states import elsewhere
+from degrade.store import RunDir
+from degrade.train.checkpoint import pack, unpack
+from degrade.train.fit import Fit
+
+
+def sound(folder: RunDir) -> bool:
+    """Whether what a sweep could mend in a run that is over needs no mending. Raises NewerError: that is no damage."""
+    try:
+        folder.check()
+    except NewerError:
+        raise
+    except RunError as error:
+        print(error, flush=True)
+        return False
+    return True
+
+
+def ended(spec: RunSpec, folder: RunDir) -> bool:
+    """Whether a run has come to its last iteration, as far as its curve tells."""
+    try:
+        done = parquet.read(folder.curve, parquet.CURVES)["iteration"].to_pylist() if folder.curve.exists() else []
+    except RunError:
+        return True  # nobody knows
+    return max(done, default=0) >= spec.recipe.iterations
+
+
+def demand_checkpoint(folder: RunDir) -> None:
+    """Raises RunError where there is nothing to mend a result from: to train it anew is for the user to decide."""
+    if not any(path.exists() for path in folder.checkpoints):
+        why = folder.standing()["reason"]
+        raise RunError(f"{why}; there is no checkpoint: move {folder.path} away to train it anew")
+
+
+def lost(folder: RunDir) -> bool:
+    """Whether another host has taken the run over: it came first, or this process was stopped for longer than a sign
+    of life lasts. Of two that begin at once the one that signed last stays.
+    """
+    if taken := elsewhere(folder.known()):
+        print(f"{folder.path}: left to another host, which trains it", flush=True)
+    return taken
+
+
+def resume(fit: Fit, folder: RunDir) -> None:
+    """Goes on from the last good checkpoint, of two generations; from the start where there is none.
+
+    Damaged ones are set aside, so that they never take the place of a good one. Raises RunError where there are
+    checkpoints and none is good, or one is of a newer degrade: to train anew is for the user to decide.
+    """
+    reasons: list[str] = []
+    damaged: list[Path] = []
+    for path in (path for path in folder.checkpoints if path.exists()):
+        try:
+            fit.restore(unpack(path.read_bytes()))
+        except NewerError as error:
+            raise RunError(f"{path}: {error}") from None
+        except RunError as error:
+            damaged.append(path)
+            reasons.append(f"{path}: {error}")
+            print(reasons[-1], flush=True)
+        else:
+            for each in damaged:
+                each.replace(each.with_name(f"{each.name}.damaged"))
+            return
+    if reasons:
+        raise RunError(f"{'; '.join(reasons)}; remove what is damaged to train the run anew")
+    if fit.spec.origin:
+        exact = " --exact" if fit.spec.origin.how == "exact" else ""
+        again = f"degrade construct --ckpt {fit.spec.origin.run} depth={fit.spec.net.depth}{exact}"
+        raise RunError(f"{folder.path}: the constructed net it began with is not there; make it again: {again}")
+
+
+class Saved(NamedTuple):
+    """When the last checkpoint was written."""
+
+    iteration: int
+    moment: float  # of time.monotonic
+
+
+def until_save(fit: Fit, saved: Saved) -> int:
+    """Steps until a checkpoint is due, counted in iterations or in seconds; 0: now."""
+    every = fit.spec.engine.checkpoint_every
+    kept = [i - fit.iteration for i in fit.spec.engine.keep_checkpoints if i > fit.iteration]
+    if isinstance(every, int):
+        return min([*kept, saved.iteration + every - fit.iteration])
+    overdue = time.monotonic() - saved.moment >= int(every[:-1]) and fit.iteration > saved.iteration
+    return 0 if overdue else min([*kept, sys.maxsize])
+
+
+def save(fit: Fit, folder: RunDir) -> Saved:
+    """Curve first, checkpoint last: what a later process goes on from is never ahead of the curve."""
+    record(fit, folder)
+    folder.write_checkpoint(pack(fit.state()))
+    return Saved(fit.iteration, time.monotonic())
+
+
+def record(fit: Fit, folder: RunDir) -> None:
+    """All that was measured so far: the curve, and what the probe saw, if there was one."""
+    folder.write_curve(fit.spec, fit.points)
+    if fit.probes:
+        folder.write_table("probe", fit.spec, fit.probes)
+    else:
+        folder.tables["probe"].unlink(missing_ok=True)
+
+
+def progress(fit: Fit) -> dict[str, Any]:
+    """What the live table shows of a run."""
+    recipe, last = fit.spec.recipe, fit.points[-1] if fit.points else None
+    errors = {f"{p.split}_error": p.error for p in latest(fit.points)}
+    return {
+        "iteration": fit.iteration,
+        "iterations": recipe.iterations,
+        "backend": fit.backend_name,
+        "epoch": fit.iteration * recipe.batch / len(fit.train),
+        "lr": fit.lr,
+        "seconds": fit.seconds,
+        "warmup": fit.warmup.why if fit.warmup.until is not None else "on",
+        "warmup_until": fit.warmup.until,
+        "images_per_second": last.images_per_second if last else 0.0,
+        **errors,
+    }
+
+
+def latest(points: list[Point]) -> list[Point]:
+    """The points of the last measured iteration."""
+    return [p for p in points if p.iteration == points[-1].iteration]

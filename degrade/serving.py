@@ -1,0 +1,113 @@
+"""The life of a worker process: it trains what its parent gives it, and leaves when it is told to or left alone."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Generator, Sequence
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import NamedTuple
+
+from degrade.errors import DegradeError, one_line, refused
+from degrade.spec import RunSpec
+from degrade.store import RunDir
+
+KINDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Report(NamedTuple):
+    """What a worker says of a pack."""
+
+    fit: bool  # for more
+    reason: str = ""  # of the first failure; how each run ended stands in its folder, if the disk took it
+
+
+def serve(pipe: Connection, root: Path, slot: int, command: str) -> None:
+    """The life of a worker process: run after run, until None comes or it is told to stop."""
+    halt = threading.Event()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
+    signal.signal(signal.SIGTERM, lambda number, frame: halt.set())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, KINDS)
+    threading.Thread(target=outlive, args=(halt,), daemon=True).start()
+    from degrade import experiment  # loads torch
+
+    experiment.take_gpu(slot)
+    report = Report(fit=True)
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while report.fit and (pack := pipe.recv()) is not None:
+            report = work(pack, root, halt.is_set, command)
+            pipe.send(report)
+
+
+def end_with_parent() -> None:
+    """From now on this process ends at once when its parent is gone: it has nothing to save."""
+
+    def watch() -> None:
+        parent = parent_process()
+        assert parent is not None
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def work(pack: Sequence[RunSpec], root: Path, stop: Callable[[], bool], command: str) -> Report:
+    """Trains a pack; how it ended stands in the folders and the log."""
+    from degrade import experiment
+
+    try:
+        with output_to(*(RunDir(root, spec.run).log for spec in pack)):
+            try:
+                experiment.run(pack, root, stop=stop, command=command, together=len(pack))
+            except Exception as error:  # the folders say `failed` and why
+                traceback.print_exc()
+                # after other errors a GPU, or the process, can be of no use any more
+                return Report(fit=isinstance(error, DegradeError), reason=one_line(error))
+    except OSError as error:  # of the logs
+        reason = refused(error, RunDir(root, pack[0].run).log)
+        for spec in pack:
+            give_up(RunDir(root, spec.run), "failed", reason)
+        return Report(fit=True, reason=reason)
+    return Report(fit=True)
+
+
+def outlive(halt: threading.Event) -> None:
+    """Sets `halt` when the parent is gone."""
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    halt.set()
+
+
+@contextlib.contextmanager
+def output_to(path: Path, *beside: Path) -> Generator[None]:
+    """Sends what this process and its libraries print to the end of a file, so that the live table stays whole.
+
+    The logs of the runs beside the first say where that is.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for other in beside:
+        other.parent.mkdir(parents=True, exist_ok=True)
+        with other.open("a") as log:
+            print(time.strftime("%Y-%m-%d %H:%M:%S"), f"advanced beside {path.parent.name}: see its log", file=log)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    os.close(file)
+    print(time.strftime("%Y-%m-%d %H:%M:%S"), "process", os.getpid(), flush=True)
+    yield
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+def give_up(folder: RunDir, state: str, reason: str) -> None:
+    """Writes what became of a run that is not over, unless another process has it by now."""
+    with contextlib.suppress(OSError), folder.claimed() as free:
+        if free and not folder.over:
+            folder.leave(state, reason)
