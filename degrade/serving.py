@@ -40,9 +40,16 @@ def serve(pipe: Connection, root: Path, slot: int, command: str) -> None:
     experiment.take_gpu(slot)
     report = Report(fit=True)
     with contextlib.suppress(EOFError, BrokenPipeError):
-        while report.fit and (pack := pipe.recv()) is not None:
+        while report.fit and (pack := next_pack(pipe)) is not None:
             report = work(pack, root, halt.is_set, command)
             pipe.send(report)
+
+
+def next_pack(pipe: Connection) -> list[RunSpec] | None:
+    """What the parent gives next; None where it has nothing more, or is gone."""
+    parent = parent_process()
+    assert parent is not None
+    return pipe.recv() if pipe in wait([pipe, parent.sentinel]) else None
 
 
 def end_with_parent() -> None:

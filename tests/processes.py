@@ -1,11 +1,15 @@
 """Sweeps in processes of their own, as a user starts them, and what is in their folders."""
 
+import contextlib
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +20,104 @@ from degrade.train.checkpoint import unpack
 
 DEGRADE = (sys.executable, "-m", "degrade")
 PATIENCE = 60.0  # seconds until something that takes a few is called missing
-Sweep = subprocess.Popen[bytes]
 Result = tuple[str, dict[str, bytes]]  # the rows of a curve, timings aside, and the tensors of the net
 
 KEYS = ["data=digits", "recipe=smoke", "data.train_limit=100", "width=4", "net=plain,residual", "shortcut=A"]
 
 
-def begin(root: Path, *keys: str, program: Sequence[str] = DEGRADE, more: Mapping[str, str] | None = None) -> Sweep:
-    """A sweep in a session of its own; what it prints goes to root/output. `more`: of its environment."""
-    command = [*program, "sweep", *keys, f"results={root}"]
+class Forked:
+    """A command forked from the zygote, with what Popen has."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            self.returncode = Zygote.one().code_of(self.pid)
+        return self.returncode
+
+    def wait(self, timeout: float = PATIENCE) -> int:
+        end = time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if time.monotonic() > end:
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout)
+            time.sleep(0.005)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+class Zygote:
+    """The process that commands are forked from, and how those ended."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.codes: dict[int, int] = {}
+        self.left = b""
+        self.said = self.lines()
+        assert next(self.said) == b"ready"
+
+    @staticmethod
+    @cache
+    def one() -> "Zygote":
+        return Zygote()
+
+    def lines(self) -> Iterator[bytes]:
+        """What it says, as it says it."""
+        assert self.process.stdout is not None
+        while True:
+            while b"\n" not in self.left:
+                self.left += os.read(self.process.stdout.fileno(), 65536)
+            line, _, self.left = self.left.partition(b"\n")
+            yield line
+
+    def hear(self) -> int:
+        """The next number of a process that has begun; the ends told before are noted."""
+        while isinstance(told := json.loads(next(self.said)), list):
+            self.codes[told[0]] = told[1]
+        return told
+
+    def begin(self, **order: object) -> Forked:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(order).encode() + b"\n")
+        self.process.stdin.flush()
+        return Forked(self.hear())
+
+    def code_of(self, pid: int) -> int | None:
+        """The exit code of a process; None while it runs."""
+        assert self.process.stdout is not None
+        while b"\n" in self.left or select.select([self.process.stdout], [], [], 0)[0]:
+            number, code = json.loads(next(self.said))
+            self.codes[number] = code
+        return self.codes.get(pid)
+
+
+Sweep = Forked | subprocess.Popen[bytes]
+
+
+def begin(
+    root: Path, *keys: str, program: Path | None = None, more: Mapping[str, str] | None = None, fresh: bool = False
+) -> Sweep:
+    """A sweep in a session of its own; what it prints goes to root/output.
+
+    `program`: a file that is run in place of the command; `more`: of its environment. Its workers are forked, which is
+    quick; `fresh`: it is started, and spawns them, as a user's does.
+    """
+    there, words = {**os.environ, **(more or {})}, ["sweep", *keys, f"results={root}"]
+    if not fresh:
+        output = str(root / "output")
+        return Zygote.one().begin(argv=words, environment=there, output=output, program=program and str(program))
+    command = [sys.executable, str(program)] if program else DEGRADE
     with (root / "output").open("ab") as output:
-        there = {**os.environ, **(more or {})}
-        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=there)
+        started = [*command, *words]
+        return subprocess.Popen(started, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=there)
 
 
 def states(root: Path) -> dict[str, dict[str, Any]]:
@@ -55,8 +145,21 @@ def results(root: Path) -> dict[str, Result]:
 def children(pid: int) -> list[int]:
     """The worker processes of a sweep; multiprocessing's resource tracker is none."""
     tasks = Path(f"/proc/{pid}/task/{pid}/children")
-    found = [int(child) for child in tasks.read_text().split()] if tasks.exists() else []
-    return [child for child in found if b"spawn_main" in cmdline(child)]
+    try:
+        found = [int(child) for child in tasks.read_text().split()]
+    except OSError:  # no /proc, or it has just ended
+        return []
+    return [child for child in found if (said := cmdline(child)) and b"resource_tracker" not in said]
+
+
+def members(session: int) -> list[int]:
+    """The living processes of a session, zombies aside: of a sweep that was begun, and of its workers."""
+    found: list[int] = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            state, _, _, its_session = path.read_text().rpartition(")")[2].split()[:4]
+            found += [int(path.parent.name)] if int(its_session) == session and state != "Z" else []
+    return found
 
 
 def cmdline(pid: int) -> bytes:

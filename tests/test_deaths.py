@@ -1,6 +1,5 @@
 """What can befall a worker while it trains: the other runs finish, and the one can be done again."""
 
-import sys
 from pathlib import Path
 
 import processes
@@ -18,7 +17,7 @@ SEEDS = [
     "recipe.iterations=60",
     "engine.checkpoint_every=5",
 ]
-STRICKEN = (sys.executable, str(Path(processes.__file__).with_name("stricken.py")))
+STRICKEN = Path(processes.__file__).with_name("stricken.py")
 REASONS = {
     "SIGSEGV": "worker died (SIGSEGV)",
     "exit": "worker died (exit code 3)",

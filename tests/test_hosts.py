@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -13,7 +12,7 @@ from processes import KEYS, PATIENCE, begin, children, results, states, until
 
 SLOW = [*KEYS, "depth=8", "seed=0,1", "recipe.iterations=1500", "recipe.eval_every=250"]
 SLOW += ["engine.checkpoint_every=50"]
-PROGRAM = (sys.executable, str(Path(processes.__file__).with_name("elsewhere.py")))
+PROGRAM = Path(processes.__file__).with_name("elsewhere.py")
 
 
 @pytest.fixture(scope="module")

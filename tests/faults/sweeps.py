@@ -59,14 +59,14 @@ class Whole(NamedTuple):
         return {run: iteration for event, run, iteration in self.saved if event < at}
 
 
-def pictures(folder: Path, train: int = 6, test: int = 3) -> None:
+def pictures(folder: Path, train: int = 6, test: int = 3, size: int = 8) -> None:
     """Two classes of noise as PNG, so many of each."""
     noise = np.random.default_rng(0)
     for split, count in (("train", train), ("test", test)):
         for name in ("cat", "dog"):
             (folder / split / name).mkdir(parents=True)
             for i in range(count):
-                pixels = noise.integers(0, 256, (8, 8, 3), np.uint8)
+                pixels = noise.integers(0, 256, (size, size, 3), np.uint8)
                 Image.fromarray(pixels).save(folder / split / name / f"{i}.png")
 
 

@@ -1,0 +1,93 @@
+"""A process that has loaded what `degrade` needs, and forks a command in milliseconds where starting one takes seconds.
+
+Workers of a sweep are forked too. It speaks lines of JSON: {"argv", "environment", "output", "program"} begins a
+command and is answered by its process number; the end of each is told by [number, exit code].
+"""
+
+import contextlib
+import importlib
+import json
+import multiprocessing
+import os
+import pkgutil
+import runpy
+import select
+import signal
+import sys
+
+LAZY = ("hydra_plugins.degrade.workers", "hydra.core.plugins", "torchvision", "PIL.Image", "sklearn.datasets")
+
+
+def load() -> None:
+    """All of degrade, and what it loads only when it is used."""
+    import degrade
+
+    for module in pkgutil.walk_packages(degrade.__path__, "degrade."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    for name in LAZY:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
+def become(order: dict[str, object]) -> None:
+    """The command itself, in a fork: never returns."""
+    from degrade import workers
+    from degrade.cli import main
+
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.setsid()
+        os.environ.clear()
+        os.environ.update(order["environment"])  # type: ignore[arg-type]
+        output = os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)  # type: ignore[arg-type]
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for source, stream in ((nothing, 0), (output, 1), (output, 2)):
+            os.dup2(source, stream)
+        os.closerange(3, 64)
+        sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
+        sys.argv = ["degrade", *order["argv"]]  # type: ignore[misc]
+        workers.SPAWN = multiprocessing.get_context("fork")
+        if order["program"]:
+            runpy.run_path(order["program"], run_name="__main__")  # type: ignore[arg-type]
+        else:
+            main()
+        code = 0
+    except SystemExit as left:
+        code = left.code if isinstance(left.code, int) else 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def serve() -> None:
+    load()
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    signal.set_wakeup_fd(theirs)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    print("ready", flush=True)
+    while True:
+        ready, _, _ = select.select([sys.stdin, ours], [], [])
+        if ours in ready:
+            os.read(ours, 4096)
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                print(json.dumps([ended[0], os.waitstatus_to_exitcode(ended[1])]), flush=True)
+        if sys.stdin in ready:
+            line = sys.stdin.readline()
+            if not line:
+                return
+            number = os.fork()
+            if number == 0:
+                become(json.loads(line))
+            print(number, flush=True)
+
+
+if __name__ == "__main__":
+    serve()
