@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
@@ -20,9 +21,8 @@ class Checked:
     prefix: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        for name, kind in get_type_hints(type(self)).items():
-            if get_origin(kind) is not ClassVar:
-                object.__setattr__(self, name, typed(self.prefix + name, getattr(self, name), kind))
+        for name, kind in kinds(type(self)).items():
+            object.__setattr__(self, name, typed(self.prefix + name, getattr(self, name), kind))
         self.check()
 
     def check(self) -> None:
@@ -34,7 +34,14 @@ class Checked:
 
     def one_of(self, name: str, known: tuple[str, ...]) -> None:
         value = getattr(self, name)
-        self.demand(value in known, name, f"unknown; {nearest(value, known)}")
+        if value not in known:
+            self.demand(False, name, f"unknown; {nearest(value, known)}")
+
+
+@cache
+def kinds(of: type[Any]) -> dict[str, Any]:
+    """name of a field -> its declared type."""
+    return {name: kind for name, kind in get_type_hints(of).items() if get_origin(kind) is not ClassVar}
 
 
 def build(kind: type[Any], values: Any, extra: tuple[str, ...] = ()) -> Any:

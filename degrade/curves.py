@@ -66,10 +66,11 @@ def over_seeds(curves: pd.DataFrame, x: str = "iteration", y: str = "error") -> 
 
     Only where every seed of the group has a point, so that the mean is always over the same runs.
     """
-    by = curves.groupby([*KEYS, "split", "iteration"])
+    by = curves.groupby(["group", "split", "iteration"])  # a group has one value of each of KEYS
     frame = by.agg(x=(x, "mean"), mean=(y, "mean"), low=(y, "min"), high=(y, "max"), seeds=(y, "count"))
-    frame = frame.reset_index()
-    return frame[frame.seeds == frame.group.map(curves.groupby("group").run.nunique())]
+    frame = frame.reset_index().merge(curves[KEYS].drop_duplicates("group"), on="group")
+    frame = frame[frame.seeds == frame.group.map(curves.groupby("group").run.nunique())]
+    return frame.sort_values([*KEYS, "split", "iteration"], ignore_index=True)
 
 
 def chosen_rates(curves: pd.DataFrame, configuration: Mapping[str, str], rate: Mapping[str, float]) -> pd.DataFrame:
@@ -86,9 +87,14 @@ def chosen_rates(curves: pd.DataFrame, configuration: Mapping[str, str], rate: M
     return best.sort_values(["net", "shortcut", "depth", "width", "configuration"], ignore_index=True)
 
 
-def beyond_seeds(curves: pd.DataFrame) -> pd.DataFrame:
-    """The rows that over_seeds leaves out: runs ahead of the last point that all seeds share, from that point on."""
-    shared = over_seeds(curves).groupby(["group", "split"]).iteration.max().rename("shared")
+def beyond_seeds(curves: pd.DataFrame, means: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The rows that over_seeds leaves out: runs ahead of the last point that all seeds share, from that point on.
+
+    `means`: what over_seeds makes of the curves, if that is known.
+    """
+    shared = (
+        (over_seeds(curves) if means is None else means).groupby(["group", "split"]).iteration.max().rename("shared")
+    )
     since = curves.join(shared, on=["group", "split"]).shared.fillna(-1)
     ahead = curves.groupby(["run", "split"]).iteration.transform("max") > since
     return curves[ahead & (curves.iteration >= since)]

@@ -287,7 +287,7 @@ def load(*roots: Path, runs: Collection[str] | None = None, measured: Collection
 
 def gathered(paths: Sequence[Path], schema: Any) -> "pd.DataFrame":
     """The rows of all these files that are there."""
-    return parquet.together([parquet.read(path, schema) for path in paths if path.exists()], schema).to_pandas()
+    return parquet.read_all([path for path in paths if path.exists()], schema).to_pandas()
 
 
 def write_json(path: Path, values: Mapping[str, Any], *, sync: bool = True) -> None:

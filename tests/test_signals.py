@@ -30,7 +30,7 @@ def folder(tmp_path_factory) -> Path:
 def test_a_signal_at_110_layers_leaves_checkpoints_in_seconds(tmp_path, folder, number, recipe):
     mark = tmp_path / "mark"
     sweep = begin(tmp_path, *DEEP, f"data.root={folder}", *recipe, program=PROGRAM, more={"MARK": str(mark)})
-    under_way = [state for state in ("running",) * 2]
+    under_way = ["running", "running"]
     until(lambda: [state["state"] for state in states(tmp_path).values()] == under_way, sweep)
     if recipe is EVALUATION:
         until(mark.exists, sweep)

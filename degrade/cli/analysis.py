@@ -41,6 +41,7 @@ def plot(
     wanted = {"net": listed(net), "depth": listed(depth), "shortcut": listed(shortcut), "data": listed(data)}
     rows = curves.standing(curves.chosen(tables.curves, **wanted), tables.runs)
     names = [name for given in figure or [] for name in listed(given)]
-    shown = {"curves": rows, **{name: frame[frame.run.isin(rows.run)] for name, frame in tables.measured().items()}}
+    runs = rows.run.unique()
+    shown = {"curves": rows, **{name: frame[frame.run.isin(runs)] for name, frame in tables.measured().items()}}
     drawn = figures.save(shown, names, out or roots[0] / "figures", view, mix=mix, command=command())
     raise typer.Exit(say(drawn))

@@ -146,19 +146,36 @@ def lines_of(
     since: float = 0.0,
 ) -> Iterator[Line]:
     """The lines of each group, shallow to deep, in the order of `looks`; only those that go beyond x = `since`."""
+    means = over_seeds(rows, view.axis.column)  # once for all: a call takes as long for few rows as for many
+    of_means, of_ahead = by_group(means), by_group(beyond_seeds(rows, means))
+    none = rows.iloc[:0]
     for _, own in rows.groupby(["depth", "net", "shortcut", "width", "protocol", "group"]):
         first = own.iloc[0]
         key, name = keys[first.group], name_of(first, keys)
         for split, look in looks.items():
             part = own[own.split == split]
+            mean, ahead = (of.get((first.group, split), none) for of in (of_means, of_ahead))
             look = replace(look, dash=look.dashes.get(first.net, look.dash))
-            label = name + standing_label(part, view) if look.labelled and len(part) else ""
-            yield from group_lines(part, view, look, key, label, since)
+            label = name + standing_label(part, mean, view) if look.labelled and len(part) else ""
+            yield from group_lines(part, mean, ahead, view, look, key, label, since)
 
 
-def group_lines(rows: pd.DataFrame, view: View, look: Look, key: str, label: str, since: float) -> Iterator[Line]:
+def by_group(rows: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
+    """(group, split) -> its rows."""
+    return {(str(group), str(split)): own for (group, split), own in rows.groupby(["group", "split"])}
+
+
+def group_lines(
+    rows: pd.DataFrame,
+    mean: pd.DataFrame,
+    ahead: pd.DataFrame,
+    view: View,
+    look: Look,
+    key: str,
+    label: str,
+    since: float,
+) -> Iterator[Line]:
     """One group on one split: the mean of its seeds as far as all go, then each seed that is ahead by itself."""
-    mean, ahead = over_seeds(rows, view.axis.column), beyond_seeds(rows)
     parts = [(mean, look.dash, tuple(sorted(rows.run.unique())))] if len(mean) else []
     for run, own in ahead.groupby("run"):
         alone = own.assign(x=own[view.axis.column], mean=own.error, low=own.error, high=own.error)
@@ -188,9 +205,9 @@ def name_of(row: "pd.Series[Any]", keys: Mapping[str, str]) -> str:
     return f"{kind_label(row.net, row.shortcut)}-{row.depth}" + (f" {extra}" if extra else "")
 
 
-def standing_label(rows: pd.DataFrame, view: View) -> str:
+def standing_label(rows: pd.DataFrame, mean: pd.DataFrame, view: View) -> str:
     """What the legend says of a group besides its name: ", 3 seeds (to 3,000; 1 diverged)"."""
-    seeds, mean = rows.run.nunique(), over_seeds(rows, view.axis.column)
+    seeds = rows.run.nunique()
     drawn = mean if len(mean) else rows.assign(x=rows[view.axis.column])  # no shared point: every seed by itself
     last = drawn.sort_values("iteration").iloc[-1]
     diverged = rows[rows.state == "diverged"].run.nunique()
