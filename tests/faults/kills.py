@@ -169,6 +169,11 @@ def campaign(base: Path, count: int, seed: int = 0) -> list[tuple[Moment, str]]:
     return found
 
 
+def by_victim(found: list[tuple[Moment, str]]) -> dict[str, list[str]]:
+    """victim -> what each kill of it lost."""
+    return {victim: [wrong for moment, wrong in found if moment.victim == victim] for victim in VICTIMS}
+
+
 def ended(place: Place, whole: dict[str, Result]) -> str:
     """What is wrong with how a round ends."""
     if wrong := finish(place):

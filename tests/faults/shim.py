@@ -13,6 +13,7 @@ KILLED = 9  # exit code of a process that the shim ended
 HARMS = {
     "kill": "the process dies before the event",
     "kill after": "the process dies after the event",
+    "twice": "the process dies before the event, and once more when it is started again",
     "torn": "half of what is written goes out, then the process dies",
     "power": "the power goes after the event: what was not synced is empty",
     "ENOSPC": "from the event on the disk is full: half of what is written goes out",

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from degrade.errors import DegradeError
 from degrade.parquet import CURVES, TABLES
 from degrade.point import TIMINGS
 from degrade.spec import RunSpec, parse
+from degrade.states import OVER
 from degrade.store import RunDir, make_root, run_dirs
 from degrade.train.checkpoint import unpack
 from faults.children import child, lanes, lines
@@ -87,15 +89,17 @@ def sweep(base: Path) -> str:
     """Prepares the pictures and trains what is missing, as the command and its workers do; the error if it says one."""
     steady()
     os.environ["XDG_CACHE_HOME"] = str(base / "user")
-    results = base / "results"
+    results, unsaid = base / "results", ""
     try:
         wanted = specs(base)
         make_root(results)
         for spec in wanted:
-            serving.work([spec], results, lambda: False, "degrade sweep")
+            report = serving.work([spec], results, lambda: False, "degrade sweep")
+            if report.reason and RunDir(results, spec.run).known()["state"] not in ("failed", *OVER):
+                unsaid = f"{REFUSED}{report.reason}"  # the parent says it, where the folder cannot
     except DegradeError as error:
         return f"{REFUSED}{error}"
-    return "done"
+    return unsaid or "done"
 
 
 def results(base: Path) -> dict[str, str]:
@@ -159,8 +163,15 @@ def harmed(fault: Fault, base: Path, whole: Whole) -> str:
         Shim(base, fault.at, fault.harm).install()
         return sweep(base)
 
+    def hit_again() -> str:
+        Shim(base, Random(fault.at).randrange(len(whole.events)), "kill").install()
+        return sweep(base)
+
     code, said = child(hit)
     fatal = fault.harm not in ("ENOSPC", "EIO")
+    if fault.harm == "twice" and code == KILLED:
+        code, said = child(hit_again)
+        fatal = code != 0  # a sweep that goes on has fewer events
     if code != (KILLED if fatal else 0) or "\n" in said:
         return f"ended with code {code}: {said}"
     code, told = child(lambda: after(fault, base, whole, said))
