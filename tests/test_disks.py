@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from processes import DEGRADE, KEYS, PATIENCE, begin, results, states, until
 
+from degrade.train.checkpoint import unpack
+
 RUNS = [*KEYS, "depth=8", "recipe.iterations=200", "engine.checkpoint_every=20", "jobs=1"]
 APART = ("unshare", "--user", "--map-root-user", "--mount")
 
@@ -68,6 +70,8 @@ def test_a_full_disk_is_one_line_and_the_sweep_goes_on_once_there_is_room(tmp_pa
     assert "Traceback" not in done.stdout + done.stderr
     assert "No space left on device" in done.stdout + done.stderr
     assert results(tmp_path / "after") == results(whole)
+    for path in (tmp_path / "full").glob("runs/*/checkpoint*.pt"):
+        assert unpack(path.read_bytes())["iteration"] > 0
     for state in states(tmp_path / "full").values():
         assert state["state"] != "failed" or "No space left on device; make room" in state["reason"]
 

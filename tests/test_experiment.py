@@ -1,8 +1,4 @@
 import json
-import random
-import shutil
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -111,49 +107,6 @@ def test_with_no_good_checkpoint_the_run_fails_with_the_reason_and_keeps_what_th
     assert state["state"] == "failed"
     assert "checkpoint.pt" in state["reason"]
     assert folder.previous.read_bytes() == b"nonsense"
-
-
-TRAIN = """
-import json, sys
-from pathlib import Path
-from degrade.experiment import run
-from degrade.spec import parse
-print("ready", flush=True)
-run([parse(json.loads(sys.argv[1]))], Path(sys.argv[2]))
-"""
-
-
-def test_killed_at_twenty_random_moments_a_run_ends_with_the_same_bits(tmp_path):
-    """kill -9 at whatever it is doing, again and again, until twenty kills have hit."""
-    spec = tiny(recipe={"iterations": 400, "eval_every": 25}, engine={"checkpoint_every": 10})
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    begun = time.monotonic()
-    run([spec], whole)
-    long = time.monotonic() - begun
-    command = [sys.executable, "-c", TRAIN, json.dumps(spec.tree()), str(cut)]
-    draws, kills, furthest = random.Random(20), 0, 0
-    while kills < 20:
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"ready\n"
-            try:
-                process.wait(draws.random() * long / 3)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                kills += 1
-        found = [path for path in RunDir(cut, spec.run).checkpoints if path.exists()]
-        reached = max((unpack(path.read_bytes())["iteration"] for path in found), default=0)
-        assert reached >= furthest  # once there is a checkpoint, nothing starts from zero
-        furthest = reached
-        if RunDir(cut, spec.run).read_state()["state"] == "finished":
-            pd.testing.assert_frame_equal(curve(cut, spec), curve(whole, spec), check_exact=True)
-            assert weights(cut, spec) == weights(whole, spec)
-            shutil.rmtree(cut)  # and once more from the start
-            furthest = 0
-    assert run([spec], cut) == {spec.run: "finished"}
-    pd.testing.assert_frame_equal(curve(cut, spec), curve(whole, spec), check_exact=True)
-    assert weights(cut, spec) == weights(whole, spec)
-    assert not list(RunDir(cut, spec.run).path.glob(".*.tmp"))
 
 
 def test_chosen_checkpoints_stay(tmp_path):

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import tiny
+from faults import kills
 
 from degrade import experiment, files, parquet, seal, serving
 from degrade.clean import waste
@@ -34,6 +35,13 @@ def test_a_sample_of_all_faults_loses_nothing():
     done = subprocess.run([sys.executable, "-m", "faults", "67"], env=there, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " 0 lost" in done.stdout
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for the workers in /proc")
+def test_a_few_kills_lose_nothing(tmp_path):
+    found = kills.campaign(tmp_path, 6)
+    assert {moment.victim for moment, _ in found} == {*kills.VICTIMS}
+    assert [wrong for _, wrong in found if wrong] == []
 
 
 def cut_short(root, spec, polls=9) -> RunDir:
