@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from degrade import composition, reruns, store, sweep, tables
 from degrade.checked import digest
-from degrade.errors import SpecError, Stopped
+from degrade.errors import RunError, SpecError, Stopped
 from degrade.files import at_home
 from degrade.plan import measured
 from degrade.prices import Prices, makespan
@@ -67,6 +67,9 @@ def launch(overrides: Sequence[str], how: How) -> int:
                 failed = reruns.reprobe(bare, plan.root, jobs=plan.workers, fail_fast=how.fail_fast)
         except Stopped as stopped:
             code = 128 + stopped.signal
+        except RunError:  # a run failed that could not write so: what the others came to is shown all the same
+            tables.summary(plan.specs, plan.root)
+            raise
     failed += tables.summary(plan.specs, plan.root)
     return code or int(failed > 0)
 

@@ -35,7 +35,7 @@ COLOURS = {
     "interrupted": "yellow",
     "constructed": "blue",
 }
-SETTLED = (*OVER, "failed", "interrupted")
+SETTLED = (*OVER, "failed", "damaged", "interrupted")
 REDRAW, LINE = 0.5, 10.0  # seconds between two redraws; between two lines about one run
 
 
@@ -94,7 +94,7 @@ class Progress:
     def __init__(self, specs: Sequence[RunSpec], root: Path, workers: int) -> None:
         self.specs, self.root, self.workers = {s.run: s for s in specs}, root, workers
         self.states: dict[str, dict[str, Any]] = {s.run: {"state": "waiting"} for s in specs}
-        self.old = {s.run: RunDir(root, s.run).known() for s in specs}  # how they stand before anybody takes them up
+        self.old = {s.run: RunDir(root, s.run).standing() for s in specs}  # how they stand before anybody takes them up
         self.active: list[str] = []
         self.began, self.drawn = time.monotonic(), 0.0
         self.said: dict[str, float] = {}
@@ -128,7 +128,7 @@ class Progress:
 
     def _read(self, runs: Sequence[str] | set[str]) -> None:
         for run in runs:
-            state = RunDir(self.root, run).known()
+            state = RunDir(self.root, run).standing()
             if state != self.old[run] or state["state"] in OVER:
                 self.states[run] = state
 
@@ -209,7 +209,7 @@ def line(spec: RunSpec, state: Mapping[str, Any]) -> str:
     for split in ("train", "train_clean", "test"):
         if f"{split}_error" in state:
             text += f", {split} {percent(state[f'{split}_error'])} %"
-    return text + (f": {state['reason']}" if state["state"] == "failed" else "")
+    return text + (f": {state['reason']}" if state["state"] in ("failed", "damaged") else "")
 
 
 def duration(seconds: float) -> str:

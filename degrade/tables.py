@@ -51,7 +51,8 @@ def summary(specs: Sequence[RunSpec], root: Path) -> int:
     from degrade import curves, store  # loads pandas
 
     states = {spec.run: RunDir(root, spec.run).standing() for spec in specs}
-    tables = store.load(root, runs=states, measured=()) if root.is_dir() else None
+    whole = [run for run, state in states.items() if state["state"] != "damaged"]
+    tables = store.load(root, runs=whole, measured=()) if root.is_dir() else None
     if tables is not None and len(tables.curves):
         said = tables.runs.outcome.where(tables.runs.state.isin(OVER), tables.runs.state)
         outcomes = said.groupby(tables.runs.group).agg(lambda each: ", ".join(sorted({*each} - {""})))
@@ -158,9 +159,11 @@ def status(roots: Sequence[Path], *, as_json: bool) -> None:
     for run, state in states.items():
         done = f"{state['iteration']:,}/{state['iterations']:,}" if {*DONE} <= {*state} else ""
         errors = (percent(state.get(f"{split}_error")) for split in ("train", "train_clean", "test"))
-        said = state.get("reason") or state.get("outcome") or ""
-        table.add_row(run, coloured(state["state"]), done, *errors, said)
+        table.add_row(run, coloured(state["state"]), done, *errors, state.get("outcome") or "")
     console.print(table)
+    for run, state in states.items():  # below it: beside numbers there is no room for a sentence
+        if state.get("reason") and state["state"] not in OVER:
+            console.print(f"{state['state']}: {run}: {state['reason']}", highlight=False, soft_wrap=True)
     counts = Counter(state["state"] for state in states.values())
     console.print(", ".join(f"{n} {state}" for state, n in sorted(counts.items())) or "no runs")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import tiny
+from processes import cmdline
 
 from degrade import plan
 from degrade.errors import RunError
@@ -53,7 +54,9 @@ def test_whatever_ends_it_no_process_is_left(tmp_path, kind_of):
 
 
 def children_of(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    """Of all its threads: each process is started by one of its own."""
+    found = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [child for each in found for child in each if b"spawn_main" in cmdline(int(child))]
 
 
 def wait_for(condition, seconds: float):
