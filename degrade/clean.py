@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +17,15 @@ class Waste:
 
     folder: RunDir
     why: str
+    state: str
 
 
 def waste(root: Path, *, failed: bool, orphaned: bool, days: float | None) -> list[Waste]:
     """What matches. A run that a process holds is never in it. Raises RunError if there is no such folder."""
     if not (root / "runs").is_dir():
         raise RunError(f"{root}: has no runs/ folder; name a results folder")
-    found = [Waste(folder, why) for folder in folders(root) if (why := reason(folder, failed, orphaned, days))]
-    return [each for each in found if each.folder.standing()["state"] != "running"]
+    there = [(folder, reason(folder, failed, orphaned, days), folder.standing()["state"]) for folder in folders(root)]
+    return [Waste(folder, why, state) for folder, why, state in there if why and state != "running"]
 
 
 def folders(root: Path) -> list[RunDir]:
@@ -41,19 +43,22 @@ def reason(folder: RunDir, failed: bool, orphaned: bool, days: float | None) -> 
 
 
 def valuable(folder: RunDir) -> bool:
-    """Whether a run that cannot be read is a result: one of a newer degrade, or over and only its curve is damaged."""
+    """Whether a run that cannot be read is, or may be, a result: one of a newer degrade, or over and only its curve is
+    damaged, or one whose state is damaged and that has a checkpoint to make it from.
+    """
     try:
-        return folder.known()["state"] in OVER
+        state = folder.known()["state"]
     except NewerError:
         return True
+    return state in OVER or (state == "damaged" and any(path.exists() for path in folder.checkpoints))
 
 
 def remove(found: list[Waste]) -> int:
-    """Removes each folder that nobody holds at this moment; returns how many."""
+    """Removes each folder that nobody holds at this moment, and nobody has changed since; returns how many."""
     gone = 0
     for each in found:
-        with each.folder.claimed() as mine:
-            if mine:
+        with suppress(RunError), each.folder.claimed() as mine:
+            if mine and each.folder.standing()["state"] == each.state:
                 shutil.rmtree(each.folder.path)
                 gone += 1
     return gone

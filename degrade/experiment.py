@@ -12,12 +12,24 @@ from degrade import data
 from degrade.environment import environment
 from degrade.errors import DegradeError, RunError, one_line, refused
 from degrade.files import write
-from degrade.journal import Saved, demand_checkpoint, ended, lost, progress, record, resume, save, sound, until_save
+from degrade.journal import (
+    Saved,
+    damaged_tables,
+    demand_checkpoint,
+    ended,
+    lost,
+    progress,
+    record,
+    resume,
+    save,
+    sound,
+    until_save,
+)
 from degrade.spec import RunSpec
 from degrade.states import FINISHED, OVER, elsewhere
 from degrade.store import RunDir
 from degrade.train.checkpoint import pack
-from degrade.train.fit import Fit
+from degrade.train.fit import Fit, pick_device
 from degrade.train.turns import Run, in_turn
 
 BEAT = 1.0  # seconds between two looks that others may have at a run, in state.json
@@ -67,7 +79,9 @@ def training(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: 
         over = found.get("state") in OVER
         if over and sound(folder):
             return found["state"]
-        if over or ("damaged" in found and ended(spec, folder)):
+        if over:
+            return mend(spec, folder, found["state"], pulse, command)
+        if "damaged" in found and (damaged_tables(folder) or ended(spec, folder)):  # it may have been over
             demand_checkpoint(folder)
         try:
             folder.write_state("running")  # so early that another host, whose locks may not be ours, sees it
@@ -82,12 +96,32 @@ def training(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: 
             raise
 
 
+def mend(spec: RunSpec, folder: RunDir, state: str, stop: Callable[[], bool], command: str) -> str:
+    """Writes anew what is damaged in a run that is over; curve and probe from its checkpoint. Returns its state.
+
+    Trains nothing. Raises RunError where the checkpoint does not hold the end: what is there stays as it is.
+    """
+    if folder.curve.exists() and not damaged_tables(folder):
+        folder.begin(spec, environment(pick_device(spec.engine.device), command))
+        return state
+    demand_checkpoint(folder)
+    fit = Fit(spec, data.load(spec.data), stop=stop)
+    resume(fit, folder)
+    if not fit.done:
+        why = f"its last good checkpoint is of iteration {fit.iteration:,}"
+        raise RunError(f"{folder.standing()['reason']}; {why}: move {folder.path} away to train it anew")
+    folder.begin(spec, environment(fit.device, command))
+    record(fit, folder)
+    folder.write_state(end_of(fit), outcome=fit.outcome, reason="", **progress(fit))
+    return end_of(fit)
+
+
 def claim(folder: RunDir, held: ExitStack) -> bool:
     """folder.claimed() as long as `held` is; where the disk refuses the lock, that is what the run failed of."""
     try:
         return held.enter_context(folder.claimed())
     except OSError as error:
-        if folder.known()["state"] not in ("running", *OVER):
+        if folder.standing()["state"] not in ("running", "damaged", *OVER):
             folder.leave("failed", one_line(error))
         raise
 
@@ -138,9 +172,12 @@ def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str
     if lost(folder):
         return "elsewhere"
     save(fit, folder)
-    state = "interrupted" if not fit.done else "diverged" if fit.diverged else FINISHED
-    folder.write_state(state, outcome=fit.outcome, **progress(fit))
-    return state
+    folder.write_state(end_of(fit), outcome=fit.outcome, **progress(fit))
+    return end_of(fit)
+
+
+def end_of(fit: Fit) -> str:
+    return "interrupted" if not fit.done else "diverged" if fit.diverged else FINISHED
 
 
 class Pulse:

@@ -27,12 +27,21 @@ def sound(folder: RunDir) -> bool:
     return True
 
 
+def damaged_tables(folder: RunDir) -> bool:
+    """Whether the curve or the probe cannot be read."""
+    try:
+        folder.check_tables()
+    except RunError:
+        return True
+    return False
+
+
 def ended(spec: RunSpec, folder: RunDir) -> bool:
     """Whether a run has come to its last iteration, as far as its curve tells."""
     try:
         done = parquet.read(folder.curve, parquet.CURVES)["iteration"].to_pylist() if folder.curve.exists() else []
     except RunError:
-        return True  # nobody knows
+        return False  # nobody knows
     return max(done, default=0) >= spec.recipe.iterations
 
 

@@ -1,6 +1,5 @@
 """Sweeps from the outside: show the runs, have a launcher train what is missing, show the errors."""
 
-import json
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -12,9 +11,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from degrade import composition, reruns, store, sweep, tables
+from degrade import composition, reruns, seal, store, sweep, tables
 from degrade.checked import digest
-from degrade.errors import RunError, SpecError, Stopped
+from degrade.errors import NewerError, RunError, SpecError, Stopped
 from degrade.files import at_home
 from degrade.plan import measured
 from degrade.prices import Prices, makespan
@@ -136,7 +135,7 @@ def limited(overrides: Sequence[str], how: How) -> sweep.Plan:
         raise SpecError("--time-limit: the runs have different recipe.iterations; give one number for all, or none")
     record = plan.root / "time-limits" / f"{digest([sorted(spec.run for spec in plan.specs), limit])}.json"
     if record.exists():
-        iterations = json.loads(record.read_bytes())["iterations"]
+        iterations = recorded(record)
     else:
         iterations = fitting(plan.specs, asked, limit, workers_of(plan))
         if iterations < 1:
@@ -147,6 +146,18 @@ def limited(overrides: Sequence[str], how: How) -> sweep.Plan:
             store.write_json(record, {"limit": limit, "iterations": iterations, "runs": [s.run for s in plan.specs]})
     console.print(f"--time-limit {how.time_limit}: {iterations:,} iterations a run ({record})")
     return expanded([*overrides, f"recipe.iterations={iterations}"], how)
+
+
+def recorded(record: Path) -> int:
+    """Raises RunError for what this command has not written."""
+    try:
+        iterations = seal.of_json(record.read_bytes()).get("iterations")
+        if isinstance(iterations, int) and iterations > 0:
+            return iterations
+        reason = f"iterations cannot be {iterations!r}"
+    except (OSError, ValueError, NewerError) as error:
+        reason = str(error)
+    raise RunError(f"{record}: {reason}; remove it to measure anew")
 
 
 def priced(specs: Sequence[RunSpec], workers: int) -> Prices:

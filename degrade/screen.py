@@ -3,6 +3,7 @@
 Everything is read from the run folders, so any launcher's runs can be watched.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -44,6 +45,11 @@ class Plain(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(controls(text, keep="\n"), **options)
+
+    def on_broken_pipe(self) -> None:
+        """The reader has left, as in `degrade sweep | head`: nothing more is said, and what is being done goes on."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 console = Plain(markup=False)
@@ -121,10 +127,13 @@ class Progress:
             return
         self._read({*active, *self.active})
         self.active, self.drawn = active, time.monotonic()
-        if self.live:
-            self.live.update(self.table(), refresh=True)
-        else:
-            self._say()
+        try:
+            if self.live:
+                self.live.update(self.table(), refresh=True)
+            else:
+                self._say()
+        except OSError:  # of the terminal, or the full disk that the output goes to
+            console.quiet = True
 
     def _read(self, runs: Sequence[str] | set[str]) -> None:
         for run in runs:

@@ -36,7 +36,10 @@ def to_json(values: Mapping[str, Any]) -> bytes:
 
 def of_json(content: bytes) -> dict[str, Any]:
     """What `to_json` was given, and the format. Raises ValueError with the reason, or NewerError."""
-    values: Any = json.loads(content)
+    try:
+        values: Any = json.loads(content)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
     if not isinstance(values, dict) or not values:
         raise ValueError("no JSON object, or an empty one")
     format, said = values.get("format", 1), values.pop(KEY, None)

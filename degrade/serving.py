@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import NamedTuple
 
-from degrade.errors import DegradeError, one_line, refused
+from degrade.errors import DegradeError, RunError, one_line, refused
 from degrade.spec import RunSpec
 from degrade.store import RunDir
 
@@ -24,6 +24,7 @@ class Report(NamedTuple):
     """What a worker says of a pack."""
 
     fit: bool  # for more
+    elsewhere: Sequence[str] = ()  # runs that other processes hold
     reason: str = ""  # of the first failure; how each run ended stands in its folder, if the disk took it
 
 
@@ -71,7 +72,7 @@ def work(pack: Sequence[RunSpec], root: Path, stop: Callable[[], bool], command:
     try:
         with output_to(*(RunDir(root, spec.run).log for spec in pack)):
             try:
-                experiment.run(pack, root, stop=stop, command=command, together=len(pack))
+                states = experiment.run(pack, root, stop=stop, command=command, together=len(pack))
             except Exception as error:  # the folders say `failed` and why
                 traceback.print_exc()
                 # after other errors a GPU, or the process, can be of no use any more
@@ -81,7 +82,8 @@ def work(pack: Sequence[RunSpec], root: Path, stop: Callable[[], bool], command:
         for spec in pack:
             give_up(RunDir(root, spec.run), "failed", reason)
         return Report(fit=True, reason=reason)
-    return Report(fit=True)
+    held = [run for run, state in states.items() if state == "elsewhere"]
+    return Report(fit=not stop(), elsewhere=held)  # told to stop, it would leave whatever it is given
 
 
 def outlive(halt: threading.Event) -> None:
@@ -115,6 +117,6 @@ def output_to(path: Path, *beside: Path) -> Generator[None]:
 
 def give_up(folder: RunDir, state: str, reason: str) -> None:
     """Writes what became of a run that is not over, unless another process has it by now."""
-    with contextlib.suppress(OSError), folder.claimed() as free:
+    with contextlib.suppress(OSError, RunError), folder.claimed() as free:
         if free and not folder.over:
             folder.leave(state, reason)

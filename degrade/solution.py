@@ -19,7 +19,8 @@ from degrade.nets.construct import deepen
 from degrade.origin import OriginSpec
 from degrade.point import Point
 from degrade.spec import RunSpec
-from degrade.store import CONSTRUCTED, RunDir
+from degrade.states import CONSTRUCTED
+from degrade.store import RunDir
 from degrade.train.checkpoint import pack, unpack
 from degrade.train.fit import EVALUATION_BATCH, Fit
 from degrade.trained import Trained

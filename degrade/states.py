@@ -9,6 +9,7 @@ from typing import Any
 FINISHED = "finished"
 STALE = 120.0  # seconds without a heartbeat after which a process is taken for dead; one is due every 10 at most
 OVER = (FINISHED, "diverged")  # results: never trained again
+CONSTRUCTED = "constructed"  # holds a constructed net and has done no step
 WORDS = ("state", "outcome", "reason", "host", "run", "backend")  # of state.json
 WHOLE = {"iteration": (0, 2**63), "iterations": (1, 2**63), "pid": (1, 2**31)}
 NUMBERS = ("epoch", "lr", "seconds", "images_per_second", "heartbeat")

@@ -33,8 +33,6 @@ from degrade.states import OVER, alive, elsewhere, far, fault_of
 if TYPE_CHECKING:
     import pandas as pd
 
-CONSTRUCTED = "constructed"  # holds a constructed net and has done no step
-
 
 class RunDir:
     """The folder of one run: the names of its files, what is in them, and who may write."""
@@ -64,7 +62,7 @@ class RunDir:
     def claimed(self) -> Generator[bool]:
         """True while this process alone may write here; False where another holds it. Freed by the owner's death.
 
-        Locks need not reach across the hosts that share a file system; there the heartbeat decides.
+        Locks need not reach across hosts that share a file system; there the heartbeat decides.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.lock)
@@ -89,7 +87,8 @@ class RunDir:
         What is damaged is written anew, and that it was is told. Raises RunError if the folder is another run's.
         """
         if not self.spec.exists():
-            write_json(self.environment, environment)
+            if not self.environment.exists():
+                write_json(self.environment, environment)
             write_json(self.spec, {"spec": spec.tree()})
             return
         if "damaged" in self.intact(self.spec):
@@ -115,9 +114,9 @@ class RunDir:
         """As `read`, but of a damaged file {"damaged": why}. Raises NewerError, since that is no damage."""
         try:
             return self.read(file)
-        except NewerError:
-            raise
         except RunError as error:
+            if isinstance(error, NewerError):
+                raise
             print(error, flush=True)
             return {"damaged": str(error)}
 
@@ -143,9 +142,9 @@ class RunDir:
         """read_state, but of a damaged one {"state": "damaged"} and the reason. Raises NewerError."""
         try:
             return self.read_state()
-        except NewerError:
-            raise
         except RunError as error:
+            if isinstance(error, NewerError):
+                raise
             return {"state": "damaged", "reason": str(error)}
 
     def write_state(self, state: str, **values: Any) -> None:
@@ -187,21 +186,27 @@ class RunDir:
         So is one that is over and of which a file is damaged that its checkpoint can mend. Nothing is written and no
         lock is taken: a sweep may be about to.
         """
+        state: dict[str, Any] = {}
         try:
             state = self.seen()
             if state["state"] in OVER:
                 self.check()
         except RunError as error:
-            return {"state": "damaged", "reason": str(error)}
+            return {**state, "state": "damaged", "reason": str(error)}
         return state
 
     def check(self) -> None:
-        """Raises RunError if a file is damaged that a sweep can write anew: spec, environment, curve, probe."""
+        """Of a run that is over: raises RunError if a file is damaged, or gone, that a sweep can write anew."""
+        if gone := [path for path in (self.spec, self.curve) if not path.exists()]:
+            raise RunError(f"{gone[0]}: is not there; {AGAIN}")
         for path in (self.spec, self.environment):
             self.read(path)
-        for path in (self.curve, self.tables["probe"]):
-            if path.exists():
-                parquet.check(path)
+        self.check_tables()
+
+    def check_tables(self) -> None:
+        """Raises RunError if the curve or the probe is there and damaged."""
+        for path in filter(Path.exists, (self.curve, self.tables["probe"])):
+            parquet.check(path)
 
     def seen(self) -> dict[str, Any]:
         """As `standing`, but raises RunError for a state that cannot be read."""

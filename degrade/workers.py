@@ -19,14 +19,14 @@ from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from degrade.errors import RunError, Stopped
 from degrade.packs import Queue
 from degrade.screen import Progress
 from degrade.serving import KINDS, Report, give_up, serve
 from degrade.spec import RunSpec
-from degrade.states import OVER
+from degrade.states import OVER, STALE
 from degrade.store import RunDir
 
 TICK = 0.25  # seconds between two looks at the workers
@@ -59,15 +59,18 @@ def train(specs: Sequence[RunSpec], root: Path, *, jobs: int | None = None, fail
                 ended = [worker.look() for worker in workers]
                 for end in ended:
                     queue.put_back(end.again)
-                    held.specs += end.held
+                    held.add(end.held)
                     unsaid += end.unsaid
-                if fail_fast and (unsaid or any("failed" in end.states for end in ended)):
+                if fail_fast and (unsaid or any({"failed", "damaged"} & {*end.states} for end in ended)):
                     queue.waiting.clear()
                     held.specs.clear()
                     for worker in workers:
                         worker.stop(kill=False)
                 progress.update([spec.run for specs in (*(w.pack for w in workers), held.specs) for spec in specs])
         finally:
+            for worker in workers:
+                if worker.pack:  # an error here: what they are at is not to be lost
+                    worker.stop(kill=False)
             for worker in workers:
                 worker.dismiss()
     if received:
@@ -81,15 +84,29 @@ class Held:
 
     def __init__(self, root: Path) -> None:
         self.root, self.specs, self.looked = root, list[RunSpec](), 0.0
+        self.before: dict[str, dict[str, Any]] = {}  # run -> how it stood when it was found to be held
+
+    def add(self, specs: Sequence[RunSpec]) -> None:
+        self.specs += specs
+        self.before |= {spec.run: RunDir(self.root, spec.run).standing() for spec in specs}
 
     def freed(self) -> list[RunSpec]:
-        """Those that nobody trains any more and that are not over; looked for once a second."""
+        """Those of which others seem to have let go before their end; a worker finds out. Looked for once a second."""
         if time.monotonic() - self.looked < LOOK:
             return []
         self.looked = time.monotonic()
-        states = {spec: RunDir(self.root, spec.run).standing()["state"] for spec in self.specs}
-        self.specs = [spec for spec in self.specs if states[spec] == "running"]
-        return [spec for spec in states if states[spec] not in ("running", *SETTLED)]
+        states = {spec: RunDir(self.root, spec.run).standing() for spec in self.specs}
+        self.specs = [spec for spec in self.specs if busy(states[spec])]
+        return [spec for spec in states if not busy(states[spec]) and not self._settled(spec.run, states[spec])]
+
+    def _settled(self, run: str, state: dict[str, Any]) -> bool:
+        """Whether it is over, or has failed since: not at the time before, as whose the state still stands."""
+        return state["state"] in OVER or (state["state"] == "failed" and state != self.before[run])
+
+
+def busy(state: dict[str, Any]) -> bool:
+    """Whether a process gives signs of life; a number of a process alone is none, since numbers are used again."""
+    return state["state"] == "running" and time.time() - state["heartbeat"] < STALE
 
 
 def default_jobs(on_cpu: bool) -> int:
@@ -196,14 +213,13 @@ class Worker:
     def _ended(self, pack: list[RunSpec], report: Report) -> End:
         folders = [RunDir(self.root, spec.run) for spec in pack]
         states = [folder.standing()["state"] for folder in folders]
-        left = [spec for spec, state in zip(pack, states, strict=True) if state not in SETTLED]
         if self.told:
             return End(states)
-        if not report.reason:
-            return End(states, held=left)
-        if len(pack) > 1:
-            return End(states, again=left)
-        return End(states, unsaid=[report.reason for _ in left])
+        held = [spec for spec in pack if spec.run in report.elsewhere]
+        left = [s for s, state in zip(pack, states, strict=True) if state not in SETTLED and s not in held]
+        if report.reason and len(pack) == 1:
+            return End(states, unsaid=[report.reason for _ in left])
+        return End(states, again=left, held=held)
 
     def stop(self, *, kill: bool) -> None:
         self.told = True

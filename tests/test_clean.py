@@ -60,6 +60,14 @@ def test_a_run_that_is_held_is_never_touched(tmp_path):
     assert folder.path.exists()
 
 
+def test_a_run_that_was_done_since_it_was_listed_is_not_removed(tmp_path):
+    folder = make(tmp_path, "failed", 0)
+    found = waste(tmp_path, failed=True, orphaned=False, days=None)
+    folder.write_state("finished")
+    assert remove(found) == 0
+    assert folder.path.exists()
+
+
 def test_a_folder_without_runs_is_named(tmp_path):
     with pytest.raises(RunError, match="has no runs/ folder"):
         waste(tmp_path, failed=True, orphaned=False, days=None)

@@ -102,7 +102,51 @@ def test_a_finished_run_with_a_damaged_file_is_mended_from_its_checkpoint(tmp_pa
     assert load(tmp_path).curves.equals(before)
 
 
-@pytest.mark.parametrize("name", ["curve.parquet", "spec.json", "state.json"])
+@pytest.mark.parametrize("name", ["spec.json", "environment.json"])
+def test_what_says_what_a_finished_run_is_needs_no_checkpoint_to_be_mended(tmp_path, name):
+    """It was trained on from an older checkpoint, or called failed where there was none."""
+    run([SPEC], tmp_path)
+    folder = RunDir(tmp_path, SPEC.run)
+    kept = {path: path.read_bytes() for path in (folder.curve, folder.state)}
+    folder.previous.unlink()
+    folder.checkpoint.write_bytes(b"damaged")
+    (folder.path / name).write_bytes(b"damaged")
+    assert run([SPEC], tmp_path) == {SPEC.run: "finished"}
+    assert {path: path.read_bytes() for path in kept} == kept
+    folder.check()
+
+
+def test_an_older_checkpoint_takes_nothing_from_a_finished_run(tmp_path):
+    """Its curve was cut back to there, and its state was no longer finished."""
+    spec = tiny(engine={"checkpoint_every": 2, "keep_checkpoints": [4]})
+    run([spec], tmp_path)
+    folder = RunDir(tmp_path, spec.run)
+    folder.kept(4).replace(folder.checkpoint)
+    folder.curve.write_bytes(b"damaged")
+    with pytest.raises(RunError, match="last good checkpoint is of iteration 4: move .* away to train it anew"):
+        run([spec], tmp_path)
+    assert folder.read_state()["state"] == "finished"
+    assert folder.curve.read_bytes() == b"damaged"
+
+
+def test_a_finished_run_whose_curve_is_gone_is_damaged_and_mended(tmp_path):
+    """It counted as finished, and was in no table."""
+    run([SPEC], tmp_path)
+    folder, before = RunDir(tmp_path, SPEC.run), load(tmp_path).curves
+    folder.curve.unlink()
+    assert "curve.parquet: is not there" in folder.standing()["reason"]
+    assert run([SPEC], tmp_path) == {SPEC.run: "finished"}
+    assert load(tmp_path).curves.equals(before)
+
+
+def test_json_that_is_nested_too_deep_is_damaged(tmp_path):
+    """It was a traceback of every command."""
+    folder = cut_short(tmp_path, SPEC)
+    folder.state.write_bytes(b"[" * 200_000)
+    assert "nested too deep" in folder.standing()["reason"]
+
+
+@pytest.mark.parametrize("name", ["curve.parquet", "state.json"])
 def test_a_finished_run_without_checkpoints_is_never_trained_anew_by_itself(tmp_path, name):
     run([SPEC], tmp_path)
     folder = RunDir(tmp_path, SPEC.run)

@@ -139,6 +139,15 @@ def test_a_time_limit_scales_the_schedule_and_is_written_down(tmp_path, measured
     assert states(tmp_path) == before  # the same runs, whatever the machine does today
 
 
+@pytest.mark.parametrize("content", [b"{", b'{"iterations": 7}', b'{"format": 2, "iterations": 7}', b"[" * 200_000])
+def test_a_time_limit_that_was_not_written_here_is_one_line(tmp_path, measured, content):
+    go(tmp_path, time_limit="9s")
+    (record,) = (tmp_path / "time-limits").iterdir()
+    record.write_bytes(content.replace(b"7", b"0"))
+    with pytest.raises(RunError, match="remove it to measure anew"):
+        go(tmp_path, time_limit="9s")
+
+
 def test_a_time_limit_that_loading_alone_takes_is_one_line(tmp_path, measured):
     with pytest.raises(SpecError, match="--time-limit 2s: less than one iteration of each run; allow more"):
         at_once(tmp_path, time_limit="2s")

@@ -3,11 +3,12 @@
 import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from processes import KEYS, PATIENCE, Result, begin, children, results, states, until
+from processes import DEGRADE, KEYS, PATIENCE, Result, begin, children, results, states, until
 
 from degrade.train.checkpoint import unpack
 from degrade.workers import cause, default_jobs
@@ -57,6 +58,26 @@ def test_a_killed_worker_harms_one_run_and_the_next_sweep_takes_it_up(tmp_path, 
     assert f"failed: {victim}: worker died (SIGKILL)" in (tmp_path / "output").read_text()
     assert sorted(state["state"] for state in states(tmp_path).values()) == ["failed", "finished"]
     finish(tmp_path)
+    assert results(tmp_path) == undisturbed
+
+
+def test_a_worker_told_to_leave_is_replaced(tmp_path, undisturbed):
+    """The sweep gave it the same run for ever."""
+    sweep = begin(tmp_path, *LONG)
+    until(both_under_way(tmp_path), sweep)
+    os.kill(next(iter(states(tmp_path).values()))["pid"], signal.SIGTERM)
+    assert sweep.wait(PATIENCE) == 0, (tmp_path / "output").read_text()
+    assert results(tmp_path) == undisturbed
+
+
+def test_a_sweep_whose_output_nobody_reads_goes_on(tmp_path, undisturbed):
+    """As in `degrade sweep | head -1`: the sweep ended, and its workers were killed without checkpoints."""
+    command = [*DEGRADE, "sweep", *LONG, f"results={tmp_path}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as sweep:
+        assert sweep.stdout is not None
+        sweep.stdout.readline()
+        sweep.stdout.close()
+        assert sweep.wait(PATIENCE) == 0
     assert results(tmp_path) == undisturbed
 
 

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from degrade.errors import SpecError
-from degrade.states import OVER
-from degrade.store import CONSTRUCTED, Tables
+from degrade.states import CONSTRUCTED, OVER
+from degrade.store import Tables
 from degrade.verdicts.construction import COPIES, constructed
 from degrade.verdicts.lines import INTERACTION, MARGIN, VERDICTS, interaction, verdicts
 from degrade.verdicts.outcomes import REACHED, SUMMARY, labelled, outcomes, reached, summary
