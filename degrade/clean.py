@@ -24,12 +24,15 @@ def waste(root: Path, *, failed: bool, orphaned: bool, days: float | None) -> li
     """What matches. A run that a process holds is never in it. Raises RunError if there is no such folder."""
     if not (root / "runs").is_dir():
         raise RunError(f"{root}: has no runs/ folder; name a results folder")
+    if (root / "runs").is_symlink():
+        raise RunError(f"{root}: its runs/ is a link, and nothing is removed elsewhere; name the folder it leads to")
     there = [(folder, reason(folder, failed, orphaned, days), folder.standing()["state"]) for folder in folders(root)]
     return [Waste(folder, why, state) for folder, why, state in there if why and state != "running"]
 
 
 def folders(root: Path) -> list[RunDir]:
-    return [RunDir(root, path.name) for path in sorted((root / "runs").iterdir()) if path.is_dir()]
+    paths = sorted((root / "runs").iterdir())
+    return [RunDir(root, path.name) for path in paths if path.is_dir() and not path.is_symlink()]
 
 
 def reason(folder: RunDir, failed: bool, orphaned: bool, days: float | None) -> str:

@@ -116,6 +116,8 @@ def options(group: str) -> tuple[str, ...]:
 def is_group(override: Override) -> bool:
     """Whether it picks a file of conf/ (data=digits) or speaks to Hydra itself, rather than setting a key."""
     name = override.key_or_group
+    if name == "hydra.searchpath":  # a pkg:// there is imported
+        raise SpecError(f"{override.input_line}: configurations come from conf/ alone, and from Hydra plugins")
     if name.startswith("hydra."):
         return True
     if "." in name or not options(name):

@@ -1,7 +1,9 @@
 """Files that are whole or not there, and where those of no project lie."""
 
+import errno
 import io
 import os
+import stat
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +26,14 @@ def write(path: Path, content: Any, *, sync: bool = True) -> None:
         if isinstance(error, OSError):
             error.filename, error.filename2 = str(path), None  # of a full disk there is none yet
         raise
+
+
+def read(path: Path) -> bytes:
+    """All of a file. Raises OSError, also for what is none: a pipe would be waited for, and a device has no end."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "is a pipe or a device, and no file", str(path))
+    return path.read_bytes()
 
 
 def at_home(path: Path | str) -> Path:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from degrade import parquet
 from degrade.errors import NewerError, RunError
+from degrade.files import read
 from degrade.point import Point
 from degrade.spec import RunSpec
 from degrade.states import elsewhere
@@ -71,7 +72,7 @@ def resume(fit: Fit, folder: RunDir) -> None:
     damaged: list[Path] = []
     for path in (path for path in folder.checkpoints if path.exists()):
         try:
-            fit.restore(unpack(path.read_bytes()))
+            fit.restore(unpack(read(path)))
         except NewerError as error:
             raise RunError(f"{path}: {error}") from None
         except RunError as error:

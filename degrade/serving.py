@@ -105,7 +105,7 @@ def output_to(path: Path, *beside: Path) -> Generator[None]:
         other.parent.mkdir(parents=True, exist_ok=True)
         with other.open("a") as log:
             print(time.strftime("%Y-%m-%d %H:%M:%S"), f"advanced beside {path.parent.name}: see its log", file=log)
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     for stream in (1, 2):
         os.dup2(file, stream)
     os.close(file)

@@ -1,6 +1,7 @@
 """What state.json of a run says, and whether the process that wrote it lives."""
 
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ OVER = (FINISHED, "diverged")  # results: never trained again
 CONSTRUCTED = "constructed"  # holds a constructed net and has done no step
 WORDS = ("state", "outcome", "reason", "host", "run", "backend")  # of state.json
 WHOLE = {"iteration": (0, 2**63), "iterations": (1, 2**63), "pid": (1, 2**31)}
+SURROGATE = re.compile("[\ud800-\udfff]")
 NUMBERS = ("epoch", "lr", "seconds", "images_per_second", "heartbeat")
 
 
@@ -25,7 +27,7 @@ def fault_of(state: Mapping[str, Any]) -> str:
 def possible(key: str, value: Any) -> bool:
     """Whether a value of state.json is of the kind that degrade writes: others may have written it."""
     if key in WORDS:
-        return isinstance(value, str)
+        return isinstance(value, str) and not SURROGATE.search(value)  # which no table can hold
     if key in WHOLE:
         least, end = WHOLE[key]
         return type(value) is int and least <= value < end

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from degrade import parquet, seal
+from degrade import files, parquet, seal
 from degrade.errors import NewerError, RunError, SpecError
 from degrade.files import at_home, write
 from degrade.parquet import AGAIN, CURVES, TABLES
@@ -64,6 +64,8 @@ class RunDir:
 
         Locks need not reach across hosts that share a file system; there the heartbeat decides.
         """
+        if self.path.is_symlink():
+            raise RunError(f"{self.path}: is a link; a run has a folder of its own")
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.lock)
         try:
@@ -102,7 +104,7 @@ class RunDir:
     def read(self, file: Path) -> dict[str, Any]:
         """A JSON file of this run; {} where there is none. Raises RunError if it cannot be read."""
         try:
-            return seal.of_json(file.read_bytes())
+            return seal.of_json(files.read(file))
         except FileNotFoundError:
             return {}
         except NewerError as error:
@@ -211,9 +213,8 @@ class RunDir:
     def seen(self) -> dict[str, Any]:
         """As `standing`, but raises RunError for a state that cannot be read."""
         state = self.read_state()
-        if state["state"] == "running" and not alive(state):
-            state["state"] = "interrupted"
-        return state
+        gone = state["state"] == "running" and not alive(state)
+        return {**state, "state": "interrupted"} if gone else state
 
 
 class Tables(NamedTuple):
@@ -235,8 +236,7 @@ def make_root(root: Path) -> None:
     """The results folder, before anything is trained. Raises RunError where it cannot be made or takes no files."""
     try:
         (root / "runs").mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=root / "runs"):
-            pass
+        TemporaryFile(dir=root / "runs").close()
     except OSError as error:
         raise RunError(f"results={root}: cannot be written ({error.strerror}); name another folder") from None
 

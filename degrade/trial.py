@@ -4,11 +4,10 @@ Sec. 3.1 of the paper: "The degradation problem suggests that the solvers might 
 identity mappings by multiple nonlinear layers." A trial asks that of one stack of blocks and one seed.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from degrade.checked import LIMIT, Checked, digest, plain
+from degrade.checked import LARGEST, LIMIT, Checked, digest, plain
 
 AXES = ("net", "blocks", "lr", "seed")  # in which the trials of one folder differ
 
@@ -39,9 +38,9 @@ class Trial(Checked):
             self.demand(least <= getattr(self, name) <= most, name, f"must be from {least} to {most}")
         self.demand(self.batch >= 2, "batch", "must be at least 2")
         self.demand(self.steps >= 1, "steps", "must be at least 1")
-        self.demand(self.lr > 0 and math.isfinite(self.lr), "lr", "must be a number above 0")
+        self.demand(0 < self.lr <= LARGEST, "lr", f"must be a number above 0, at most {LARGEST:g}")
         self.demand(0 <= self.momentum < 1, "momentum", "must be from 0 to below 1")
-        self.demand(0 <= self.weight_decay < math.inf, "weight_decay", "must be a number from 0 up")
+        self.demand(0 <= self.weight_decay <= LARGEST, "weight_decay", "must be a number from 0 up")
         self.demand(0 <= self.seed < LIMIT, "seed", "must be from 0 to 2**63 - 1")
 
     @property

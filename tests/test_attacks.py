@@ -5,6 +5,7 @@ import io
 import json
 import os
 import resource
+import shutil
 import struct
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from generated import ended, lay
 from omegaconf import OmegaConf
 from PIL import Image
 
-from degrade import composition
+from degrade import composition, serving
 from degrade.data import cifar
 from degrade.errors import DataError, RunError, SpecError
 from degrade.escape import controls, formula, markdown
@@ -33,30 +34,42 @@ from degrade.train.checkpoint import pack
 from degrade.trained import open_net
 
 ROOT = Path(__file__).parent.parent
+CODE = (
+    "hydra:\n  launcher:\n    _target_: os.system\n",
+    "hydra:\n  launcher:\n    inner: {_target_: os.system, command: touch ran}\n",
+    "hydra:\n  callbacks:\n    mine: {_target_: subprocess.run}\n",
+    "data:\n  _target_: os.system\n",
+    "recipe:\n  milestones: [{_target_: os.system}]\n",
+)
 EVIL = "\x1b]0;owned\x07\x1b[31m"
 
 
 # Configurations
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "hydra:\n  launcher:\n    _target_: os.system\n",
-        "hydra:\n  launcher:\n    inner: {_target_: os.system, command: touch ran}\n",
-        "hydra:\n  callbacks:\n    mine: {_target_: subprocess.run}\n",
-        "data:\n  _target_: os.system\n",
-        "recipe:\n  milestones: [{_target_: os.system}]\n",
-    ],
-)
-def test_a_configuration_of_others_names_no_code(here, tmp_path, text):
-    (tmp_path / "theirs" / "study").mkdir(parents=True)
-    (tmp_path / "theirs" / "study" / "evil.yaml").write_text(f"# @package _global_\n{text}")
+@pytest.mark.parametrize("text", CODE)
+def test_a_configuration_names_no_code(here, tmp_path, monkeypatch, text):
+    """Of a study that somebody was given and put beside ours."""
+    shutil.copytree(composition.conf_dir(), tmp_path / "conf")
+    (tmp_path / "conf" / "study" / "evil.yaml").write_text(f"# @package _global_\n{text}")
+    monkeypatch.setattr(composition, "conf_dir", lambda: tmp_path / "conf")
     before = sorted(tmp_path.rglob("*"))
-    done = here("sweep", f"hydra.searchpath=[file://{tmp_path}/theirs]", "study=evil", "data=digits")
+    done = here("sweep", "study=evil", "data=digits", "--dry-run")
     assert done.returncode == 2
+    assert "_target_" in done.stderr
     assert done.stderr.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("place", ["pkg://evil", "file://theirs"])
+def test_no_package_is_imported_for_its_configurations(here, tmp_path, monkeypatch, place):
+    (tmp_path / "evil").mkdir()
+    (tmp_path / "evil" / "__init__.py").write_text("import pathlib; pathlib.Path('ran').touch()")
+    monkeypatch.syspath_prepend(tmp_path)
+    done = here("sweep", f"hydra.searchpath=[{place}]", "data=digits", "--dry-run")
+    assert done.returncode == 2
+    assert "configurations come from conf/ alone" in done.stderr
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize(
@@ -308,3 +321,37 @@ def test_every_package_has_its_hashes_and_every_dependency_its_reason():
         assert line.partition("#")[2].strip(), f"{wanted}: what is it for?"
         told += 1
     assert told > 10
+
+
+def test_what_has_no_end_in_a_results_folder_is_not_waited_for(here, foreign):
+    """Of a stranger: a pipe would be waited for, a device has no end, and text need not be text."""
+    (folder, other) = sorted((foreign / "runs").iterdir())
+    for name in ("state.json", "curve.parquet", "spec.json"):
+        kept = (folder / name).read_bytes()
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+        done = here("compare", str(foreign))
+        assert (done.returncode, "is a pipe or a device, and no file" in done.stderr) == (2, True)
+        (folder / name).unlink()
+        (folder / name).write_bytes(kept)
+    write_json(other / "state.json", {"state": "finished", "outcome": "\ud800"})
+    done = here("compare", str(foreign))
+    assert (done.returncode, "outcome cannot be" in done.stderr) == (2, True)
+
+
+def test_links_lead_nowhere(here, foreign, tmp_path):
+    """Folders that a stranger's links led to were removed, and its logs written, outside of the results."""
+    (tmp_path / "mine" / "kept").mkdir(parents=True)
+    (foreign / "runs" / "evil").symlink_to(tmp_path / "mine")
+    assert here("clean", str(foreign), "--orphaned", "--yes").returncode == 0
+    assert not (tmp_path / "mine" / ".lock").exists()
+    shutil.rmtree(foreign / "runs")
+    (foreign / "runs").symlink_to(tmp_path / "mine")
+    done = here("clean", str(foreign), "--orphaned", "--yes")
+    assert (done.returncode, "its runs/ is a link" in done.stderr) == (2, True)
+    assert (tmp_path / "mine" / "kept").exists()
+    log = tmp_path / "log.txt"
+    log.symlink_to(tmp_path / "bashrc")
+    with pytest.raises(OSError, match="symbolic"), serving.output_to(log):
+        pass
+    assert not (tmp_path / "bashrc").exists()

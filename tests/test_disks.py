@@ -98,7 +98,7 @@ def test_what_is_finished_can_be_looked_at_on_a_disk_that_takes_nothing(tmp_path
 def test_a_sweep_on_a_disk_that_takes_nothing_is_one_line(tmp_path):
     (tmp_path / "runs").mkdir()
     done = apart(READ_ONLY, root=tmp_path, out="/tmp", keys=" ".join(RUNS))
-    print(done.stdout, done.stderr)
+    assert done.stdout.startswith(f"2 1 degrade: results={tmp_path}: cannot be written (Read-only file system); name")
 
 
 # root may write anywhere, unless that privilege is taken away
@@ -135,5 +135,12 @@ def test_a_folder_that_goes_away_under_a_sweep(tmp_path):
     sweep = begin(tmp_path, *RUNS[:-3], "recipe.iterations=4000", "engine.checkpoint_every=20", "jobs=2")
     until(lambda: sum(state.get("iteration", 0) > 60 for state in states(tmp_path).values()) == 2, sweep)
     (tmp_path / "runs").rename(tmp_path / "gone")
-    code = sweep.wait(PATIENCE)
-    print(code, (tmp_path / "output").read_text(), sorted(tmp_path.rglob("*")))
+    assert sweep.wait(PATIENCE) == 1
+    output = (tmp_path / "output").read_text()
+    assert "Traceback" not in output
+    for state in states(tmp_path).values():
+        assert state["state"] == "failed"
+        assert "No such file or directory; bring it back, and the same command goes on" in state["reason"]
+    for folder in (tmp_path / "gone").iterdir():
+        there = folder.glob("checkpoint*.pt")  # between two renames only the one before is
+        assert max(unpack(path.read_bytes())["iteration"] for path in there) > 0

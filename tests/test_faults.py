@@ -123,7 +123,7 @@ def test_an_older_checkpoint_takes_nothing_from_a_finished_run(tmp_path):
     folder = RunDir(tmp_path, spec.run)
     folder.kept(4).replace(folder.checkpoint)
     folder.curve.write_bytes(b"damaged")
-    with pytest.raises(RunError, match="last good checkpoint is of iteration 4: move .* away to train it anew"):
+    with pytest.raises(RunError, match=r"last good checkpoint is of iteration 4: move .* away to train it anew"):
         run([spec], tmp_path)
     assert folder.read_state()["state"] == "finished"
     assert folder.curve.read_bytes() == b"damaged"

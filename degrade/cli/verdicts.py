@@ -17,7 +17,7 @@ def compare(
         str, typer.Option(metavar="A,B", help="summary, reached, paper, table6, constructed, interaction, verdicts")
     ] = "",
     form: Annotated[str, typer.Option("--format", help="table, markdown, latex, json or csv")] = "table",
-    last: Annotated[int, typer.Option(metavar="K", help="Mean over the last K evaluations")] = 5,
+    last: Annotated[int, typer.Option(metavar="K", max=10**6, help="Mean over the last K evaluations")] = 5,
     margin: Annotated[float, typer.Option(help="Smallest difference of interest, in points of error")] = 0.5,
     width: Annotated[
         float | None, typer.Option(help="Count seeds for an interval of ± so many points; default: to decide")

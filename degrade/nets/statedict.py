@@ -35,6 +35,8 @@ def read(content: bytes, *, safe: bool) -> Any:
             raise RunError(f"no safetensors file, or damaged ({error})") from None
         except KeyError as error:  # a type of numbers that torch does not have
             raise RunError(f"holds numbers of type {error}, which torch does not have; {SAVE}") from None
+        except (ValueError, RuntimeError) as error:  # names of 5,000 digits, shapes beyond all memory
+            raise RunError(f"no safetensors file, or damaged ({str(error).partition(chr(10))[0]})") from None
     if more := declared(content):
         raise RunError(f"declares {more:,} bytes, and the file has {len(content):,}: refused; {SAVE}")
     try:
