@@ -209,8 +209,9 @@ def test_the_command_prints_the_table_and_the_files(degrade, tmp_path):
         (["--seeds", "-1"], "seed=-1: must be from 0 to 2**63 - 1"),
         (["--steps", "0"], "steps=0: must be at least 1"),
         (["--width", "0"], "width=0: must be from 1 to 4096"),
-        (["--lr", "0"], "lr=0.0: must be a number above 0"),
-        (["--lr", "nan"], "lr=nan: must be a number above 0"),
+        (["--lr", "0"], "lr=0.0: must be a number above 0, at most 1e+30"),
+        (["--lr", "nan"], "lr=nan: must be a number above 0, at most 1e+30"),
+        (["--lr", "1e300"], "lr=1e+300: must be a number above 0, at most 1e+30"),
         (["--jobs", "0"], "--jobs=0: must be at least 1"),
     ],
 )
