@@ -117,6 +117,7 @@ def test_runs_are_trained_again_as_they_were_the_first_time(tmp_path):
     folder = RunDir(tmp_path, spec.run)
     folder.path.mkdir(parents=True)
     folder.begin(spec, {})
+    folder.write_curve(spec, [])
     folder.write_state("finished")
     (found,) = reruns.unprobed([tiny(engine={"probe": 5, "threads": 1})], tmp_path)
     assert found == reruns.with_probe(spec, 5)
