@@ -3,6 +3,7 @@
 Hydra is used by its Compose API: `hydra.main` does not start on Python 3.14.
 """
 
+import re
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -69,6 +70,13 @@ def composed(groups: tuple[str, ...]) -> DictConfig:
     for place, target in targets(OmegaConf.to_container(config)):
         if not (place.startswith("hydra.") and str(target).startswith(PLUGINS)):
             raise SpecError(f"{place}._target_={target}: configurations name no code to run; only Hydra's plugins are")
+    built = OmegaConf.to_yaml(OmegaConf.masked_copy(config.hydra, ["launcher", "sweeper", "callbacks"]))
+    if re.search(
+        r"\$\{(?!hydra[.:])", built
+    ):  # ${oc.create:{_target_: ...}} is text until Hydra makes a launcher of it
+        raise SpecError(
+            "hydra.launcher: its values may point to hydra.KEY alone, as ${hydra.sweep.dir}; found another ${"
+        )
     return config
 
 
