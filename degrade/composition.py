@@ -73,9 +73,9 @@ def composed(groups: tuple[str, ...]) -> DictConfig:
     built = OmegaConf.to_yaml(OmegaConf.masked_copy(config.hydra, ["launcher", "sweeper", "callbacks"]))
     if re.search(
         r"\$\{(?!hydra[.:])", built
-    ):  # ${oc.create:{_target_: ...}} is text until Hydra makes a launcher of it
+    ):  # ${oc.create:...} is text until a launcher is made
         raise SpecError(
-            "hydra.launcher: its values may point to hydra.KEY alone, as ${hydra.sweep.dir}; found another ${"
+            "hydra.launcher: its values may point to ${hydra.KEY} alone; there is another ${"
         )
     return config
 
