@@ -71,12 +71,8 @@ def composed(groups: tuple[str, ...]) -> DictConfig:
         if not (place.startswith("hydra.") and str(target).startswith(PLUGINS)):
             raise SpecError(f"{place}._target_={target}: configurations name no code to run; only Hydra's plugins are")
     built = OmegaConf.to_yaml(OmegaConf.masked_copy(config.hydra, ["launcher", "sweeper", "callbacks"]))
-    if re.search(
-        r"\$\{(?!hydra[.:])", built
-    ):  # ${oc.create:...} is text until a launcher is made
-        raise SpecError(
-            "hydra.launcher: its values may point to ${hydra.KEY} alone; there is another ${"
-        )
+    if re.search(r"\$\{(?!hydra[.:])", built):  # ${oc.create:...} is text until a launcher is made
+        raise SpecError("hydra.launcher: its values may point to ${hydra.KEY} alone; there is another ${")
     return config
 
 
