@@ -92,9 +92,8 @@ def beyond_seeds(curves: pd.DataFrame, means: pd.DataFrame | None = None) -> pd.
 
     `means`: what over_seeds makes of the curves, if that is known.
     """
-    shared = (
-        (over_seeds(curves) if means is None else means).groupby(["group", "split"]).iteration.max().rename("shared")
-    )
+    means = over_seeds(curves) if means is None else means
+    shared = means.groupby(["group", "split"]).iteration.max().rename("shared")
     since = curves.join(shared, on=["group", "split"]).shared.fillna(-1)
     ahead = curves.groupby(["run", "split"]).iteration.transform("max") > since
     return curves[ahead & (curves.iteration >= since)]

@@ -35,7 +35,7 @@ def serve(pipe: Connection, root: Path, slot: int, command: str) -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: halt.set())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, KINDS)
-    threading.Thread(target=outlive, args=(halt,), daemon=True).start()
+    when_alone(halt.set)
     from degrade import experiment  # loads torch
 
     experiment.take_gpu(slot)
@@ -48,21 +48,29 @@ def serve(pipe: Connection, root: Path, slot: int, command: str) -> None:
 
 def next_pack(pipe: Connection) -> list[RunSpec] | None:
     """What the parent gives next; None where it has nothing more, or is gone."""
+    return pipe.recv() if pipe in wait([pipe, parents_end()]) else None
+
+
+def parents_end() -> int:
+    """What is ready, for `wait`, once the parent is gone."""
     parent = parent_process()
     assert parent is not None
-    return pipe.recv() if pipe in wait([pipe, parent.sentinel]) else None
+    return parent.sentinel
+
+
+def when_alone(do: Callable[[], object]) -> None:
+    """From now on `do` is called when the parent is gone."""
+
+    def watch() -> None:
+        wait([parents_end()])
+        do()
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def end_with_parent() -> None:
     """From now on this process ends at once when its parent is gone: it has nothing to save."""
-
-    def watch() -> None:
-        parent = parent_process()
-        assert parent is not None
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    when_alone(lambda: os._exit(1))
 
 
 def work(pack: Sequence[RunSpec], root: Path, stop: Callable[[], bool], command: str) -> Report:
@@ -84,14 +92,6 @@ def work(pack: Sequence[RunSpec], root: Path, stop: Callable[[], bool], command:
         return Report(fit=True, reason=reason)
     held = [run for run, state in states.items() if state == "elsewhere"]
     return Report(fit=not stop(), elsewhere=held)  # told to stop, it would leave whatever it is given
-
-
-def outlive(halt: threading.Event) -> None:
-    """Sets `halt` when the parent is gone."""
-    parent = parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    halt.set()
 
 
 @contextlib.contextmanager

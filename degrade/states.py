@@ -36,10 +36,14 @@ def possible(key: str, value: Any) -> bool:
     return True
 
 
+def fresh(state: Mapping[str, Any]) -> bool:
+    """Whether a process gives signs of life; its number alone is none, since numbers are used again."""
+    return state["state"] == "running" and time.time() - state["heartbeat"] < STALE
+
+
 def elsewhere(state: Mapping[str, Any]) -> bool:
     """Whether a process on another host trains the run, by its last sign of life."""
-    other = state.get("host") != socket.gethostname()
-    return state["state"] == "running" and other and time.time() - state["heartbeat"] < STALE
+    return state.get("host") != socket.gethostname() and fresh(state)
 
 
 def alive(state: Mapping[str, Any]) -> bool:

@@ -26,7 +26,7 @@ from degrade.packs import Queue
 from degrade.screen import Progress
 from degrade.serving import KINDS, Report, give_up, serve
 from degrade.spec import RunSpec
-from degrade.states import OVER, STALE
+from degrade.states import OVER, fresh
 from degrade.store import RunDir
 
 TICK = 0.25  # seconds between two looks at the workers
@@ -54,23 +54,20 @@ def train(specs: Sequence[RunSpec], root: Path, *, jobs: int | None = None, fail
                     if not worker.pack and queue.waiting and not received:
                         worker.give(queue.pack())
                 wait([w.pipe for w in workers if w.pack], timeout=TICK)
-                for worker in workers if received else []:
-                    worker.stop(kill=len(received) > 1)
+                if received:
+                    stop(workers, kill=len(received) > 1)
                 ended = [worker.look() for worker in workers]
                 for end in ended:
                     queue.put_back(end.again)
                     held.add(end.held)
                     unsaid += end.unsaid
-                if fail_fast and (unsaid or any({"failed", "damaged"} & {*end.states} for end in ended)):
+                if fail_fast and any(end.failed for end in ended):
                     queue.waiting.clear()
                     held.specs.clear()
-                    for worker in workers:
-                        worker.stop(kill=False)
+                    stop(workers)
                 progress.update([spec.run for specs in (*(w.pack for w in workers), held.specs) for spec in specs])
         finally:
-            for worker in workers:
-                if worker.pack:  # an error here: what they are at is not to be lost
-                    worker.stop(kill=False)
+            stop([worker for worker in workers if worker.pack])  # an error here is not to lose what they are at
             for worker in workers:
                 worker.dismiss()
     if received:
@@ -96,17 +93,12 @@ class Held:
             return []
         self.looked = time.monotonic()
         states = {spec: RunDir(self.root, spec.run).standing() for spec in self.specs}
-        self.specs = [spec for spec in self.specs if busy(states[spec])]
-        return [spec for spec in states if not busy(states[spec]) and not self._settled(spec.run, states[spec])]
+        self.specs = [spec for spec in self.specs if fresh(states[spec])]
+        return [spec for spec in states if not fresh(states[spec]) and not self._settled(spec.run, states[spec])]
 
     def _settled(self, run: str, state: dict[str, Any]) -> bool:
         """Whether it is over, or has failed since: not at the time before, as whose the state still stands."""
         return state["state"] in OVER or (state["state"] == "failed" and state != self.before[run])
-
-
-def busy(state: dict[str, Any]) -> bool:
-    """Whether a process gives signs of life; a number of a process alone is none, since numbers are used again."""
-    return state["state"] == "running" and time.time() - state["heartbeat"] < STALE
 
 
 def default_jobs(on_cpu: bool) -> int:
@@ -162,6 +154,10 @@ class End(NamedTuple):
     again: Sequence[RunSpec] = ()  # to be tried singly
     held: Sequence[RunSpec] = ()  # by other processes
     unsaid: Sequence[str] = ()  # why a run failed that could not write so into its folder
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.unsaid) or not {"failed", "damaged"}.isdisjoint(self.states)
 
 
 class Worker:
@@ -239,6 +235,11 @@ class Worker:
         self.process.join(timeout=10)
         self.process.kill()
         self.process.join()
+
+
+def stop(workers: Sequence[Worker], *, kill: bool = False) -> None:
+    for worker in workers:
+        worker.stop(kill=kill)
 
 
 def cause(exitcode: int | None) -> str:

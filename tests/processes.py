@@ -143,13 +143,12 @@ def results(root: Path) -> dict[str, Result]:
 
 
 def children(pid: int) -> list[int]:
-    """The worker processes of a sweep; multiprocessing's resource tracker is none."""
-    tasks = Path(f"/proc/{pid}/task/{pid}/children")
-    try:
-        found = [int(child) for child in tasks.read_text().split()]
-    except OSError:  # no /proc, or it has just ended
-        return []
-    return [child for child in found if (said := cmdline(child)) and b"resource_tracker" not in said]
+    """The worker processes that a process, or a thread of it, has started; not multiprocessing's resource tracker."""
+    found: list[int] = []
+    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # it has just ended
+            found += map(int, tasks.read_text().split())
+    return [child for child in found if b"spawn_main" in (said := cmdline(child)) or b"zygote" in said]
 
 
 def members(session: int) -> list[int]:

@@ -1,26 +1,21 @@
 """A sample of `make faults`, and each thing that it found broken."""
 
 import errno
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from conftest import tiny
 from faults import kills
 
-from degrade import experiment, files, parquet, seal, serving
+from degrade import experiment, files, serving
 from degrade.clean import waste
 from degrade.data.cache import Cache, Known, key_of
-from degrade.errors import DataError, NewerError, RunError
+from degrade.errors import DataError, RunError
 from degrade.experiment import run
-from degrade.parquet import CURVES
-from degrade.point import Point
-from degrade.store import RunDir, load, run_dirs, write_json
+from degrade.store import RunDir, load, write_json
 from degrade.train.checkpoint import pack, unpack
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -222,40 +217,6 @@ def test_clean_offers_no_result_that_can_be_mended_and_nothing_of_a_newer_degrad
     assert waste(tmp_path, failed=True, orphaned=True, days=None) == []
     write_json(folder.state, {"format": 99})
     assert waste(tmp_path, failed=True, orphaned=True, days=None) == []
-
-
-POINT = Point(1, 0.5, "train", 1.0, 50.0, 10, 0.1, 1.0, 9.0, 2.0)
-
-
-def test_a_curve_of_an_older_degrade_is_read_and_one_of_a_newer_refused(tmp_path):
-    path, rows = tmp_path / "curve.parquet", parquet.table(SPEC.labels(), [POINT], CURVES)
-    pq.write_table(rows, path)
-    assert parquet.read(path, CURVES).equals(rows)
-    pq.write_table(rows.replace_schema_metadata({parquet.FORMAT: "3"}), path)
-    with pytest.raises(NewerError, match="update degrade"):
-        parquet.read(path, CURVES)
-    pq.write_table(rows.replace_schema_metadata({parquet.FORMAT: "2"}), path)
-    with pytest.raises(RunError, match="checksum"):
-        parquet.read(path, CURVES)
-
-
-def test_a_curve_with_its_checksum_is_plain_parquet(tmp_path):
-    path, rows = tmp_path / "curve.parquet", parquet.table(SPEC.labels(), [POINT] * 1000, CURVES)
-    parquet.save(path, rows)
-    assert pq.read_table(path).equals(rows)
-    assert pq.read_table(path, filters=[("iteration", ">", 1)]).num_rows == 0
-    assert pa.dataset.dataset(path).count_rows() == 1000
-
-
-def test_json_of_an_older_degrade_is_read_and_plain_json_is_written(tmp_path):
-    assert seal.of_json(b'{"format": 1, "state": "new"}') == {"format": 1, "state": "new"}
-    assert json.loads(seal.to_json({"state": "new"}))["state"] == "new"
-    with pytest.raises(ValueError, match="checksum"):
-        seal.of_json(b'{"format": 2, "state": "new"}')
-
-
-def test_the_results_of_before_are_read():
-    assert all(folder.over for folder in run_dirs(Path(__file__).parent.parent / "results" / "quickstart"))
 
 
 KEY = key_of("pictures")

@@ -2,12 +2,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from conftest import tiny
-from processes import cmdline
+from processes import children, cmdline, until
 
 from degrade import plan
 from degrade.errors import RunError
@@ -46,24 +45,12 @@ def test_whatever_ends_it_no_process_is_left(tmp_path, kind_of):
     arguments = ["plan", "data=digits", "recipe.batch=512", "width=128", "depth=602", "net=residual", "shortcut=A"]
     command = [sys.executable, "-m", "degrade", *arguments, "jobs=1", f"results={tmp_path}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        children = wait_for(lambda: children_of(process.pid), 60)
-        assert children
+        until(lambda: children(process.pid), process)
+        found = children(process.pid)
+        assert found
         process.send_signal(kind_of)
-        assert wait_for(lambda: process.poll() is not None, 20)
-    assert wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in children), 20)
-
-
-def children_of(pid: int) -> list[str]:
-    """Of all its threads: each process is started by one of its own."""
-    found = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
-    return [child for each in found for child in each if b"spawn_main" in cmdline(int(child))]
-
-
-def wait_for(condition, seconds: float):
-    end = time.monotonic() + seconds
-    while not (found := condition()) and time.monotonic() < end:
-        time.sleep(0.1)
-    return found
+        until(lambda: process.poll() is not None)
+    until(lambda: not any(map(cmdline, found)))
 
 
 def die(pipe, slot, specs, begun):

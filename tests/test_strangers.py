@@ -1,0 +1,125 @@
+"""Names and results of somebody else: shown as what they say, and nothing is done for them."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from generated import ended, lay
+from PIL import Image
+
+from degrade import serving
+from degrade.escape import controls, formula, markdown
+from degrade.sheets import Sheet, latex
+from degrade.sheets import markdown as in_markdown
+from degrade.spec import NetSpec, RunSpec
+from degrade.store import RunDir, write_json
+
+EVIL = "\x1b]0;owned\x07\x1b[31m"
+
+
+def test_control_characters_are_shown_as_what_they_are():
+    assert controls("plain 猫 é") == "plain 猫 é"
+    assert controls(f"a{EVIL}\n\u202eb\udcff") == r"a\x1b]0;owned\x07\x1b[31m\n\u202eb\udcff"
+    assert controls("a\nb", keep="\n") == "a\nb"
+
+
+@pytest.mark.parametrize("evil", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(1)", "\t=1", " =1", "\r=1"])
+def test_a_spreadsheet_computes_nothing(evil):
+    assert formula(evil).startswith("'")
+    assert formula(-2.5) == -2.5
+    assert formula("residual-A-20") == "residual-A-20"
+    assert formula("-2.5e3") == "-2.5e3"
+
+
+def test_markdown_and_latex_take_names_for_text():
+    evil = "<script>alert(1)</script> [x](javascript:1) `a` a|b \\|c &lt; \\input{x} $\\frac{ %"
+    text = in_markdown([Sheet(evil, ("n",), [(evil,)], (evil,))])
+    assert "<script" not in text
+    assert "](" not in text.replace("\\](", "")
+    assert markdown("p < 0.05 & 3 > 2 [1, 2]") == "p < 0.05 & 3 > 2 [1, 2]"
+    row = latex([Sheet("t", ("n",), [(evil + EVIL,)])]).splitlines()[-4]
+    assert r"\textbackslash{}input\{x\}" in row
+    assert r"\$\textbackslash{}frac\{ \%" in row
+    assert "\x1b" not in row
+
+
+@pytest.fixture
+def foreign(tmp_path) -> Path:
+    """A results folder of somebody else, in which every word is an attack."""
+    data = RunSpec().data
+    for depth in (8, 14):
+        run = ended(RunSpec(net=NetSpec(net="plain", depth=depth), data=data), 5.0 + depth, 9.0)
+        lay([run], tmp_path / "theirs")
+        folder = RunDir(tmp_path / "theirs", run.spec.run)
+        state = json.loads(folder.state.read_text())
+        write_json(folder.state, state | {"outcome": f"=1+1<script>{EVIL}", "reason": f"{EVIL}$x$"})
+    return tmp_path / "theirs"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["status"],
+        ["compare"],
+        *(["compare", "--format", form] for form in ("markdown", "latex", "csv", "json")),
+        ["clean", "--older-than", "-1", "--yes"],
+        ["plot", "--figure", "fig6"],
+    ],
+    ids=" ".join,
+)
+def test_no_word_of_a_strangers_results_reaches_the_terminal_raw(here, foreign, tmp_path, command):
+    root = foreign.rename(tmp_path / f"theirs{EVIL}$x$")
+    done = here(*command, str(root), *(["--out", str(tmp_path / f"o{EVIL}")] if command[0] == "plot" else []))
+    assert done.returncode == 0, done.stderr
+    assert not {"\x1b", "\x07"} & {*done.stdout, *done.stderr}
+    assert "\n=1" not in done.stdout
+    for svg in tmp_path.rglob("*.svg"):
+        assert "\x1b" not in svg.read_text()
+        ElementTree.parse(svg)
+
+
+def test_class_and_folder_names_are_escaped_in_errors(here, tmp_path):
+    root = tmp_path / f"ph{EVIL}"
+    (root / "train" / f"cat{EVIL}<b>").mkdir(parents=True)
+    (root / "test" / "dog").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(root / "test" / "dog" / "a.png")
+    done = here("sweep", "data=image_folder", f"data.root='{root}'", "--dry-run")
+    assert done.returncode == 2
+    assert done.stderr.removesuffix("\n").isprintable()
+
+
+def test_what_has_no_end_in_a_results_folder_is_not_waited_for(here, foreign):
+    """Of a stranger: a pipe would be waited for, a device has no end, and text need not be text."""
+    (folder, other) = sorted((foreign / "runs").iterdir())
+    for name in ("state.json", "curve.parquet", "spec.json"):
+        kept = (folder / name).read_bytes()
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+        done = here("compare", str(foreign))
+        assert (done.returncode, "is a pipe or a device, and no file" in done.stderr) == (2, True)
+        (folder / name).unlink()
+        (folder / name).write_bytes(kept)
+    write_json(other / "state.json", {"state": "finished", "outcome": "\ud800"})
+    done = here("compare", str(foreign))
+    assert (done.returncode, "outcome cannot be" in done.stderr) == (2, True)
+
+
+def test_links_lead_nowhere(here, foreign, tmp_path):
+    """Folders that a stranger's links led to were removed, and its logs written, outside of the results."""
+    (tmp_path / "mine" / "kept").mkdir(parents=True)
+    (foreign / "runs" / "evil").symlink_to(tmp_path / "mine")
+    assert here("clean", str(foreign), "--orphaned", "--yes").returncode == 0
+    assert not (tmp_path / "mine" / ".lock").exists()
+    shutil.rmtree(foreign / "runs")
+    (foreign / "runs").symlink_to(tmp_path / "mine")
+    done = here("clean", str(foreign), "--orphaned", "--yes")
+    assert (done.returncode, "its runs/ is a link" in done.stderr) == (2, True)
+    assert (tmp_path / "mine" / "kept").exists()
+    log = tmp_path / "log.txt"
+    log.symlink_to(tmp_path / "bashrc")
+    with pytest.raises(OSError, match="symbolic"), serving.output_to(log):
+        pass
+    assert not (tmp_path / "bashrc").exists()
