@@ -21,7 +21,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from degrade.errors import SpecError, nearest
+from degrade.errors import SpecError, nearest, one_line
 
 GROUPS = ("data", "recipe", "engine", "study")  # folders of conf/
 MOST = 100_000  # combinations of a sweep
@@ -36,10 +36,18 @@ def initialised() -> Generator[None]:
         with initialize_config_dir(str(conf_dir()), job_name="degrade", version_base="1.3"):
             yield
     except (HydraException, OmegaConfBaseException) as error:
-        raise SpecError(str(error).strip().splitlines()[0]) from None
+        raise SpecError(line_of(error)) from None
     finally:
         for cached in (composed, body, options):
             cached.cache_clear()
+
+
+def line_of(error: Exception) -> str:
+    """One line, with the key that it is about where that is known, and the reason where that is the second."""
+    said, *more = str(error).strip().splitlines() or [type(error).__name__]
+    said = f"{said} {more[0].strip()}" if said.endswith(":") and more else said
+    key = getattr(error, "full_key", None)
+    return f"{key}: {said}" if key and not said.startswith(str(key)) else said
 
 
 def conf_dir() -> Path:
@@ -66,10 +74,20 @@ def configured(overrides: tuple[str, ...], *, whole: bool = False) -> DictConfig
 
 @lru_cache(maxsize=64)
 def composed(groups: tuple[str, ...]) -> DictConfig:
-    config = compose("config", overrides=list(groups), return_hydra_config=True)
+    try:
+        config = compose("config", overrides=list(groups), return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException):
+        raise
+    except Exception as error:  # of hydra.* keys that Hydra itself does not look at before it uses them
+        raise SpecError(f"{' '.join(groups)}: Hydra refuses that ({one_line(error)})") from error
     for place, target in targets(OmegaConf.to_container(config)):
         if not (place.startswith("hydra.") and str(target).startswith(PLUGINS)):
             raise SpecError(f"{place}._target_={target}: configurations name no code to run; only Hydra's plugins are")
+    for part in ("launcher", "sweeper"):
+        if not OmegaConf.is_dict(config.hydra[part]):
+            raise SpecError(
+                f"hydra.{part}={config.hydra[part]}: must be a group of keys; pick one by hydra/{part}=NAME"
+            )
     built = OmegaConf.to_yaml(OmegaConf.masked_copy(config.hydra, ["launcher", "sweeper", "callbacks"]))
     if re.search(r"\$\{(?!hydra[.:])", built):  # ${oc.create:...} is text until a launcher is made
         raise SpecError("hydra.launcher: its values may point to ${hydra.KEY} alone; there is another ${")

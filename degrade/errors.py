@@ -44,6 +44,7 @@ def refused(error: OSError, where: object) -> str:
 
 
 def one_line(error: Exception) -> str:
+    """What an error says first, with the kind of what is none of ours."""
     text = str(error).strip().splitlines()
     known = isinstance(error, DegradeError) and text
     return text[0] if known else f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-FORMULA = re.compile(r"^[\s]*[=+\-@]|^[\t\r]")  # how a cell begins that a spreadsheet computes
+FORMULA = re.compile(r"^[\s]*[=+\-@＝＋－＠]|^[\t\r]")  # how a cell begins that a spreadsheet computes
 NUMBER = re.compile(r"^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE)
 
 

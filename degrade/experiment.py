@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Iterable
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +14,10 @@ from degrade.errors import DegradeError, RunError, one_line, refused
 from degrade.files import write
 from degrade.journal import (
     Saved,
+    cut_back,
     damaged_tables,
     demand_checkpoint,
+    demand_probe,
     ended,
     lost,
     progress,
@@ -81,7 +83,8 @@ def training(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: 
             return found["state"]
         if over:
             return mend(spec, folder, found["state"], pulse, command)
-        if "damaged" in found and (damaged_tables(folder) or ended(spec, folder)):  # it may have been over
+        unknown = not found or "damaged" in found
+        if unknown and (damaged_tables(folder) or ended(spec, folder)):  # it may have been over
             demand_checkpoint(folder)
         try:
             folder.write_state("running")  # so early that another host, whose locks may not be ours, sees it
@@ -113,6 +116,7 @@ def mend(spec: RunSpec, folder: RunDir, state: str, stop: Callable[[], bool], co
     folder.begin(spec, environment(fit.device, command))
     record(fit, folder)
     folder.write_state(end_of(fit), outcome=fit.outcome, reason="", **progress(fit))
+    demand_probe(folder)
     return end_of(fit)
 
 
@@ -144,7 +148,7 @@ def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str
         print(f"{spec.run}: engine.backend is {fit.backend_name}; {fit.backend_why}", flush=True)
     if lost(folder):
         return "elsewhere"
-    record(fit, folder)  # without what was measured after the checkpoint
+    cut_back(fit, folder)
     folder.write_state("running", outcome="", reason="", **progress(fit))
     saved = Saved(fit.iteration, time.monotonic())
     pace, told = 1.0, time.monotonic()  # steps that fit in one turn; when the state was last written
@@ -201,8 +205,9 @@ class Pulse:
     def __call__(self) -> bool:
         if time.monotonic() - self.last > LIFE:
             for folder in self.folders:
-                if not elsewhere(folder.known()):
-                    folder.write_state("running")
+                with suppress(OSError, RunError):  # heard at the next thing that this run itself writes
+                    if not elsewhere(folder.known()):
+                        folder.write_state("running")
             self.last = time.monotonic()
         return self.stop()
 

@@ -1,5 +1,6 @@
 """What a run leaves in its folder while it is trained, and what it goes on from."""
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -28,29 +29,43 @@ def sound(folder: RunDir) -> bool:
     return True
 
 
-def damaged_tables(folder: RunDir) -> bool:
-    """Whether the curve or the probe cannot be read."""
+def damaged_tables(folder: RunDir) -> list[Path]:
+    """Of curve and probe, those that are there and cannot be read."""
+    return [path for path in (folder.curve, folder.tables["probe"]) if path.exists() and not readable(path)]
+
+
+def readable(path: Path) -> bool:
     try:
-        folder.check_tables()
+        parquet.check(path)
     except RunError:
-        return True
-    return False
+        return False
+    return True
 
 
 def ended(spec: RunSpec, folder: RunDir) -> bool:
-    """Whether a run has come to its last iteration, as far as its curve tells."""
+    """Whether a run has come to its last iteration or diverged, as far as its curve tells."""
     try:
-        done = parquet.read(folder.curve, parquet.CURVES)["iteration"].to_pylist() if folder.curve.exists() else []
+        rows = parquet.read(folder.curve, parquet.CURVES).to_pydict() if folder.curve.exists() else {}
     except RunError:
         return False  # nobody knows
-    return max(done, default=0) >= spec.recipe.iterations
+    lost = not all(map(math.isfinite, rows.get("loss", [])))  # it diverged
+    return lost or max(rows.get("iteration", []), default=0) >= spec.recipe.iterations
 
 
 def demand_checkpoint(folder: RunDir) -> None:
     """Raises RunError where there is nothing to mend a result from: to train it anew is for the user to decide."""
     if not any(path.exists() for path in folder.checkpoints):
-        why = folder.standing()["reason"]
+        demand_probe(folder)
+        why = folder.standing().get("reason") or f"{folder.state}: is not there"
         raise RunError(f"{why}; there is no checkpoint: move {folder.path} away to train it anew")
+
+
+def demand_probe(folder: RunDir) -> None:
+    """Raises RunError where the probe alone is damaged: no checkpoint holds what a rerun has put there."""
+    probe = folder.tables["probe"]
+    if damaged_tables(folder) == [probe] and folder.curve.exists():
+        way_out = "move it away, and `degrade sweep ... engine.probe=N --reprobe` makes it again"
+        raise RunError(f"{probe}: is damaged, and no checkpoint holds what was in it; {way_out}")
 
 
 def lost(folder: RunDir) -> bool:
@@ -120,7 +135,12 @@ def record(fit: Fit, folder: RunDir) -> None:
     folder.write_curve(fit.spec, fit.points)
     if fit.probes:
         folder.write_table("probe", fit.spec, fit.probes)
-    else:
+
+
+def cut_back(fit: Fit, folder: RunDir) -> None:
+    """To what was measured before the checkpoint; but what a rerun has put beside a run that is over stays."""
+    record(fit, folder)
+    if fit.spec.engine.probe and not fit.probes and not fit.done:
         folder.tables["probe"].unlink(missing_ok=True)
 
 

@@ -1,5 +1,6 @@
 """Sweeps from the outside: show the runs, have a launcher train what is missing, show the errors."""
 
+import os
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -7,13 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from degrade import composition, reruns, seal, store, sweep, tables
 from degrade.checked import digest
-from degrade.errors import NewerError, RunError, SpecError, Stopped
+from degrade.errors import DegradeError, NewerError, RunError, SpecError, Stopped, one_line
 from degrade.files import at_home
 from degrade.plan import measured
 from degrade.prices import Prices, makespan
@@ -38,7 +41,8 @@ class How:
 
 
 def launch(overrides: Sequence[str], how: How) -> int:
-    """Trains what is missing. Returns the exit code: 1 where runs failed, 128 + the signal's number after a signal.
+    """Trains what is missing. Returns the exit code: 0 where every run has a result, 1 where one failed or is not done,
+    128 + the signal's number after a signal.
 
     States are read from the run folders, whatever launcher placed the runs. A run that failed before is tried again
     from its checkpoint; with `retry_failed`, nothing else is done. Finished runs that lack a probe that is asked for
@@ -61,7 +65,7 @@ def launch(overrides: Sequence[str], how: How) -> int:
             store.make_root(plan.root)
         try:
             if missing:
-                launcher_of(plan.config).launch(missing, initial_job_idx=0)
+                launched(plan.config, missing)
             if again:
                 failed = reruns.reprobe(bare, plan.root, jobs=plan.workers, fail_fast=how.fail_fast)
         except Stopped as stopped:
@@ -70,7 +74,7 @@ def launch(overrides: Sequence[str], how: How) -> int:
             tables.summary(plan.specs, plan.root)
             raise
     failed += tables.summary(plan.specs, plan.root)
-    return code or int(failed > 0)
+    return code or int(tables.undone(plan.specs, plan.root) + failed > 0)
 
 
 def expanded(overrides: Sequence[str], how: How) -> sweep.Plan:
@@ -88,6 +92,21 @@ def fail_fast(config: DictConfig) -> None:
     if chosen != "workers":
         raise SpecError(f"--fail-fast: hydra/launcher={chosen} cannot; use hydra/launcher=workers, or leave it out")
     OmegaConf.update(config, "hydra.launcher.fail_fast", True)
+
+
+def launched(config: DictConfig, missing: Sequence[Sequence[str]]) -> None:
+    """Has a launcher train what is missing. What goes wrong in one of others, for a value that it does not like, is one
+    line; all of it where HYDRA_FULL_ERROR is set, as Hydra has it.
+    """
+    name = config.hydra.runtime.choices["hydra/launcher"]
+    try:
+        launcher_of(config).launch(missing, initial_job_idx=0)
+    except (DegradeError, Stopped, HydraException, OmegaConfBaseException):
+        raise
+    except Exception as error:
+        if name == "workers" or "HYDRA_FULL_ERROR" in os.environ:
+            raise
+        raise SpecError(f"hydra/launcher={name}: {one_line(error)}; look at hydra.* keys, or leave it out") from error
 
 
 def launcher_of(config: DictConfig) -> Launcher:

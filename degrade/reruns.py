@@ -116,23 +116,33 @@ def offer(bare: Sequence[RunSpec], root: Path, *, ask: bool) -> bool:
 
 
 def reprobe(bare: Sequence[RunSpec], root: Path, *, jobs: int | None, fail_fast: bool) -> int:
-    """Trains finished runs again, several at once; returns how many failed. Raises Stopped after a signal.
+    """Trains finished runs again, several at once; returns how many failed.
 
-    One whose probe lies in a rerun already is not trained a third time.
+    One whose probe lies in a rerun already is not trained a third time. Raises Stopped after a signal, and RunError, at
+    the end, where one failed that could not write so.
     """
     todo: dict[Path, list[RunSpec]] = {}
     for spec in bare:
         if not probed(root, spec.run):
             todo.setdefault(into := place(root, spec), []).append(spec)
             copy_start(RunDir(root, spec.run), RunDir(into, spec.run))
+    failed, unsaid = 0, list[RunError]()
     try:
         for path, specs in todo.items():
-            train(specs, path, jobs=jobs, fail_fast=fail_fast)
+            try:
+                train(specs, path, jobs=jobs, fail_fast=fail_fast)
+            except RunError as error:
+                unsaid.append(error)
+            failed += tables.failures(specs, path)
+            if fail_fast and (failed or unsaid):
+                break
     finally:  # of what was stopped half-way, that which is done
         for spec in bare:
             for again in probed(root, spec.run)[:1]:
                 report(RunDir(root, spec.run), again)
-    return sum(tables.failures(specs, path) for path, specs in todo.items())
+    if unsaid:
+        raise unsaid[0]
+    return failed
 
 
 def probed(root: Path, run: str) -> list[RunDir]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Sequence
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from degrade.errors import DegradeError, RunError, one_line, refused
 from degrade.spec import RunSpec
@@ -82,7 +82,8 @@ def work(pack: Sequence[RunSpec], root: Path, stop: Callable[[], bool], command:
             try:
                 states = experiment.run(pack, root, stop=stop, command=command, together=len(pack))
             except Exception as error:  # the folders say `failed` and why
-                traceback.print_exc()
+                with contextlib.suppress(OSError):  # a full disk
+                    traceback.print_exc()
                 # after other errors a GPU, or the process, can be of no use any more
                 return Report(fit=isinstance(error, DegradeError), reason=one_line(error))
     except OSError as error:  # of the logs
@@ -98,21 +99,28 @@ def work(pack: Sequence[RunSpec], root: Path, stop: Callable[[], bool], command:
 def output_to(path: Path, *beside: Path) -> Generator[None]:
     """Sends what this process and its libraries print to the end of a file, so that the live table stays whole.
 
-    The logs of the runs beside the first say where that is.
+    The logs of the runs beside the first say where that is. Raises OSError where one cannot be opened.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    now = time.strftime("%Y-%m-%d %H:%M:%S")
     for other in beside:
-        other.parent.mkdir(parents=True, exist_ok=True)
-        with other.open("a") as log:
-            print(time.strftime("%Y-%m-%d %H:%M:%S"), f"advanced beside {path.parent.name}: see its log", file=log)
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
-    for stream in (1, 2):
-        os.dup2(file, stream)
-    os.close(file)
-    print(time.strftime("%Y-%m-%d %H:%M:%S"), "process", os.getpid(), flush=True)
-    yield
-    sys.stdout.flush()
-    sys.stderr.flush()
+        with opened(other) as log:
+            print(now, f"advanced beside {path.parent.name}: see its log", file=log)
+    with opened(path) as log:
+        for stream in (1, 2):
+            os.dup2(log.fileno(), stream)
+    try:
+        print(now, "process", os.getpid(), flush=True)
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # a full disk: the run itself says so
+            sys.stdout.flush()
+            sys.stderr.flush()
+
+
+def opened(log: Path) -> TextIO:
+    """To be added to; never through a link, nor a pipe that is waited for."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666), "a")
 
 
 def give_up(folder: RunDir, state: str, reason: str) -> None:

@@ -37,8 +37,11 @@ def possible(key: str, value: Any) -> bool:
 
 
 def fresh(state: Mapping[str, Any]) -> bool:
-    """Whether a process gives signs of life; its number alone is none, since numbers are used again."""
-    return state["state"] == "running" and time.time() - state["heartbeat"] < STALE
+    """Whether a process gives signs of life; its number alone is none, since numbers are used again.
+
+    One of the future, beyond what clocks may differ by, is of a clock that was wrong.
+    """
+    return state["state"] == "running" and abs(time.time() - state["heartbeat"]) < STALE
 
 
 def elsewhere(state: Mapping[str, Any]) -> bool:

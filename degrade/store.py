@@ -151,15 +151,15 @@ class RunDir:
 
     def write_state(self, state: str, **values: Any) -> None:
         """Keeps what was said before of keys that are not given, if it can be read."""
-        self.path.mkdir(parents=True, exist_ok=True)  # a worker can die before it has made it
         sign = {"host": socket.gethostname(), "pid": os.getpid(), "heartbeat": time.time()}
         said = {**self.known(), "format": seal.FORMAT, "state": state, **sign, **values}
         write_json(self.state, said, sync=False)
 
     def leave(self, state: str, reason: str) -> None:
-        """Writes how a run ended, where the disk still takes that: the error itself is to be heard in any case."""
+        """Writes how a run ended, unless another host has taken it over, where the disk still takes that."""
         try:
-            self.write_state(state, reason=reason)
+            if not elsewhere(self.known()):
+                self.write_state(state, reason=reason)
         except (OSError, RunError) as error:
             print(f"{self.state}: not written ({error}): {state}, {reason}", flush=True)
 
@@ -203,10 +203,6 @@ class RunDir:
             raise RunError(f"{gone[0]}: is not there; {AGAIN}")
         for path in (self.spec, self.environment):
             self.read(path)
-        self.check_tables()
-
-    def check_tables(self) -> None:
-        """Raises RunError if the curve or the probe is there and damaged."""
         for path in filter(Path.exists, (self.curve, self.tables["probe"])):
             parquet.check(path)
 
@@ -253,7 +249,10 @@ def find(run: str, root: Path) -> tuple[RunDir, Path]:
 
     Raises RunError if there is none, or more than one.
     """
-    path = at_home(run).resolve()
+    try:
+        path = at_home(run).resolve()
+    except (OSError, RuntimeError):  # a loop of links
+        path = at_home(run)
     if (path / "spec.json").exists():
         return RunDir(path.parent.parent, path.name), path.parent.parent
     folders = [folder for folder in run_dirs(root) if folder.run.startswith(run)]

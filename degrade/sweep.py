@@ -94,16 +94,17 @@ def expand(
     if workers is not None and workers < 1:
         raise SpecError(f"jobs={workers}: must be at least 1, or null for one a core")
     root = at_home(typed("results", config.results, str))
+    if not config.results.strip():
+        raise SpecError("results=: must be a folder, as in results=results")
     return Plan(asked, tuple(longest_first), config, root, workers)
 
 
 def refuse_axes(given: Sequence[Override]) -> None:
-    """Raises SpecError where the sweep's own keys are given several values."""
+    """Raises SpecError where the sweep's own keys, or Hydra's, are given several values."""
     for override in given:
-        if override.key_or_group in NOT_SPEC and override.is_sweep_override():
-            raise SpecError(
-                f"{override.input_line}: a sweep has one {override.key_or_group}; put quotes around a comma"
-            )
+        key = override.key_or_group
+        if (key in NOT_SPEC or re.match(r"hydra[./]", key)) and override.is_sweep_override():
+            raise SpecError(f"{override.input_line}: a sweep has one {key}; put quotes around a comma")
 
 
 def without(found: list[Job], exclude: Sequence[str]) -> list[Job]:

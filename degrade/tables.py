@@ -78,6 +78,15 @@ def failures(specs: Sequence[RunSpec], root: Path) -> int:
     return len(failed)
 
 
+def undone(specs: Sequence[RunSpec], root: Path) -> int:
+    """Says how many of the runs have neither a result nor a failure, and what goes on with them; returns how many."""
+    states = [RunDir(root, spec.run).standing()["state"] for spec in specs]
+    left = [state for state in states if state not in (*OVER, "failed", "damaged")]
+    if left:
+        console.print(f"not done: {len(left)} ({', '.join(sorted({*left}))}); `degrade sweep` goes on with them")
+    return len(left)
+
+
 def errors(finals: "pd.DataFrame") -> None:
     """Errors at the last point of each group, in %: mean over seeds, ± standard deviation where there are several."""
     for protocol, rows in finals.groupby("protocol", sort=False):

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from degrade.errors import RunError, Stopped
 from degrade.packs import Queue
-from degrade.screen import Progress
+from degrade.screen import Progress, console
 from degrade.serving import KINDS, Report, give_up, serve
 from degrade.spec import RunSpec
 from degrade.states import OVER, fresh
@@ -31,6 +31,7 @@ from degrade.store import RunDir
 
 TICK = 0.25  # seconds between two looks at the workers
 LOOK = 1.0  # seconds between two looks at runs that others train
+LONGEST = 60.0  # seconds between two tries of one whose holder gives no sign of life, and holds it all the same
 SETTLED = (*OVER, "failed", "damaged")
 SPAWN = get_context("spawn")  # a forked copy of a process with threads can hang
 
@@ -82,19 +83,30 @@ class Held:
     def __init__(self, root: Path) -> None:
         self.root, self.specs, self.looked = root, list[RunSpec](), 0.0
         self.before: dict[str, dict[str, Any]] = {}  # run -> how it stood when it was found to be held
+        self.pauses: dict[str, float] = {}  # run -> seconds to the next try: longer where the last ones were in vain
+        self.found: dict[str, float] = {}  # run -> when it was last found to be held
 
     def add(self, specs: Sequence[RunSpec]) -> None:
         self.specs += specs
-        self.before |= {spec.run: RunDir(self.root, spec.run).standing() for spec in specs}
+        for spec in specs:
+            state = self.before[spec.run] = RunDir(self.root, spec.run).standing()
+            if spec.run not in self.pauses:
+                who = f"process {state.get('pid', '?')} on {state.get('host', '?')}"
+                console.print(f"{spec.run}: {who} trains it; waiting for that", highlight=False, soft_wrap=True)
+            self.pauses[spec.run] = min(2 * self.pauses.get(spec.run, LOOK / 2), LONGEST)
+            self.found[spec.run] = time.monotonic()
 
     def freed(self) -> list[RunSpec]:
         """Those of which others seem to have let go before their end; a worker finds out. Looked for once a second."""
-        if time.monotonic() - self.looked < LOOK:
+        now = time.monotonic()
+        if now - self.looked < LOOK:
             return []
-        self.looked = time.monotonic()
+        self.looked = now
         states = {spec: RunDir(self.root, spec.run).standing() for spec in self.specs}
-        self.specs = [spec for spec in self.specs if fresh(states[spec])]
-        return [spec for spec in states if not fresh(states[spec]) and not self._settled(spec.run, states[spec])]
+        self.pauses |= {spec.run: LOOK for spec, state in states.items() if fresh(state)}
+        early = {spec for spec in self.specs if now - self.found[spec.run] < self.pauses[spec.run]}
+        self.specs = [s for s in states if fresh(states[s]) or (s in early and not self._settled(s.run, states[s]))]
+        return [s for s in states if s not in self.specs and not self._settled(s.run, states[s])]
 
     def _settled(self, run: str, state: dict[str, Any]) -> bool:
         """Whether it is over, or has failed since: not at the time before, as whose the state still stands."""
@@ -117,7 +129,7 @@ def gpus() -> int:
 
 @contextlib.contextmanager
 def signals() -> Generator[list[int]]:
-    """The signals received so far, instead of their usual effect."""
+    """The signals received so far, instead of their usual effect. What is ignored, as `nohup` has it, stays ignored."""
     received: list[int] = []
 
     first = 0.0
@@ -128,7 +140,8 @@ def signals() -> Generator[list[int]]:
             first = first or time.monotonic()
             received.append(number)
 
-    before = {kind: signal.signal(kind, note) for kind in KINDS}
+    heard = [kind for kind in KINDS if signal.getsignal(kind) != signal.SIG_IGN]
+    before = {kind: signal.signal(kind, note) for kind in heard}
     try:
         yield received
     finally:

@@ -4,9 +4,11 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -118,6 +120,19 @@ def begin(
     with (root / "output").open("ab") as output:
         started = [*command, *words]
         return subprocess.Popen(started, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=there)
+
+
+# root may read and write anywhere, unless that privilege is taken away
+BOUND = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+
+
+def bound() -> bool:
+    """Whether permissions hold for us."""
+    if BOUND and shutil.which(BOUND[0]) is None:
+        return False
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o555)
+        return subprocess.run([*BOUND, "touch", f"{place}/file"], capture_output=True).returncode != 0
 
 
 def states(root: Path) -> dict[str, dict[str, Any]]:

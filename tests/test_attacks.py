@@ -76,6 +76,35 @@ def test_nor_does_a_command_line(here, tmp_path, key):
     assert list(tmp_path.iterdir()) == []
 
 
+CREATE = "${oc.create:{_target_:os.mkdir,path:ran}}"
+
+
+@pytest.mark.parametrize("part", ["launcher", "callbacks"])  # the sweeper takes no other keys
+@pytest.mark.parametrize("place", ["command line", "study"])
+def test_nothing_a_launcher_is_given_is_made_into_a_call(here, tmp_path, monkeypatch, part, place):
+    """It is text until a launcher is made: then it was resolved, and what it named was called."""
+    key = f"+hydra.{part}.x"
+    if place == "study":
+        shutil.copytree(composition.conf_dir(), tmp_path / "conf")
+        (tmp_path / "conf" / "study" / "evil.yaml").write_text(
+            f"# @package _global_\nhydra:\n  {part}:\n    x: '{CREATE}'\n"
+        )
+        monkeypatch.setattr(composition, "conf_dir", lambda: tmp_path / "conf")
+    words = ["study=evil"] if place == "study" else [f"{key}='{CREATE}'"]
+    small = ["net=plain", "depth=8", "width=4", "recipe=smoke", "recipe.iterations=2", "jobs=1", "engine.device=cpu"]
+    done = here("train", *words, "data=digits", "data.train_limit=20", "data.test_limit=20", *small)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "hydra.launcher: its values may point to ${hydra.KEY} alone" in done.stderr
+    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "results").exists()
+
+
+def test_what_a_launcher_would_be_told_is_what_is_looked_at():
+    """That Hydra itself does resolve it, and so that the attack above is one."""
+    made = OmegaConf.create({"x": "${oc.create:{_target_:os.mkdir,path:ran}}"})
+    assert OmegaConf.to_container(made, resolve=True) == {"x": {"_target_": "os.mkdir", "path": "ran"}}
+
+
 def test_targets_are_found_at_any_depth():
     node = OmegaConf.to_container(OmegaConf.create({"a": [{"b": {"_target_": "x.y"}}], "hydra": {"_target_": "z"}}))
     assert list(composition.targets(node)) == [("a.b", "x.y"), ("hydra", "z")]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from degrade import seal
 from degrade.data.cache import Cache, Known, key_of
 from degrade.data.images import fingerprint
 from degrade.errors import DataError
@@ -117,6 +118,44 @@ def test_a_worker_says_what_is_wrong_in_one_line(root, harm, words):
         cache.load(content)
     assert "\n" not in str(caught.value)
     assert "start the sweep again" in str(caught.value)
+
+
+@pytest.mark.parametrize("place", [".degrade", ".degrade/keys", ".degrade/draft", ".degrade/.lock"])
+def test_what_a_link_in_a_gift_of_pictures_leads_to_is_not_touched(root, user, tmp_path, place):
+    """It was written to, and its `draft` removed."""
+    mine = tmp_path / "mine"
+    (mine / "draft").mkdir(parents=True)
+    (mine / "draft" / "thesis.tex").write_text("of years")
+    (root / ".degrade").mkdir(exist_ok=True) if place != ".degrade" else None
+    (root / place).symlink_to(mine / "draft" / "thesis.tex" if place.endswith("lock") else mine)
+    before = {path: path.read_bytes() for path in mine.rglob("*") if path.is_file()}
+    cache = Cache(root)
+    known = cache.known(KEY, lambda: make(cache))
+    assert cache.home == user
+    assert {path: path.read_bytes() for path in mine.rglob("*") if path.is_file()} == before
+    assert cache.load(known.content)[0].classes == ("cat", "dög\n")
+
+
+NOTES = (
+    {"content": 3, "bad": []},
+    {"content": ["a"], "bad": []},
+    {"content": None, "bad": []},
+    {"content": "a\0b", "bad": []},
+    {"content": "../..", "bad": []},
+    {"content": "a", "bad": [3]},
+    {"content": "a", "bad": {"b": 1}},
+    {"content": "a", "bad": 3},
+    {"content": "a"},
+)
+
+
+@pytest.mark.parametrize("note", NOTES, ids=str)
+def test_a_sealed_note_of_other_types_is_no_note(root, note):
+    """Of somebody who can seal: a traceback of every command."""
+    cache = Cache(root)
+    (cache.home / "keys" / f"{KEY}.json").write_bytes(seal.to_json(note))
+    assert cache.recall(KEY, partial=True) is None
+    assert cache.known(KEY, lambda: make(cache)).bad == ()
 
 
 def test_a_damaged_note_of_what_is_known_is_no_note(root):

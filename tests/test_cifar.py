@@ -1,4 +1,5 @@
 import io
+import os
 import pickle
 import struct
 import tarfile
@@ -138,6 +139,15 @@ def test_a_wrong_file_in_its_place_is_named_not_read_and_not_removed(dataset):
 class Evil:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return exec, ("raise SystemExit('ran')",)
+
+
+def test_a_pipe_in_its_place_is_not_waited_for(dataset):
+    spec, archive, _ = dataset
+    path = Path(spec.root) / archive.file
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DataError, match="is no file; put the archive there"):
+        data.prepare(spec)
 
 
 def test_a_pickle_may_build_arrays_and_nothing_else(tmp_path):

@@ -1,4 +1,5 @@
 import json
+import shutil
 import time
 from dataclasses import replace
 
@@ -147,6 +148,65 @@ def test_a_fresh_heartbeat_of_another_host_keeps_us_out(tmp_path, seconds, state
     beat = {"format": 1, "state": "running", "host": "another", "pid": 1, "heartbeat": time.time() - seconds}
     write_json(folder.state, beat)
     assert run([tiny()], tmp_path) == {tiny().run: state}
+
+
+def beat_of_another(folder, heartbeat):
+    write_json(folder.state, {"state": "running", "host": "another", "pid": 1, "heartbeat": heartbeat})
+
+
+def test_a_heartbeat_of_the_future_is_of_a_clock_that_was_wrong(tmp_path):
+    """It held the run for as long as that future was away."""
+    folder = cut_short(tmp_path, tiny(), 4)
+    beat_of_another(folder, time.time() + 3600)
+    assert folder.standing()["state"] == "interrupted"
+    assert run([tiny()], tmp_path) == {tiny().run: "finished"}
+
+
+def test_a_run_is_signed_before_its_pictures_are_loaded(tmp_path, monkeypatch):
+    """So that a host whose locks are not ours sees it early: loading may take minutes."""
+    folder, load = RunDir(tmp_path, tiny().run), experiment.data.load
+    seen = []
+
+    def look(spec):
+        seen.append(folder.read_state()["state"])
+        return load(spec)
+
+    monkeypatch.setattr(experiment.data, "load", look)
+    run([tiny()], tmp_path)
+    assert seen == ["running"]
+
+
+def test_an_error_after_another_host_took_the_run_over_is_not_written_into_it(tmp_path, monkeypatch):
+    folder = RunDir(tmp_path, tiny().run)
+
+    def broken(fit, steps):
+        beat_of_another(folder, time.time())
+        raise RunError("the disk of this host went away")
+
+    monkeypatch.setattr(experiment.Fit, "advance", broken)
+    with pytest.raises(RunError, match="went away"):
+        run([tiny()], tmp_path)
+    state = folder.read_state()
+    assert (state["state"], state["host"]) == ("running", "another")
+
+
+def test_a_folder_that_is_removed_is_not_made_again_by_a_sign_of_life(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "BEAT", 0.0)
+    monkeypatch.setattr(experiment, "LIFE", 0.0)
+    spec = tiny(recipe={"eval_every": 6})
+    folder, advance, steps_done = RunDir(tmp_path, spec.run), experiment.Fit.advance, []
+
+    def removed(fit, steps):
+        shutil.rmtree(folder.path)
+        found = advance(fit, 1)
+        steps_done.append(fit.iteration)
+        return found
+
+    monkeypatch.setattr(experiment.Fit, "advance", removed)
+    with pytest.raises(RunError, match=r"state\.json: No such file or directory; bring it back"):
+        run([spec], tmp_path)
+    assert steps_done == [1]
+    assert not folder.path.exists()
 
 
 def test_the_iteration_at_which_the_warm_up_ended_is_recorded(tmp_path):

@@ -15,7 +15,7 @@ from degrade.clean import waste
 from degrade.data.cache import Cache, Known, key_of
 from degrade.errors import DataError, RunError
 from degrade.experiment import run
-from degrade.store import RunDir, load, write_json
+from degrade.store import RunDir, write_json
 from degrade.train.checkpoint import pack, unpack
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -81,77 +81,11 @@ def test_a_damaged_json_file_is_written_anew_from_what_is_known(tmp_path, capsys
     assert folder.read_spec() == SPEC
 
 
-@pytest.mark.parametrize("name", ["curve.parquet", "spec.json", "state.json"])
-def test_a_finished_run_with_a_damaged_file_is_mended_from_its_checkpoint(tmp_path, name):
-    """It was not trained again, and its curve was lost to every table."""
-    run([SPEC], tmp_path)
-    folder, before = RunDir(tmp_path, SPEC.run), load(tmp_path).curves
-    damaged = bytearray((folder.path / name).read_bytes())
-    damaged[len(damaged) // 2] ^= 1
-    (folder.path / name).write_bytes(damaged)
-    assert folder.standing()["state"] == "damaged"
-    assert not folder.over
-    with pytest.raises(RunError, match=name.replace(".", r"\.")):
-        load(tmp_path)
-    assert run([SPEC], tmp_path) == {SPEC.run: "finished"}
-    assert load(tmp_path).curves.equals(before)
-
-
-@pytest.mark.parametrize("name", ["spec.json", "environment.json"])
-def test_what_says_what_a_finished_run_is_needs_no_checkpoint_to_be_mended(tmp_path, name):
-    """It was trained on from an older checkpoint, or called failed where there was none."""
-    run([SPEC], tmp_path)
-    folder = RunDir(tmp_path, SPEC.run)
-    kept = {path: path.read_bytes() for path in (folder.curve, folder.state)}
-    folder.previous.unlink()
-    folder.checkpoint.write_bytes(b"damaged")
-    (folder.path / name).write_bytes(b"damaged")
-    assert run([SPEC], tmp_path) == {SPEC.run: "finished"}
-    assert {path: path.read_bytes() for path in kept} == kept
-    folder.check()
-
-
-def test_an_older_checkpoint_takes_nothing_from_a_finished_run(tmp_path):
-    """Its curve was cut back to there, and its state was no longer finished."""
-    spec = tiny(engine={"checkpoint_every": 2, "keep_checkpoints": [4]})
-    run([spec], tmp_path)
-    folder = RunDir(tmp_path, spec.run)
-    folder.kept(4).replace(folder.checkpoint)
-    folder.curve.write_bytes(b"damaged")
-    with pytest.raises(RunError, match=r"last good checkpoint is of iteration 4: move .* away to train it anew"):
-        run([spec], tmp_path)
-    assert folder.read_state()["state"] == "finished"
-    assert folder.curve.read_bytes() == b"damaged"
-
-
-def test_a_finished_run_whose_curve_is_gone_is_damaged_and_mended(tmp_path):
-    """It counted as finished, and was in no table."""
-    run([SPEC], tmp_path)
-    folder, before = RunDir(tmp_path, SPEC.run), load(tmp_path).curves
-    folder.curve.unlink()
-    assert "curve.parquet: is not there" in folder.standing()["reason"]
-    assert run([SPEC], tmp_path) == {SPEC.run: "finished"}
-    assert load(tmp_path).curves.equals(before)
-
-
 def test_json_that_is_nested_too_deep_is_damaged(tmp_path):
     """It was a traceback of every command."""
     folder = cut_short(tmp_path, SPEC)
     folder.state.write_bytes(b"[" * 200_000)
     assert "nested too deep" in folder.standing()["reason"]
-
-
-@pytest.mark.parametrize("name", ["curve.parquet", "state.json"])
-def test_a_finished_run_without_checkpoints_is_never_trained_anew_by_itself(tmp_path, name):
-    run([SPEC], tmp_path)
-    folder = RunDir(tmp_path, SPEC.run)
-    for path in (folder.checkpoint, folder.previous):
-        path.unlink()
-    (folder.path / name).write_bytes(b"damaged")
-    before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
-    with pytest.raises(RunError, match=r"there is no checkpoint: move .* away to train it anew"):
-        run([SPEC], tmp_path)
-    assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == before
 
 
 def test_what_the_disk_refuses_is_one_line_with_a_way_out(tmp_path, monkeypatch):

@@ -51,6 +51,23 @@ def test_a_dry_run_lists_and_leaves_nothing(tmp_path, capsys, measured):
     assert not (tmp_path / "results").exists()
 
 
+def test_a_sweep_of_which_a_run_is_not_done_does_not_end_well(tmp_path, capsys):
+    """With a launcher that does not wait for who holds it, and with --retry-failed."""
+    assert at_once(tmp_path, "net=plain,residual", "shortcut=A") == 0
+    first, second = run_dirs(tmp_path)
+    first.state.unlink()
+    capsys.readouterr()
+    with first.claimed():
+        assert at_once(tmp_path, "net=plain,residual", "shortcut=A") == 1
+    assert "not done: 1 (new); `degrade sweep` goes on with them" in capsys.readouterr().out
+    assert at_once(tmp_path, "net=plain,residual", "shortcut=A") == 0
+    assert "not done" not in capsys.readouterr().out
+    spoil(first)
+    second.state.unlink()
+    assert at_once(tmp_path, "net=plain,residual", "shortcut=A", retry_failed=True) == 1
+    assert "not done: 2 (new)" in capsys.readouterr().out
+
+
 def test_train_is_for_one_run(tmp_path):
     assert at_once(tmp_path, "net=plain", alone=True) == 0
     assert list(states(tmp_path).values()) == ["finished"]
@@ -66,7 +83,7 @@ def test_failed_runs_are_redone_and_only_those_when_asked(tmp_path):
     assert states(tmp_path) == {plain.run: "failed", residual.run: "finished"}
     for path in (plain.checkpoint, plain.previous):
         path.unlink()
-    assert go(tmp_path, "shortcut=A,B", retry_failed=True) == 0
+    assert go(tmp_path, "shortcut=A,B", retry_failed=True) == 1  # not all that is asked for has a result
     assert states(tmp_path) == {plain.run: "finished", residual.run: "finished"}  # B was not begun
     assert go(tmp_path, "shortcut=A,B") == 0
     assert len(states(tmp_path)) == 3
@@ -110,11 +127,29 @@ def test_a_plan_prices_the_rest_of_a_run_that_was_begun(tmp_path, capsys, measur
     assert at_once(tmp_path, "net=plain") == 0
     with sweep.hydra():
         (spec,) = sweep.expand(overrides).specs
+    RunDir(tmp_path, spec.run).path.mkdir()
     RunDir(tmp_path, spec.run).write_state("interrupted", iteration=100_000)
     launch.price(overrides, ())
     rest = capsys.readouterr().out
     assert "about 16:42 on 1 workers" in whole
     assert "about 0:02 on 1 workers" in rest
+
+
+ODD_TO_HYDRA = ["hydra.verbose=0.5", "hydra.job_logging.root=[1,[2]]", "++hydra.job.env_copy=[[1]]", "hydra.launcher=3"]
+
+
+@pytest.mark.parametrize("key", [*ODD_TO_HYDRA, "hydra.launcher=null", "+hydra.launcher.x=1", "hydra.job.num=1,2"])
+def test_what_hydra_or_a_launcher_of_others_does_not_like_is_one_line(tmp_path, key):
+    """They were tracebacks; and of a hydra key with many values each was composed for 40 ms."""
+    with pytest.raises(SpecError, match="hydra") as refused:
+        at_once(tmp_path, "net=plain", key)
+    assert "\n" not in str(refused.value)
+
+
+def test_all_of_it_is_shown_to_who_writes_a_launcher(tmp_path, monkeypatch):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(AssertionError):
+        at_once(tmp_path, "net=plain", "hydra.verbose=0.5")
 
 
 def test_a_launcher_of_others_gets_the_runs(tmp_path, capsys):

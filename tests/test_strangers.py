@@ -1,8 +1,11 @@
 """Names and results of somebody else: shown as what they say, and nothing is done for them."""
 
+import csv
+import io
 import json
 import os
 import shutil
+from dataclasses import fields
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,8 +13,10 @@ import pytest
 from generated import ended, lay
 from PIL import Image
 
-from degrade import serving
+from degrade import parquet, serving
 from degrade.escape import controls, formula, markdown
+from degrade.parquet import CURVES
+from degrade.point import Point
 from degrade.sheets import Sheet, latex
 from degrade.sheets import markdown as in_markdown
 from degrade.spec import NetSpec, RunSpec
@@ -26,7 +31,10 @@ def test_control_characters_are_shown_as_what_they_are():
     assert controls("a\nb", keep="\n") == "a\nb"
 
 
-@pytest.mark.parametrize("evil", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(1)", "\t=1", " =1", "\r=1"])
+FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(1)", "\t=1", " =1", "\r=1", "＝1+1", "＋1", "＠1"]
+
+
+@pytest.mark.parametrize("evil", FORMULAS)
 def test_a_spreadsheet_computes_nothing(evil):
     assert formula(evil).startswith("'")
     assert formula(-2.5) == -2.5
@@ -44,6 +52,8 @@ def test_markdown_and_latex_take_names_for_text():
     assert r"\textbackslash{}input\{x\}" in row
     assert r"\$\textbackslash{}frac\{ \%" in row
     assert "\x1b" not in row
+    first, second, _, _ = latex([Sheet("t", ("n",), [("[9cm]",), ("*",)])]).splitlines()[-5:-1]
+    assert (first, second) == (r"{}[9cm] \\", r"{}* \\")  # else so much space, and no word
 
 
 @pytest.fixture
@@ -56,6 +66,11 @@ def foreign(tmp_path) -> Path:
         folder = RunDir(tmp_path / "theirs", run.spec.run)
         state = json.loads(folder.state.read_text())
         write_json(folder.state, state | {"outcome": f"=1+1<script>{EVIL}", "reason": f"{EVIL}$x$"})
+        rows = parquet.read(folder.curve, CURVES).to_pylist()
+        words = {"group": f"=1+{depth}{EVIL}", "data": "=cmd|' /C calc'!A0", "recipe": "<script>alert(1)</script>"}
+        points = [{f.name: row[f.name] for f in fields(Point)} for row in rows]
+        labels = {**run.spec.labels(), **words}
+        parquet.write_rows(folder.curve, labels, [Point(**point) for point in points], CURVES)
     return tmp_path / "theirs"
 
 
@@ -65,6 +80,7 @@ def foreign(tmp_path) -> Path:
         ["status"],
         ["compare"],
         *(["compare", "--format", form] for form in ("markdown", "latex", "csv", "json")),
+        *(["compare", "--format", "csv", "--table", name] for name in ("summary", "reached")),
         ["clean", "--older-than", "-1", "--yes"],
         ["plot", "--figure", "fig6"],
     ],
@@ -75,7 +91,12 @@ def test_no_word_of_a_strangers_results_reaches_the_terminal_raw(here, foreign, 
     done = here(*command, str(root), *(["--out", str(tmp_path / f"o{EVIL}")] if command[0] == "plot" else []))
     assert done.returncode == 0, done.stderr
     assert not {"\x1b", "\x07"} & {*done.stdout, *done.stderr}
-    assert "\n=1" not in done.stdout
+    if "csv" in command:
+        cells = [cell for row in csv.reader(io.StringIO(done.stdout)) for cell in row]
+        assert any("=1+" in cell for cell in cells) == ("--table" in command)  # a verdict names no group
+        assert not [cell for cell in cells if cell.startswith(("=", "+", "@"))]
+    if "markdown" in command:
+        assert "<script" not in done.stdout
     for svg in tmp_path.rglob("*.svg"):
         assert "\x1b" not in svg.read_text()
         ElementTree.parse(svg)
@@ -123,3 +144,45 @@ def test_links_lead_nowhere(here, foreign, tmp_path):
     with pytest.raises(OSError, match="symbolic"), serving.output_to(log):
         pass
     assert not (tmp_path / "bashrc").exists()
+    with pytest.raises(OSError, match="symbolic"), serving.output_to(tmp_path / "own.txt", log):
+        pass
+    assert not (tmp_path / "bashrc").exists()
+
+
+def test_figures_are_not_drawn_where_a_strangers_link_leads(here, foreign, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (foreign / "figures").symlink_to(tmp_path / "mine")
+    for command in (["plot", "--figure", "fig6"], ["responses"]):
+        done = here(*command, str(foreign))
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    done = here("plot", "--figure", "fig6", str(foreign))
+    assert "figures: is a link, and nothing is drawn elsewhere; name the folder it leads to with --out" in done.stderr
+    (foreign / "figures").unlink()
+    (protocol,) = {json.loads(path.read_text())["spec"]["data"]["name"] for path in foreign.glob("runs/*/spec.json")}
+    done = here("plot", "--figure", "fig6", str(foreign))
+    assert done.returncode == 0
+    (made,) = (path for path in (foreign / "figures").iterdir() if path.name.startswith(protocol))
+    shutil.rmtree(made)
+    made.symlink_to(tmp_path / "mine")
+    done = here("plot", "--figure", "fig6", str(foreign))
+    assert (done.returncode, "cannot be written (is a link); choose another" in done.stderr) == (2, True)
+    assert list((tmp_path / "mine").iterdir()) == []
+    assert here("plot", "--figure", "fig6", str(foreign), "--out", str(tmp_path / "mine")).returncode == 0
+
+
+def test_an_out_that_takes_nothing_is_one_line(here, foreign, tmp_path):
+    """It was one for each figure, and exit code 1."""
+    (tmp_path / "file").touch()
+    done = here("plot", str(foreign), "--out", str(tmp_path / "file"))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "cannot be written (Not a directory); choose another folder with --out" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["recipe-diff", "rerun", "evaluate", "responses"])
+def test_a_loop_of_links_is_no_run(here, foreign, tmp_path, command):
+    (tmp_path / "loop").symlink_to("loop")
+    foreign.rename(tmp_path / "results")
+    words = ["--ckpt", "loop"] if command in ("evaluate", "responses") else ["loop"]
+    done = here(command, *words)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "loop: " in done.stderr

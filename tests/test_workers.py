@@ -7,9 +7,13 @@ import subprocess
 import time
 from pathlib import Path
 
+import processes
 import pytest
+from conftest import tiny
 from processes import DEGRADE, KEYS, PATIENCE, Result, begin, children, results, states, until
 
+from degrade import workers
+from degrade.store import RunDir, write_json
 from degrade.train.checkpoint import unpack
 from degrade.workers import cause, default_jobs
 
@@ -68,6 +72,42 @@ def test_a_worker_told_to_leave_is_replaced(tmp_path, undisturbed):
     os.kill(next(iter(states(tmp_path).values()))["pid"], signal.SIGTERM)
     assert sweep.wait(PATIENCE) == 0, (tmp_path / "output").read_text()
     assert results(tmp_path) == undisturbed
+
+
+def test_what_was_ignored_when_it_began_stays_ignored(tmp_path, undisturbed):
+    """As with `nohup`, and in the background of a script: the sweep stopped when its terminal was closed."""
+    sweep = begin(tmp_path, *LONG, program=Path(processes.__file__).with_name("ignoring.py"))
+    until(both_under_way(tmp_path), sweep)
+    for number in (signal.SIGHUP, signal.SIGINT):
+        os.killpg(sweep.pid, number)
+    assert sweep.wait(PATIENCE) == 0
+    assert results(tmp_path) == undisturbed
+
+
+def test_of_a_run_that_others_train_is_said_who_and_a_stopped_holder_is_asked_ever_less(tmp_path, monkeypatch, capsys):
+    """It was waited for without a word, and the log grew by a line a second."""
+    spec, now, tries = tiny(), 0.0, list[float]()
+    folder = RunDir(tmp_path, spec.run)
+    folder.path.mkdir(parents=True)
+    folder.write_state("running")
+    write_json(folder.state, {**folder.read_state(), "heartbeat": time.time() - 10_000})  # it was stopped, and lives
+    monkeypatch.setattr(workers.time, "monotonic", lambda: now)
+    held = workers.Held(tmp_path)
+    held.add([spec])
+    while now < 300:
+        now += 0.25
+        for found in held.freed():
+            tries.append(now)
+            held.add([found])
+    assert tries[:4] == [1.0, 3.0, 7.0, 15.0]
+    assert tries[-1] - tries[-2] == 60
+    said = capsys.readouterr().out
+    assert said.startswith(f"{spec.run}: process {os.getpid()} on ")
+    assert said.count("waiting") == 1
+    folder.write_state("failed", reason="of its own")
+    now += 2
+    assert held.freed() == []
+    assert held.specs == []
 
 
 def test_a_sweep_whose_output_nobody_reads_goes_on(tmp_path, undisturbed):

@@ -39,7 +39,9 @@ def become(order: dict[str, object]) -> None:
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the tests themselves were started with
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
         os.setsid()
         os.environ.clear()
         os.environ.update(order["environment"])  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from degrade.cli.app import Roots, app, command, listed, say
+from degrade.cli.app import Roots, app, command, figures_in, listed, say
 
 FIGURES = (
     "fig1, fig4, fig6, options, fig7, blocks, gates, gradients, constructed"  # of degrade.figures, not loaded here
@@ -43,5 +43,5 @@ def plot(
     names = [name for given in figure or [] for name in listed(given)]
     runs = rows.run.unique()
     shown = {"curves": rows, **{name: frame[frame.run.isin(runs)] for name, frame in tables.measured().items()}}
-    drawn = figures.save(shown, names, out or roots[0] / "figures", view, mix=mix, command=command())
+    drawn = figures.save(shown, names, figures_in(out, roots[0]), view, mix=mix, command=command())
     raise typer.Exit(say(drawn))

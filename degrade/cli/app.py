@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 import degrade
-from degrade.errors import DegradeError, SpecError
+from degrade.errors import DegradeError, RunError, SpecError
 from degrade.escape import controls
 
 if TYPE_CHECKING:
@@ -147,6 +147,16 @@ def say(drawn: "Iterable[Drawn]") -> bool:
             failed = True
             print(f"degrade: {controls(figure.failed)}", file=sys.stderr)
     return failed
+
+
+def figures_in(out: Path | None, root: Path) -> Path:
+    """--out, else figures/ in the results folder. Raises RunError where that is a link: whoever made the results may
+    have made it too.
+    """
+    inside = root / "figures"
+    if out is None and inside.is_symlink():
+        raise RunError(f"{inside}: is a link, and nothing is drawn elsewhere; name the folder it leads to with --out")
+    return out or inside
 
 
 def told_apart(words: Sequence[str]) -> tuple[list[str], list[str]]:

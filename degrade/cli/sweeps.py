@@ -116,10 +116,19 @@ def clean(
     found = waste(results, failed=failed, orphaned=orphaned, days=older_than)
     for each in found:
         out(f"{each.folder.path}: {each.why}")
-    if found and (yes or typer.confirm(f"Remove {len(found)} folders?")):
-        print(f"{remove(found)} removed")
-    elif not found:
+    if not found:
         print("nothing to remove")
+    elif yes or agreed(f"Remove {len(found)} folders?"):
+        print(f"{remove(found)} removed")
+
+
+def agreed(question: str) -> bool:
+    """What the person says who is asked. Raises RunError where nobody answers."""
+    try:
+        return typer.confirm(question)
+    except typer.Abort:
+        print()
+        raise RunError("clean: nobody answered, and nothing was removed; --yes removes without asking") from None
 
 
 @app.command()

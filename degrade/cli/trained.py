@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from degrade.cli.app import Overrides, Root, app, command, say, told_apart
+from degrade.cli.app import Overrides, Root, app, command, figures_in, say, told_apart
 from degrade.cli.app import out as tell
 from degrade.errors import RunError
 
@@ -110,7 +110,7 @@ def responses(
     roots, under = [Path(word) for word in words or ["results"]], anatomy.Under(split=split, bn=bn, batch=batch)
     sources = analyses.Sources(ckpts=tuple(ckpt or ()), roots=tuple(roots), net=net, pad=pad)
     measured, root = analyses.responses(sources, under, overrides)
-    shown, folder = {"responses": measured.layers, "blocks": measured.blocks}, out or root / "figures"
+    shown, folder = {"responses": measured.layers, "blocks": measured.blocks}, figures_in(out, root)
     for path in anatomy.keep(measured, folder):
         tell(path)
     raise typer.Exit(say(figures.save(shown, None, folder, view, mix=bool(ckpt), command=command())))

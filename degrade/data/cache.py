@@ -60,7 +60,7 @@ class Cache:
     @cached_property
     def home(self) -> Path:
         """Raises DataError where no folder takes files."""
-        for folder in self.folders:
+        for folder in (folder for folder in self.folders if not self._leads_away(folder)):
             try:
                 (folder / "keys").mkdir(parents=True, exist_ok=True)
                 (folder / ".lock").open("ab").close()  # in a shared folder it may be another user's
@@ -70,6 +70,13 @@ class Cache:
                 continue
         places = " or ".join(map(str, self.folders))
         raise DataError(f"data.root: cannot write into {places}; set XDG_CACHE_HOME to a folder that you may write to")
+
+    def _leads_away(self, folder: Path) -> bool:
+        """Whether a cache in a folder of pictures, which may be somebody's gift, has links: what it leads to is not
+        written to, nor is a draft removed there. The user's own may be a link.
+        """
+        places = (folder, *(folder / name for name in ("keys", "draft", ".lock")))
+        return folder != user_cache() and any(place.is_symlink() for place in places)
 
     def known(self, key: str, make: Callable[[], Known], *, partial: bool = False) -> Known:
         """What `key` stands for, else what `make` finds out while no other process makes anything here.
@@ -97,7 +104,7 @@ class Cache:
         for folder in self.folders:
             try:
                 values = seal.of_json((folder / "keys" / f"{key}.json").read_bytes())
-                known = Known(values["content"], tuple(values["bad"]))
+                known = Known(word(values["content"]), tuple(word(name) for name in values["bad"]))
             except (OSError, ValueError, KeyError, TypeError, NewerError):
                 continue
             if (partial or not known.bad) and self.whole(known.content):
@@ -174,6 +181,13 @@ class Cache:
             yield
         finally:
             lock.release()
+
+
+def word(value: Any) -> str:
+    """Raises TypeError for what is none."""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no word")
+    return value
 
 
 def read(folder: Path, split: str, about: dict[str, Any]) -> Images:

@@ -78,6 +78,8 @@ def prepare(archive: Archive, spec: DataSpec, note: Note) -> str:
 
     def make() -> Known:
         path = (root or user_cache()) / archive.file
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path}: is no file; put the archive there, or name another data.root")
         if not path.exists():
             fetch(archive.address, path, archive.md5, note)
         elif (found := checksum(path)) != archive.md5:

@@ -1,5 +1,6 @@
 """Figures of the paper from the curves of any runs. A new one is a function frame -> panels and a line in FIGURES."""
 
+import errno
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -92,8 +93,8 @@ def save(
     `tables`: the frames that figures are made of, by their names in degrade.store.Tables.
 
     A figure shows one protocol, or with `mix` all of them, and then says so. One that fails stops no other.
-    Raises SpecError for an unknown name; RunError, after the others, for a named figure that the runs do not allow, and
-    where there is nothing to draw at all.
+    Raises SpecError for an unknown name; RunError where the folder cannot be written or there is nothing to draw at
+    all, and, after the others, for a named figure that the runs do not allow.
     """
     drawable = [name for name, figure in FIGURES.items() if figure.table in tables]
     makers = {name: pick(FIGURES, name, "--figure") for name in names or drawable}
@@ -109,7 +110,7 @@ def save(
                     raise NothingToDraw(f"{name}: {figure.missing}")
                 panels = figure.make(rows, view or View())
                 drawn = draw(panels, title_of(rows), figure.across(panels))
-                made = write(drawn, name, runs_in(panels), folder / place, command)
+                made = rendered(drawn, name, runs_in(panels), command)
             except NothingToDraw as reason:
                 refused.setdefault(name, str(reason))
                 continue
@@ -117,7 +118,7 @@ def save(
                 kind = "" if isinstance(error, DegradeError) else f"{type(error).__name__}: "
                 yield Drawn(name, (), f"{name} of {place}: not drawn; {kind}{' '.join(str(error).split())}")
             else:
-                yield Drawn(name, made)
+                yield Drawn(name, kept(made, folder / place))
             done.add(name)
     if reasons := [reason for name, reason in refused.items() if name not in done and (names or not done)]:
         raise RunError("; ".join(reasons))
@@ -142,20 +143,32 @@ def runs_in(panels: Sequence[Panel]) -> list[str]:
 
 
 def write(figure: MplFigure, name: str, runs: Sequence[str], folder: Path, command: str) -> tuple[Path, ...]:
-    """The figure in all formats: all files or, if one cannot be made, none. Raises RunError if it may not write."""
-    made: dict[Path, bytes] = {}
+    """The figure in all formats: all files or, if one cannot be made, none. Raises RunError as `kept` does."""
+    return kept(rendered(figure, name, runs, command), folder)
+
+
+def rendered(figure: MplFigure, name: str, runs: Sequence[str], command: str) -> dict[str, bytes]:
+    """What its files hold, by their names."""
+    made: dict[str, bytes] = {}
     for kind in FORMATS:
         sink = io.BytesIO()
         with mpl.rc_context(style.RC):
             figure.savefig(sink, format=kind, dpi=200, metadata=metadata(kind, name, runs, command))
-        made[folder / f"{name}.{kind}"] = sink.getvalue()
+        made[f"{name}.{kind}"] = sink.getvalue()
+    return made
+
+
+def kept(made: Mapping[str, bytes], folder: Path) -> tuple[Path, ...]:
+    """Writes files; returns where they are. Raises RunError if it may not, or the folder is a link to another."""
     try:
+        if folder.is_symlink():
+            raise OSError(errno.EMLINK, "is a link")
         folder.mkdir(parents=True, exist_ok=True)
-        for path, content in made.items():
-            files.write(path, content)
+        for name, content in made.items():
+            files.write(folder / name, content)
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error.strerror}); choose another folder with --out") from None
-    return tuple(made)
+    return tuple(folder / name for name in made)
 
 
 def title_of(curves: pd.DataFrame) -> str:

@@ -3,14 +3,21 @@
 import hashlib
 import io
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
-from degrade.errors import RunError
+from degrade.checked import LIMIT, kinds
+from degrade.errors import NewerError, RunError
 from degrade.files import declared
 
+T = TypeVar("T")
+
 DIGITS = 64  # of the SHA-256 of all that stands before them
+NUMBERS = (int, float)
+LATER = ("spec", "probes")  # not in the checkpoints of every degrade
+ROWS = ("points", "warmup")  # lists whose kind `rows_of` tells
 
 
 def pack(state: Mapping[str, Any]) -> bytes:
@@ -31,11 +38,65 @@ def unpack(content: bytes) -> dict[str, Any]:
     if more := declared(body):
         raise RunError(f"declares {more:,} bytes, and the file has {len(body):,}: refused")
     try:
-        return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+        state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except Exception as error:  # torch has no common type for what it refuses
         raise RunError(
             f"torch refuses it: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
         ) from None
+    if not isinstance(state, dict):
+        raise RunError(f"holds a {type(state).__name__}, and no training")
+    return state
+
+
+def unlike(value: Any, known: Any, place: str) -> str:
+    """Where a value is not of the kind of a known one: names, lengths, shapes, types; "" if it is.
+
+    An integer passes for a float.
+    """
+    if isinstance(known, Tensor):
+        fine = isinstance(value, Tensor) and (value.shape, value.dtype) == (known.shape, known.dtype)
+        fine = fine and value.layout == torch.strided and value.device.type == "cpu"  # a meta tensor holds nothing
+        return "" if fine else f"{place} is no tensor of shape {tuple(known.shape)}, {known.dtype}"
+    if isinstance(known, dict | list):
+        if type(value) is not type(known) or names(value) != names(known):
+            return f"{place} has other parts"
+        parts = (unlike(value[name], known[name], f"{place}[{name}]") for name in names(known))
+        return next(filter(None, parts), "")
+    fine = type(value) is type(known) or (type(known) is float and type(value) is int)
+    return "" if fine else f"{place} is a {type(value).__name__}"
+
+
+def names(parts: Any) -> list[Any]:
+    return list(parts) if isinstance(parts, dict) else list(range(len(parts)))
+
+
+def rows_of(kind: type[T], values: Any, place: str) -> list[T]:
+    """Dataclasses out of lists of their values. Raises RunError where those are of other types."""
+    wanted = [NUMBERS if each is float else each for each in kinds(kind).values()]
+    for row in values if isinstance(values, list) else [None]:
+        if not (isinstance(row, list) and len(row) == len(wanted) and all(map(isinstance, row, wanted))):
+            raise RunError(f"{place}: holds something else than rows of {len(wanted)} values of a {kind.__name__}")
+    return [kind(*row) for row in values]
+
+
+def check(state: Mapping[str, Any], known: Mapping[str, Any], iterations: int) -> None:
+    """Whether a Fit whose state is `known`, with a schedule of so many steps, can go back to `state`.
+
+    Raises NewerError for one of a newer degrade and RunError for all else that it cannot be.
+    """
+    format, run = state.get("format"), known["run"]
+    if type(format) is int and format > known["format"]:
+        raise NewerError(f"{run}: its checkpoint is of a newer degrade; update degrade to go on with it")
+    if format != known["format"]:
+        raise RunError(f"is of format {format!r}, which this degrade does not know")
+    if state.get("run") != run:
+        raise RunError(f"checkpoint of {state.get('run')} offered to {run}; they are different runs")
+    wanted = {key: value for key, value in known.items() if key not in (*LATER, *ROWS)}
+    if said := unlike({key: state[key] for key in wanted if key in state}, wanted, "state"):
+        raise RunError(f"{said}: no training of {run}")
+    for key, first, last in (("iteration", 0, iterations), ("threads", 1, LIMIT)):
+        if not first <= state[key] <= last:
+            raise RunError(f"its {key} cannot be {state[key]}")
 
 
 def sealed(content: bytes) -> bool:

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from degrade.data.batches import Batches, Resident, scale_of
 from degrade.data.images import Splits
-from degrade.errors import NewerError, RunError, SpecError
+from degrade.errors import SpecError
 from degrade.measures import LayerGradient
 from degrade.nets import build
 from degrade.nets.norms import parts
 from degrade.point import Point
 from degrade.spec import RunSpec
 from degrade.train.backends import choose
+from degrade.train.checkpoint import check, rows_of
 from degrade.train.precision import settle
 from degrade.train.probe import probe
 from degrade.train.schedule import Warmup, due, judged, look, lr_at
@@ -261,22 +262,20 @@ class Fit:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Goes back to `state`, with the backend and threads it began with.
 
-        Raises RunError if it is not this run's, and SpecError where that backend cannot be had.
+        Raises RunError if it is not this run's or not what `state` returns, NewerError if it is of a newer degrade,
+        and SpecError where that backend cannot be had.
         """
-        if state["format"] > FORMAT:
-            raise NewerError(f"{self.spec.run}: its checkpoint is of a newer degrade; update degrade to go on with it")
-        if state["run"] != self.spec.run:
-            raise RunError(f"checkpoint of {state['run']} offered to {self.spec.run}; they are different runs")
+        check(state, self.state(), self.spec.recipe.iterations)
+        (warmup,) = rows_of(Warmup, [state.get("warmup")], "warmup")
+        points = rows_of(Point, state.get("points"), "points")
+        probes = rows_of(LayerGradient, state.get("probes", []), "probes")
         if state["backend"] != self.backend_name:
             self._use_again(state["backend"])
         self.backend.restore(state)
-        self.threads = state["threads"]
-        self.iteration, self.diverged = state["iteration"], state["diverged"]
-        self.seconds, self._training = state["seconds"], state["training"]
-        self._grad_norm, self.warmup = state["grad_norm"], Warmup(*state["warmup"])
+        self.threads, self.iteration, self.diverged = state["threads"], state["iteration"], state["diverged"]
+        self.seconds, self._training, self._grad_norm = state["seconds"], state["training"], state["grad_norm"]
         self._looked, self._tally = tuple(state["looked"]), list(state["tally_at_point"])
-        self.points = [Point(*values) for values in state["points"]]
-        self.probes = [LayerGradient(*values) for values in state.get("probes", [])]
+        self.warmup, self.points, self.probes = warmup, points, probes
 
 
 def pick_device(name: str) -> torch.device:

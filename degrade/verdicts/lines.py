@@ -3,7 +3,6 @@
 A line holds nets of one protocol that differ in nothing but depth. Constructed nets are in none.
 """
 
-import math
 from collections.abc import Sequence
 from itertools import combinations, product
 from typing import Any, NamedTuple
@@ -76,11 +75,11 @@ def verdicts(ends: pd.DataFrame, margin: float = MARGIN, width: float | None = N
     """The columns of VERDICTS: each deeper net against the shallowest and the best shallower one of its line.
 
     `ends` is of degrade.verdicts.outcomes; `width`, in points, is half of the interval for which seeds are counted.
-    Raises SpecError for a margin or width that is not above 0.
+    Raises SpecError for a margin or width that is not above 0 and at most 100.
     """
     for key, value in (("margin", margin), ("width", width)):
-        if value is not None and not 0 < value < math.inf:
-            raise SpecError(f"--{key}={value:g}: must be above 0 points, as in {MARGIN:g}")
+        if value is not None and not 0 < value <= 100:
+            raise SpecError(f"--{key}={value:g}: must be above 0 and at most 100 points, as in {MARGIN:g}")
     drawn = ends[ends.origin == ""]
     rows = [
         {"protocol": protocol, "line": line, **row, "margin": margin}

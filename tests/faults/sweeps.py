@@ -208,7 +208,7 @@ def left(fault: Fault, base: Path, due: dict[str, int], said: str) -> str:
     states = [folder.known() for folder in folders]
     told = said.startswith(REFUSED) or any(state["state"] == "failed" and state["reason"] for state in states)
     all_done = len(states) == 2 and all(state["state"] == "finished" for state in states)
-    if fault.harm == "EIO" and not told and not all_done:
+    if fault.harm in ("EIO", "ENOSPC") and not told and not all_done:
         return f"nobody said what failed: {said} {states}"
     return ""
 

@@ -39,7 +39,7 @@ def run(group: Group) -> tuple[int, list[str]]:
         command = [sys.executable, "-m", "pytest", "-q", "-n", "2", f"--junitxml={report}", *group.words]
         there = {**os.environ, "CASES": str(group.each)}
         done = subprocess.run(command, cwd=TESTS, env=there, capture_output=True, text=True)
-        if not report.exists():
+        if done.returncode not in (0, 1) or not report.exists():  # 5: no test was found; 2: one could not be read
             raise RuntimeError(done.stdout + done.stderr)
         cases = [case for case in ElementTree.parse(report).iter("testcase") if case.find("skipped") is None]
     lost = [f"{case.get('name')}: {fault_of(case)}" for case in cases if fault_of(case)]

@@ -1,0 +1,270 @@
+"""What a sweep does with a run whose files are damaged or gone: it is mended, or named and left as it is."""
+
+import hashlib
+import io
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import tiny
+
+from degrade import reruns
+from degrade.errors import RunError
+from degrade.experiment import run
+from degrade.store import RunDir, load
+from degrade.train.checkpoint import pack, unpack
+
+SPEC = tiny(engine={"checkpoint_every": 2})
+
+
+def cut_short(root, spec=SPEC, polls=9) -> RunDir:
+    left = iter(range(polls))
+    assert run([spec], root, stop=lambda: next(left, None) is None) == {spec.run: "interrupted"}
+    return RunDir(root, spec.run)
+
+
+def finished(root, spec=SPEC) -> RunDir:
+    run([spec], root)
+    return RunDir(root, spec.run)
+
+
+def damage(path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def files(folder: RunDir) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.path.iterdir()}
+
+
+# Runs that are over
+
+
+@pytest.mark.parametrize("name", ["curve.parquet", "spec.json", "state.json"])
+def test_a_finished_run_with_a_damaged_file_is_mended_from_its_checkpoint(tmp_path, name):
+    """It was not trained again, and its curve was lost to every table."""
+    folder, before = finished(tmp_path), load(tmp_path).curves
+    damage(folder.path / name)
+    assert folder.standing()["state"] == "damaged"
+    assert not folder.over
+    with pytest.raises(RunError, match=name.replace(".", r"\.")):
+        load(tmp_path)
+    assert run([SPEC], tmp_path) == {SPEC.run: "finished"}
+    assert load(tmp_path).curves.equals(before)
+
+
+@pytest.mark.parametrize("name", ["spec.json", "environment.json"])
+def test_what_says_what_a_finished_run_is_needs_no_checkpoint_to_be_mended(tmp_path, name):
+    """It was trained on from an older checkpoint, or called failed where there was none."""
+    folder = finished(tmp_path)
+    kept = {path: path.read_bytes() for path in (folder.curve, folder.state)}
+    folder.previous.unlink()
+    folder.checkpoint.write_bytes(b"damaged")
+    (folder.path / name).write_bytes(b"damaged")
+    assert run([SPEC], tmp_path) == {SPEC.run: "finished"}
+    assert {path: path.read_bytes() for path in kept} == kept
+    folder.check()
+
+
+def test_an_older_checkpoint_takes_nothing_from_a_finished_run(tmp_path):
+    """Its curve was cut back to there, and its state was no longer finished."""
+    spec = tiny(engine={"checkpoint_every": 2, "keep_checkpoints": [4]})
+    folder = finished(tmp_path, spec)
+    folder.kept(4).replace(folder.checkpoint)
+    folder.curve.write_bytes(b"damaged")
+    with pytest.raises(RunError, match=r"last good checkpoint is of iteration 4: move .* away to train it anew"):
+        run([spec], tmp_path)
+    assert folder.read_state()["state"] == "finished"
+    assert folder.curve.read_bytes() == b"damaged"
+
+
+def test_a_finished_run_whose_curve_is_gone_is_damaged_and_mended(tmp_path):
+    """It counted as finished, and was in no table."""
+    folder, before = finished(tmp_path), load(tmp_path).curves
+    folder.curve.unlink()
+    assert "curve.parquet: is not there" in folder.standing()["reason"]
+    assert run([SPEC], tmp_path) == {SPEC.run: "finished"}
+    assert load(tmp_path).curves.equals(before)
+
+
+@pytest.mark.parametrize("harm", ["curve.parquet damaged", "state.json damaged", "state.json gone"])
+def test_a_finished_run_without_checkpoints_is_never_trained_anew_by_itself(tmp_path, harm):
+    """One whose state was gone was."""
+    folder, (name, how) = finished(tmp_path), harm.split()
+    for path in (folder.checkpoint, folder.previous):
+        path.unlink()
+    (folder.path / name).write_bytes(b"damaged") if how == "damaged" else (folder.path / name).unlink()
+    before = files(folder)
+    with pytest.raises(RunError, match=rf"{name}: .*there is no checkpoint: move .* away to train it anew"):
+        run([SPEC], tmp_path)
+    assert files(folder) == before
+
+
+def test_nor_is_one_that_diverged(tmp_path):
+    spec = tiny(net="plain", recipe={"lr": 1e9, "iterations": 60})
+    folder = finished(tmp_path, spec)
+    for path in (folder.checkpoint, folder.state):
+        path.unlink()
+    before = files(folder)
+    with pytest.raises(RunError, match="there is no checkpoint"):
+        run([spec], tmp_path)
+    assert files(folder) == before
+
+
+def test_one_whose_state_is_gone_is_finished_again_by_its_checkpoint(tmp_path):
+    folder, before = finished(tmp_path), load(tmp_path).curves
+    folder.state.unlink()
+    assert run([SPEC], tmp_path) == {SPEC.run: "finished"}
+    assert load(tmp_path).curves.equals(before)
+
+
+# A probe that a rerun has put beside a run is not in its checkpoint
+
+
+@pytest.fixture
+def probed(tmp_path) -> RunDir:
+    folder = finished(tmp_path)
+    again = tmp_path / "reruns" / "1"
+    run([reruns.with_probe(SPEC, 3)], again)
+    reruns.report(folder, RunDir(again, SPEC.run))
+    assert folder.tables["probe"].exists()
+    return folder
+
+
+@pytest.mark.parametrize("asked", [SPEC, reruns.with_probe(SPEC, 3)], ids=["plain sweep", "engine.probe"])
+@pytest.mark.parametrize("harm", ["curve.parquet damaged", "state.json damaged", "state.json gone"])
+def test_mending_leaves_the_probe_of_a_rerun_alone(tmp_path, probed, asked, harm):
+    """It was removed: a result was lost."""
+    before, (name, how) = load(tmp_path), harm.split()
+    damage(probed.path / name) if how == "damaged" else (probed.path / name).unlink()
+    assert run([asked], tmp_path) == {SPEC.run: "finished"}
+    after = load(tmp_path)
+    assert len(after.probe) > 0
+    assert after.probe.equals(before.probe)
+    assert after.curves.equals(before.curves)
+
+
+@pytest.mark.parametrize("checkpoints", [True, False], ids=["with checkpoint", "without"])
+def test_where_that_probe_is_damaged_it_is_named_and_can_be_made_again(tmp_path, probed, checkpoints):
+    path, asked = probed.tables["probe"], reruns.with_probe(SPEC, 3)
+    if not checkpoints:
+        probed.checkpoint.unlink()
+        probed.previous.unlink()
+    damage(path)
+    damaged, curve = path.read_bytes(), load(tmp_path, measured=()).curves
+    with pytest.raises(RunError, match=r"probe\.parquet: is damaged, and no checkpoint holds .* --reprobe` makes it"):
+        run([asked], tmp_path)
+    assert path.read_bytes() == damaged
+    assert load(tmp_path, measured=()).curves.equals(curve)
+    path.unlink()
+    (bare,) = reruns.unprobed([asked], tmp_path)
+    assert reruns.reprobe([bare], tmp_path, jobs=1, fail_fast=False) == 0
+    assert len(load(tmp_path).probe) > 0
+
+
+def test_a_probe_ahead_of_the_checkpoint_goes_while_the_run_is_trained(tmp_path):
+    """As a kill before the first checkpoint leaves it."""
+    spec = tiny(engine={"probe": 4})
+    whole = finished(tmp_path / "whole", spec)
+    folder = RunDir(tmp_path / "cut", spec.run)
+    folder.path.mkdir(parents=True)
+    folder.tables["probe"].write_bytes(whole.tables["probe"].read_bytes())
+    assert run([spec], tmp_path / "cut", stop=lambda: folder.curve.exists()) == {spec.run: "interrupted"}
+    assert not folder.tables["probe"].exists()
+
+
+# Checkpoints whose checksum is right, and which are not what they should be
+
+
+def other(change):
+    """A checkpoint with something else in it, and a checksum that is right."""
+
+    def write(folder: RunDir) -> bytes:
+        state = unpack(folder.checkpoint.read_bytes())
+        folder.checkpoint.write_bytes(pack(change(state) or state))
+        return folder.checkpoint.read_bytes()
+
+    return write
+
+
+def without(name):
+    return other(lambda state: {key: value for key, value in state.items() if key != name})
+
+
+NET = "stages.0.0.first.weight"
+
+
+def a_list(folder: RunDir) -> None:
+    buffer = io.BytesIO()
+    torch.save([1, 2], buffer)
+    content = buffer.getvalue()
+    folder.checkpoint.write_bytes(content + hashlib.sha256(content).hexdigest().encode())
+
+
+SHAPES = {
+    "a list": a_list,
+    "nothing": lambda folder: folder.checkpoint.write_bytes(pack({})),
+    "no net": without("net"),
+    "no points": without("points"),
+    "no momentum": without("momentum"),
+    "a tensor less": other(lambda state: state["net"].popitem() and None),
+    "a tensor more": other(lambda state: state["net"].update(more=torch.zeros(1))),
+    "another shape": other(lambda state: state["momentum"].update({k: torch.zeros(2) for k in state["momentum"]})),
+    "another type": other(lambda state: state["net"].update({k: v.half() for k, v in state["net"].items()})),
+    "a word for a tensor": other(lambda state: state.update(tally="many")),
+    "a tensor of nothing": other(lambda state: state.update(tally=torch.zeros(2, device="meta"))),
+    "a sparse tensor": other(lambda state: state.update(tally=torch.zeros(2, dtype=torch.float64).to_sparse())),
+    "a short row": other(lambda state: state["points"].append([1, 2.0])),
+    "a row of words": other(lambda state: state["points"].append(["x"] * 10)),
+    "a word for rows": other(lambda state: state.update(points="many")),
+    "a word for an iteration": other(lambda state: state.update(iteration="3")),
+    "an iteration beyond the end": other(lambda state: state.update(iteration=13)),
+    "an iteration before the first": other(lambda state: state.update(iteration=-1)),
+    "no threads": other(lambda state: state.update(threads=0)),
+    "half a warm-up": other(lambda state: state.update(warmup=[None])),
+    "an older format": other(lambda state: state.update(format=0)),
+    "a format that is none": other(lambda state: state.update(format="x")),
+    "another run": other(lambda state: state.update(run="residual-A-8-s1-00000000")),
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    root = tmp_path_factory.mktemp("whole")
+    finished(root)
+    return load(root).curves.drop(columns=["images_per_second", "seconds"])
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_a_checkpoint_that_holds_something_else_is_named_and_the_one_before_used(tmp_path, capsys, whole, kind):
+    """A KeyError failed the run, and the one before was not looked at."""
+    folder = cut_short(tmp_path)
+    SHAPES[kind](folder)
+    spoilt = folder.checkpoint.read_bytes()
+    assert run([SPEC], tmp_path) == {SPEC.run: "finished"}
+    (said,) = [line for line in capsys.readouterr().out.splitlines() if "checkpoint.pt: " in line]
+    print(said)
+    assert (folder.path / "checkpoint.pt.damaged").read_bytes() == spoilt
+    after = load(tmp_path).curves.drop(columns=["images_per_second", "seconds"])
+    assert after.equals(whole)
+
+
+def test_where_no_other_is_left_that_is_why_the_run_fails(tmp_path):
+    folder = cut_short(tmp_path)
+    folder.previous.unlink()
+    SHAPES["no net"](folder)
+    before = folder.checkpoint.read_bytes()
+    with pytest.raises(RunError, match=r"checkpoint\.pt: .*no training of .*; remove what is damaged"):
+        run([SPEC], tmp_path)
+    assert folder.checkpoint.read_bytes() == before
+    assert "no training of" in folder.read_state()["reason"]
+
+
+def test_checkpoints_from_before_probes_and_specs_were_in_them_are_gone_on_from(tmp_path, whole):
+    folder = cut_short(tmp_path)
+    state = unpack(folder.checkpoint.read_bytes())
+    folder.checkpoint.write_bytes(pack({key: value for key, value in state.items() if key not in ("spec", "probes")}))
+    assert run([replace(SPEC)], tmp_path) == {SPEC.run: "finished"}
+    assert load(tmp_path).curves.drop(columns=["images_per_second", "seconds"]).equals(whole)
+    assert not (folder.path / "checkpoint.pt.damaged").exists()
