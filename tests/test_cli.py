@@ -36,6 +36,10 @@ def test_status_and_clean_on_what_a_sweep_left(degrade, tmp_path):
     asked = degrade("clean", "--orphaned", input="n\n")
     assert "junk" in asked.stdout
     assert (tmp_path / "results" / "runs" / "junk").exists()
+    nobody = degrade("clean", "--orphaned", input="")
+    assert (nobody.returncode, nobody.stderr.count("\n")) == (2, 1)
+    assert "nobody answered, and nothing was removed; --yes removes without asking" in nobody.stderr
+    assert (tmp_path / "results" / "runs" / "junk").exists()
     assert "1 removed" in degrade("clean", "--orphaned", "--yes").stdout
     assert [path.name for path in (tmp_path / "results" / "runs").iterdir()] == [run[0]]
 

@@ -144,6 +144,31 @@ def test_a_log_that_cannot_be_opened_is_the_reason_of_the_failure(tmp_path):
     assert "log.txt: Is a directory" in folder.read_state()["reason"]
 
 
+def test_a_log_on_a_full_disk_hides_no_reason(tmp_path, monkeypatch):
+    """What the run failed of was lost to what the log could not take."""
+    folder, stdout, stderr = RunDir(tmp_path, SPEC.run), os.dup(1), os.dup(2)
+
+    def break_off(*_, **__):
+        os.dup2(full, 1)
+        os.dup2(full, 2)
+        print("the last words")
+        raise RunError("of its own")
+
+    monkeypatch.setattr(experiment, "run", break_off)
+    monkeypatch.setattr(sys, "stdout", os.fdopen(1, "w", closefd=False))
+    monkeypatch.setattr(sys, "stderr", os.fdopen(2, "w", closefd=False))
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        report = serving.work([SPEC], tmp_path, lambda: False, "")
+    finally:
+        for kept, stream in ((stdout, 1), (stderr, 2)):
+            os.dup2(kept, stream)
+            os.close(kept)
+        os.close(full)
+    assert report.reason == "of its own"
+    assert folder.known()["state"] != "failed"  # `run` has said so itself
+
+
 def test_clean_offers_no_result_that_can_be_mended_and_nothing_of_a_newer_degrade(tmp_path):
     run([SPEC], tmp_path)
     folder = RunDir(tmp_path, SPEC.run)

@@ -135,7 +135,7 @@ def test_a_plan_prices_the_rest_of_a_run_that_was_begun(tmp_path, capsys, measur
     assert "about 0:02 on 1 workers" in rest
 
 
-ODD_TO_HYDRA = ["hydra.verbose=0.5", "hydra.job_logging.root=[1,[2]]", "++hydra.job.env_copy=[[1]]", "hydra.launcher=3"]
+ODD_TO_HYDRA = ["hydra.verbose=0.5", "++hydra.job.env_copy=[[1]]", "hydra.launcher=3"]
 
 
 @pytest.mark.parametrize("key", [*ODD_TO_HYDRA, "hydra.launcher=null", "+hydra.launcher.x=1", "hydra.job.num=1,2"])

@@ -132,6 +132,31 @@ def test_what_lies_in_a_rerun_already_is_not_trained_a_third_time(tmp_path, caps
     assert [path.name for path in (tmp_path / "reruns").iterdir()] == ["1"]
 
 
+def two_places(root) -> list:
+    """Two finished runs without a probe, of which the second has been begun again already: two folders of reruns."""
+    specs = [tiny(recipe={"iterations": 6}), tiny(seed=1, recipe={"iterations": 6})]
+    experiment.run(specs, root)
+    experiment.run([reruns.with_probe(specs[1], 3)], root / "reruns" / "1")
+    return [reruns.with_probe(spec, 2) for spec in specs]
+
+
+@pytest.mark.parametrize("fail_fast", [False, True])
+def test_a_group_whose_failure_could_not_be_written_keeps_no_other_from_being_trained(tmp_path, monkeypatch, fail_fast):
+    asked, trained, train = two_places(tmp_path), [], reruns.train
+
+    def broken(specs, path, **how):
+        trained.append(path.name)
+        if len(trained) == 1:
+            raise RunError("its disk went away")
+        train(specs, path, **how)
+
+    monkeypatch.setattr(reruns, "probed", lambda *_: [])
+    monkeypatch.setattr(reruns, "train", broken)
+    with pytest.raises(RunError, match="its disk went away"):
+        reruns.reprobe(asked, tmp_path, jobs=1, fail_fast=fail_fast)
+    assert trained == (["1"] if fail_fast else ["1", "2"])
+
+
 def test_a_rerun_that_was_stopped_goes_on_only_with_the_same_probe(tmp_path):
     spec, polls = tiny(engine={"probe": 2}), iter([False] * 4)
     experiment.run([spec], tmp_path / "reruns" / "1", stop=lambda: next(polls, True))
