@@ -186,10 +186,9 @@ def test_a_process_that_trains_does_not_load_pandas(tmp_path):
 
 @pytest.mark.parametrize("column", ["iteration", "loss", "run", "error"])
 def test_a_value_that_is_missing_is_named(tmp_path, column):
-    """Of a stranger: a traceback of every command."""
     folder = make(tmp_path, tiny(), 1)
     rows = pq.read_table(folder.curve)
     nothing = pa.nulls(len(rows), rows.schema.field(column).type)
     save(folder.curve, rows.set_column(rows.schema.get_field_index(column), column, nothing))
-    with pytest.raises(RunError, match=rf"curve\.parquet: cannot be read \({column} cannot be null\)"):
+    with pytest.raises(RunError, match=rf"curve\.parquet: cannot be read \(.*'{column}' with null values"):
         load(tmp_path)
