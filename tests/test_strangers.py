@@ -149,6 +149,17 @@ def test_links_lead_nowhere(here, foreign, tmp_path):
     assert not (tmp_path / "bashrc").exists()
 
 
+def test_a_lock_that_is_a_link_empties_nothing(tmp_path):
+    """filelock before 3.20.1 opened it, and cut what it led to."""
+    folder = RunDir(tmp_path, RunSpec().run)
+    folder.path.mkdir(parents=True)
+    (tmp_path / "mine").write_text("of years")
+    folder.lock.symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError, match="symbolic"), folder.claimed():
+        pass
+    assert (tmp_path / "mine").read_text() == "of years"
+
+
 def test_figures_are_not_drawn_where_a_strangers_link_leads(here, foreign, tmp_path):
     (tmp_path / "mine").mkdir()
     (foreign / "figures").symlink_to(tmp_path / "mine")
