@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Generator
@@ -14,6 +15,13 @@ from degrade import data
 from degrade.errors import UnavailableError
 from degrade.spec import RunSpec, parse
 from degrade.train.backends.native.build import kernels
+
+
+def pytest_configure() -> None:
+    """Commands that tests start hear signals, also where the tests run behind `nohup` or in a script's background."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def missing(precision: str) -> str:
