@@ -47,13 +47,14 @@ def reason(folder: RunDir, failed: bool, orphaned: bool, days: float | None) -> 
 
 def valuable(folder: RunDir) -> bool:
     """Whether a run that cannot be read is, or may be, a result: one of a newer degrade, or over and only its curve is
-    damaged, or one whose state is damaged and that has a checkpoint to make it from.
+    damaged, or one whose state is damaged or gone and that has a curve, or a checkpoint to make it from.
     """
     try:
         state = folder.known()["state"]
     except NewerError:
         return True
-    return state in OVER or (state == "damaged" and any(path.exists() for path in folder.checkpoints))
+    there = any(path.exists() for path in (folder.curve, *folder.checkpoints))
+    return state in OVER or (state in ("damaged", "new") and there)
 
 
 def remove(found: list[Waste]) -> int:

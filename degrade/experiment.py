@@ -10,13 +10,13 @@ import torch
 
 from degrade import data
 from degrade.environment import environment
-from degrade.errors import DegradeError, RunError, one_line, refused
+from degrade.errors import DegradeError, NewerError, RunError, one_line, refused
 from degrade.files import write
 from degrade.journal import (
     Saved,
+    at_end,
     cut_back,
     damaged_tables,
-    demand_checkpoint,
     demand_probe,
     ended,
     lost,
@@ -78,14 +78,12 @@ def training(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: 
         if not claim(folder, held):
             return "elsewhere"
         found = folder.intact(folder.state)
-        over = found.get("state") in OVER
-        if over and sound(folder):
-            return found["state"]
-        if over:
-            return mend(spec, folder, found["state"], pulse, command)
+        state = found.get("state", "")
+        if state in OVER and sound(folder):
+            return state
         unknown = not found or "damaged" in found
-        if unknown and (damaged_tables(folder) or ended(spec, folder)):  # it may have been over
-            demand_checkpoint(folder)
+        if state in OVER or (unknown and (damaged_tables(folder) or ended(spec, folder))):  # then it may have been over
+            return mend(spec, folder, state, pulse, command)
         try:
             folder.write_state("running")  # so early that another host, whose locks may not be ours, sees it
             with pulse.of(folder), refusals(folder):
@@ -102,17 +100,20 @@ def training(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: 
 def mend(spec: RunSpec, folder: RunDir, state: str, stop: Callable[[], bool], command: str) -> str:
     """Writes anew what is damaged in a run that is over; curve and probe from its checkpoint. Returns its state.
 
-    Trains nothing. Raises RunError where the checkpoint does not hold the end: what is there stays as it is.
+    `state`: as it is known, or "". Trains nothing. Raises RunError where the checkpoint does not hold the end: what is
+    there stays as it is.
     """
-    if folder.curve.exists() and not damaged_tables(folder):
+    if state and folder.curve.exists() and not damaged_tables(folder):
         folder.begin(spec, environment(pick_device(spec.engine.device), command))
         return state
-    demand_checkpoint(folder)
-    fit = Fit(spec, data.load(spec.data), stop=stop)
-    resume(fit, folder)
-    if not fit.done:
-        why = f"its last good checkpoint is of iteration {fit.iteration:,}"
-        raise RunError(f"{folder.standing()['reason']}; {why}: move {folder.path} away to train it anew")
+    try:
+        fit = at_end(spec, folder, stop)
+    except NewerError:
+        raise
+    except RunError:
+        if state and folder.curve.exists():
+            demand_probe(folder)
+        raise
     folder.begin(spec, environment(fit.device, command))
     record(fit, folder)
     folder.write_state(end_of(fit), outcome=fit.outcome, reason="", **progress(fit))
@@ -159,7 +160,7 @@ def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str
         beat = found or time.monotonic() - told >= BEAT
         if (keep or due or beat) and lost(folder):
             return "elsewhere"
-        if found:
+        if found and not fit.done:  # the last ones follow the last checkpoint
             record(fit, folder)
         if keep:
             write(folder.kept(fit.iteration), pack(fit.state()))

@@ -3,15 +3,17 @@
 import math
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from degrade import parquet
+from degrade import data, parquet
 from degrade.errors import NewerError, RunError
 from degrade.files import read
+from degrade.parquet import AGAIN
 from degrade.point import Point
 from degrade.spec import RunSpec
-from degrade.states import elsewhere
+from degrade.states import OVER, elsewhere, fault_of
 from degrade.store import RunDir
 from degrade.train.checkpoint import pack, unpack
 from degrade.train.fit import Fit
@@ -52,18 +54,24 @@ def ended(spec: RunSpec, folder: RunDir) -> bool:
     return lost or max(rows.get("iteration", []), default=0) >= spec.recipe.iterations
 
 
-def demand_checkpoint(folder: RunDir) -> None:
-    """Raises RunError where there is nothing to mend a result from: to train it anew is for the user to decide."""
-    if not any(path.exists() for path in folder.checkpoints):
-        demand_probe(folder)
-        why = folder.standing().get("reason") or f"{folder.state}: is not there"
-        raise RunError(f"{why}; there is no checkpoint: move {folder.path} away to train it anew")
+def harm(folder: RunDir) -> str:
+    """What is wrong with the files of a run, that of them which says how it stands first."""
+    said: list[str] = []
+    try:
+        said += [] if folder.read_state()["state"] != "new" else [f"{folder.state}: is not there"]
+    except RunError as error:
+        said.append(str(error))
+    try:
+        folder.check()
+    except RunError as error:
+        said.append(str(error))
+    return "; ".join(dict.fromkeys(text.removesuffix(f"; {AGAIN}") for text in said))
 
 
 def demand_probe(folder: RunDir) -> None:
-    """Raises RunError where the probe alone is damaged: no checkpoint holds what a rerun has put there."""
+    """Raises RunError where a damaged probe is left: of a rerun, and no checkpoint holds what was in it."""
     probe = folder.tables["probe"]
-    if damaged_tables(folder) == [probe] and folder.curve.exists():
+    if damaged_tables(folder) == [probe]:
         way_out = "move it away, and `degrade sweep ... engine.probe=N --reprobe` makes it again"
         raise RunError(f"{probe}: is damaged, and no checkpoint holds what was in it; {way_out}")
 
@@ -77,17 +85,34 @@ def lost(folder: RunDir) -> bool:
     return taken
 
 
-def resume(fit: Fit, folder: RunDir) -> None:
+def at_end(spec: RunSpec, folder: RunDir, stop: Callable[[], bool]) -> Fit:
+    """A run that is, or may have been, over, out of its checkpoint; trains nothing.
+
+    Raises RunError where no checkpoint holds the end: what is lost to train it anew is for the user to decide.
+    """
+    why, anew = harm(folder), f"move {folder.path} away to train it anew"
+    if not any(path.exists() for path in folder.checkpoints):
+        raise RunError(f"{why}; there is no checkpoint: {anew}")
+    fit = Fit(spec, data.load(spec.data), stop=stop)
+    resume(fit, folder, anew)
+    if not fit.done:
+        on = "" if folder.known()["state"] in OVER else f"remove {folder.curve.name} to go on from there, or "
+        raise RunError(f"{why}; its last good checkpoint is of iteration {fit.iteration:,}: {on}{anew}")
+    return fit
+
+
+def resume(fit: Fit, folder: RunDir, anew: str = "remove what is damaged to train the run anew") -> None:
     """Goes on from the last good checkpoint, of two generations; from the start where there is none.
 
-    Damaged ones are set aside, so that they never take the place of a good one. Raises RunError where there are
-    checkpoints and none is good, or one is of a newer degrade: to train anew is for the user to decide.
+    Damaged ones are set aside, so that they never take the place of a good one. Raises RunError, with the way out
+    `anew`, where there are checkpoints and none is good, or one is of a newer degrade.
     """
     reasons: list[str] = []
     damaged: list[Path] = []
     for path in (path for path in folder.checkpoints if path.exists()):
         try:
             fit.restore(unpack(read(path)))
+            sane(fit)
         except NewerError as error:
             raise RunError(f"{path}: {error}") from None
         except RunError as error:
@@ -99,11 +124,23 @@ def resume(fit: Fit, folder: RunDir) -> None:
                 each.replace(each.with_name(f"{each.name}.damaged"))
             return
     if reasons:
-        raise RunError(f"{'; '.join(reasons)}; remove what is damaged to train the run anew")
+        raise RunError(f"{'; '.join(reasons)}; {anew}")
     if fit.spec.origin:
         exact = " --exact" if fit.spec.origin.how == "exact" else ""
         again = f"degrade construct --ckpt {fit.spec.origin.run} depth={fit.spec.net.depth}{exact}"
         raise RunError(f"{folder.path}: the constructed net it began with is not there; make it again: {again}")
+
+
+def sane(fit: Fit) -> None:
+    """Raises RunError where what a checkpoint held is nothing that a curve, a probe or a state can say of a run."""
+    try:
+        for rows, schema in ((fit.points, parquet.CURVES), (fit.probes, parquet.TABLES["probe"])):
+            parquet.possible(parquet.table(fit.spec.labels(), rows, schema))
+        said = fault_of({"state": "interrupted", **progress(fit)})
+    except (ValueError, OverflowError) as error:
+        said = str(error).partition("\n")[0]
+    if said:
+        raise RunError(f"holds what no run has: {said}")
 
 
 class Saved(NamedTuple):
@@ -124,9 +161,9 @@ def until_save(fit: Fit, saved: Saved) -> int:
 
 
 def save(fit: Fit, folder: RunDir) -> Saved:
-    """Curve first, checkpoint last: what a later process goes on from is never ahead of the curve."""
-    record(fit, folder)
+    """Checkpoint first, curve last: a curve that has come to its end is never without what it can be made from."""
     folder.write_checkpoint(pack(fit.state()))
+    record(fit, folder)
     return Saved(fit.iteration, time.monotonic())
 
 
@@ -138,9 +175,9 @@ def record(fit: Fit, folder: RunDir) -> None:
 
 
 def cut_back(fit: Fit, folder: RunDir) -> None:
-    """To what was measured before the checkpoint; but what a rerun has put beside a run that is over stays."""
+    """Curve and probe to what was measured before the checkpoint; what a rerun has put beside a finished run stays."""
     record(fit, folder)
-    if fit.spec.engine.probe and not fit.probes and not fit.done:
+    if not fit.probes and not fit.done:
         folder.tables["probe"].unlink(missing_ok=True)
 
 

@@ -54,8 +54,8 @@ def launch(overrides: Sequence[str], how: How) -> int:
         if how.fail_fast:
             fail_fast(plan.config)
         tables.announce(plan.asked, plan.specs, plan.root)
-        bare = [] if how.retry_failed else reruns.unprobed(plan.specs, plan.root)
-        again = how.reprobe or reruns.offer(bare, plan.root, ask=not how.dry_run)
+        probed = () if how.retry_failed else plan.specs
+        again = how.reprobe or reruns.offer(reruns.unprobed(probed, plan.root), plan.root, ask=not how.dry_run)
         if how.dry_run:
             return 0
         states = {job.spec.run: RunDir(plan.root, job.spec.run).standing()["state"] for job in plan.jobs}
@@ -67,6 +67,7 @@ def launch(overrides: Sequence[str], how: How) -> int:
             if missing:
                 launched(plan.config, missing)
             if again:
+                bare = reruns.unprobed(probed, plan.root)  # with those that have just been mended
                 failed = reruns.reprobe(bare, plan.root, jobs=plan.workers, fail_fast=how.fail_fast)
         except Stopped as stopped:
             code = 128 + stopped.signal
@@ -121,7 +122,13 @@ def job(config: DictConfig) -> dict[str, str]:
     """What a launcher runs: one composed configuration. The last place a DictConfig exists."""
     from degrade import experiment  # only a process that trains loads torch
 
-    return experiment.run([sweep.spec_from(config)], at_home(config.results))
+    spec, root = sweep.spec_from(config), at_home(config.results)
+    try:
+        return experiment.run([spec], root)
+    except RunError as error:
+        if RunDir(root, spec.run).standing()["state"] == "damaged":  # its state stays as it is, and says no reason
+            console.print(str(error), style="red", highlight=False, soft_wrap=True)
+        raise
 
 
 def price(overrides: Sequence[str], exclude: Sequence[str]) -> None:

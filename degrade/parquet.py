@@ -18,7 +18,7 @@ from degrade.measures import BLOCKS, PROBE, RESPONSES
 from degrade.point import LABELS, MEANING, SPLITS
 from degrade.spec import CHOICES, SHORTCUTS
 
-AGAIN = "the same sweep writes it anew if the checkpoint holds it, else move it away"
+AGAIN = "the same sweep writes it anew from the checkpoint, or says why it cannot"
 Meaning = Mapping[str, tuple[str, str]]
 NUMBERS = {"int64": "q", "double": "d"}  # arrow's name of a type -> that of the array module
 FORMAT = b"degrade.format"  # in the metadata of a file

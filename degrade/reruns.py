@@ -68,7 +68,11 @@ def place(root: Path, spec: RunSpec) -> Path:
     """The first of reruns/<n> where the run is not; one that was stopped there, with the same probe, goes on."""
 
     def free(folder: RunDir) -> bool:
-        return not folder.spec.exists() or (not folder.over and folder.read_spec().engine.probe == spec.engine.probe)
+        try:
+            known = not folder.spec.exists() or folder.read_spec().engine.probe == spec.engine.probe
+        except RunError:  # what it was of is not known
+            return False
+        return known and not folder.over
 
     paths = (root / "reruns" / str(n) for n in count(1))
     return next(path for path in paths if free(RunDir(path, spec.run)))

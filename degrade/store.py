@@ -5,7 +5,7 @@
                   curve.parquet     degrade.point.MEANING, rewritten at each point
                   probe.parquet     degrade.measures.PROBE, where engine.probe asks for it
                   responses.parquet, blocks.parquet   degrade.measures, where they have been measured
-                  checkpoint.pt     weights, momentum, BN, tallies and the points so far: written last
+                  checkpoint.pt     weights, momentum, BN, tallies and the points so far: written before the curve
                   state.json        where it stands; also the heartbeat
                   log.txt           what the training printed
                   .lock             held while a process trains it
@@ -15,7 +15,7 @@ import os
 import socket
 import time
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -60,9 +60,8 @@ class RunDir:
 
     @contextmanager
     def claimed(self) -> Generator[bool]:
-        """True while this process alone may write here; False where another holds it. Freed by the owner's death.
-
-        Locks need not reach across hosts that share a file system; there the heartbeat decides.
+        """True while this process alone may write here; False where another holds it: by its lock, which its death
+        frees, or by its heartbeat, on a host that no lock reaches.
         """
         if self.path.is_symlink():
             raise RunError(f"{self.path}: is a link; a run has a folder of its own")
@@ -102,7 +101,7 @@ class RunDir:
         write_json(self.environment, {**known, "format": seal.FORMAT, "resumed": resumed})
 
     def read(self, file: Path) -> dict[str, Any]:
-        """A JSON file of this run; {} where there is none. Raises RunError if it cannot be read."""
+        """A JSON file; {} where there is none. Raises RunError if it cannot be read."""
         try:
             return seal.of_json(files.read(file))
         except FileNotFoundError:
@@ -116,9 +115,9 @@ class RunDir:
         """As `read`, but of a damaged file {"damaged": why}. Raises NewerError, since that is no damage."""
         try:
             return self.read(file)
+        except NewerError:
+            raise
         except RunError as error:
-            if isinstance(error, NewerError):
-                raise
             print(error, flush=True)
             return {"damaged": str(error)}
 
@@ -144,9 +143,9 @@ class RunDir:
         """read_state, but of a damaged one {"state": "damaged"} and the reason. Raises NewerError."""
         try:
             return self.read_state()
+        except NewerError:
+            raise
         except RunError as error:
-            if isinstance(error, NewerError):
-                raise
             return {"state": "damaged", "reason": str(error)}
 
     def write_state(self, state: str, **values: Any) -> None:
@@ -161,7 +160,8 @@ class RunDir:
             if not elsewhere(self.known()):
                 self.write_state(state, reason=reason)
         except (OSError, RunError) as error:
-            print(f"{self.state}: not written ({error}): {state}, {reason}", flush=True)
+            with suppress(OSError):  # nor may the log take it
+                print(f"{self.state}: not written ({error}): {state}, {reason}", flush=True)
 
     def write_curve(self, spec: RunSpec, points: Sequence[Point]) -> None:
         """All points so far, with the labels of the run, in one atomic step."""
@@ -185,12 +185,13 @@ class RunDir:
     def standing(self) -> dict[str, Any]:
         """read_state, but a run whose process is gone is `interrupted`, and one that cannot be read `damaged`.
 
-        So is one that is over and of which a file is damaged that its checkpoint can mend. Nothing is written and no
-        lock is taken: a sweep may be about to.
+        So is one with a damaged file that its checkpoint can mend. Nothing is written and no lock is taken.
         """
         state: dict[str, Any] = {}
         try:
             state = self.seen()
+            if state["state"] == "new" and self.curve.exists():
+                raise RunError(f"{self.state}: is not there; {AGAIN}")
             if state["state"] in OVER:
                 self.check()
         except RunError as error:
@@ -198,7 +199,7 @@ class RunDir:
         return state
 
     def check(self) -> None:
-        """Of a run that is over: raises RunError if a file is damaged, or gone, that a sweep can write anew."""
+        """Of a run that is over: raises RunError if a file that a sweep can write anew is damaged or gone."""
         if gone := [path for path in (self.spec, self.curve) if not path.exists()]:
             raise RunError(f"{gone[0]}: is not there; {AGAIN}")
         for path in (self.spec, self.environment):

@@ -26,7 +26,7 @@ from degrade.packs import Queue
 from degrade.screen import Progress, console
 from degrade.serving import KINDS, Report, give_up, serve
 from degrade.spec import RunSpec
-from degrade.states import OVER, fresh
+from degrade.states import OVER, elsewhere, fresh
 from degrade.store import RunDir
 
 TICK = 0.25  # seconds between two looks at the workers
@@ -73,6 +73,8 @@ def train(specs: Sequence[RunSpec], root: Path, *, jobs: int | None = None, fail
                 worker.dismiss()
     if received:
         raise Stopped(received[0])
+    for each in unsaid[1:]:
+        console.print(each, style="red", highlight=False, soft_wrap=True)
     if unsaid:
         raise RunError(unsaid[0])
 
@@ -166,7 +168,7 @@ class End(NamedTuple):
     states: Sequence[str] = ()
     again: Sequence[RunSpec] = ()  # to be tried singly
     held: Sequence[RunSpec] = ()  # by other processes
-    unsaid: Sequence[str] = ()  # why a run failed that could not write so into its folder
+    unsaid: Sequence[str] = ()  # why a run failed, or was not mended, that did not write so into its folder
 
     @property
     def failed(self) -> bool:
@@ -220,14 +222,15 @@ class Worker:
         return self._ended(pack, report)
 
     def _ended(self, pack: list[RunSpec], report: Report) -> End:
-        folders = [RunDir(self.root, spec.run) for spec in pack]
-        states = [folder.standing()["state"] for folder in folders]
+        stood = {spec: RunDir(self.root, spec.run).standing() for spec in pack}
+        states = [state["state"] for state in stood.values()]
         if self.told:
             return End(states)
-        held = [spec for spec in pack if spec.run in report.elsewhere]
-        left = [s for s, state in zip(pack, states, strict=True) if state not in SETTLED and s not in held]
+        held = [spec for spec in pack if spec.run in report.elsewhere or elsewhere(stood[spec])]
+        left = [spec for spec in pack if stood[spec]["state"] not in SETTLED and spec not in held]
         if report.reason and len(pack) == 1:
-            return End(states, unsaid=[report.reason for _ in left])
+            damaged = [spec for spec in pack if stood[spec]["state"] == "damaged"]  # its state stays as it is
+            return End(states, held=held, unsaid=[report.reason for _ in (*left, *damaged)])
         return End(states, again=left, held=held)
 
     def stop(self, *, kill: bool) -> None:

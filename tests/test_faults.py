@@ -1,6 +1,7 @@
 """A sample of `make faults`, and each thing that it found broken."""
 
 import errno
+import io
 import os
 import subprocess
 import sys
@@ -125,6 +126,18 @@ def test_where_the_state_cannot_be_written_either_the_first_error_is_heard(tmp_p
     assert "state.json: not written ([Errno 5] Input/output error): failed" in capsys.readouterr().out
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_where_the_log_cannot_take_that_either_the_first_error_is_heard(tmp_path, monkeypatch):
+    folder = RunDir(tmp_path, SPEC.run)  # which is not there: no state can be written
+    with Path("/dev/full").open("wb", buffering=0) as raw:
+        full = io.TextIOWrapper(raw, write_through=True)
+        monkeypatch.setattr(sys, "stdout", full)
+        folder.leave("failed", "of its own")
+        with pytest.raises(OSError, match="No space left"):
+            print("it is full")
+        full.detach()
+
+
 def test_a_file_that_can_be_neither_written_nor_removed_says_why_it_could_not_be_written(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise OSError(errno.EIO, "Input/output error")
@@ -156,7 +169,7 @@ def test_a_log_on_a_full_disk_hides_no_reason(tmp_path, monkeypatch):
 
     monkeypatch.setattr(experiment, "run", break_off)
     monkeypatch.setattr(sys, "stdout", os.fdopen(1, "w", closefd=False))
-    monkeypatch.setattr(sys, "stderr", os.fdopen(2, "w", closefd=False))
+    monkeypatch.setattr(sys, "stderr", os.fdopen(2, "w", buffering=1, closefd=False))
     full = os.open("/dev/full", os.O_WRONLY)
     try:
         report = serving.work([SPEC], tmp_path, lambda: False, "")

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 from unittest.mock import ANY
@@ -39,7 +40,7 @@ def states(root) -> dict[str, str]:
 
 def spoil(folder: RunDir) -> None:
     """Makes a run fail when it is taken up again."""
-    folder.state.unlink()
+    folder.write_state("interrupted")
     for path in (folder.checkpoint, folder.previous):
         path.write_bytes(b"nonsense")
 
@@ -55,17 +56,36 @@ def test_a_sweep_of_which_a_run_is_not_done_does_not_end_well(tmp_path, capsys):
     """With a launcher that does not wait for who holds it, and with --retry-failed."""
     assert at_once(tmp_path, "net=plain,residual", "shortcut=A") == 0
     first, second = run_dirs(tmp_path)
-    first.state.unlink()
+    first.write_state("interrupted")
     capsys.readouterr()
     with first.claimed():
         assert at_once(tmp_path, "net=plain,residual", "shortcut=A") == 1
-    assert "not done: 1 (new); `degrade sweep` goes on with them" in capsys.readouterr().out
+    assert "not done: 1 (interrupted); `degrade sweep` goes on with them" in capsys.readouterr().out
     assert at_once(tmp_path, "net=plain,residual", "shortcut=A") == 0
     assert "not done" not in capsys.readouterr().out
     spoil(first)
-    second.state.unlink()
+    second.write_state("interrupted")
     assert at_once(tmp_path, "net=plain,residual", "shortcut=A", retry_failed=True) == 1
-    assert "not done: 2 (new)" in capsys.readouterr().out
+    assert "not done: 2 (interrupted)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("launcher", ["workers", "basic"])
+def test_why_a_finished_run_could_not_be_mended_is_what_the_command_says(tmp_path, capsys, launcher):
+    """It stood in the log alone; the terminal said to move the curve away, which helped nothing."""
+    assert at_once(tmp_path, "net=plain,residual", "shortcut=A") == 0
+    folders = run_dirs(tmp_path)
+    for folder in folders:
+        for path in (folder.checkpoint, folder.previous):
+            path.unlink(missing_ok=True)
+        folder.curve.write_bytes(b"damaged")
+    capsys.readouterr()
+    rule = r"curve\.parquet: .*; there is no checkpoint: move .* away to train it anew"
+    ours = launcher == "workers"
+    with pytest.raises(RunError, match=rule) if ours else contextlib.nullcontext():
+        assert go(tmp_path, "net=plain,residual", "shortcut=A", f"hydra/launcher={launcher}") == 1
+    said = capsys.readouterr().out
+    assert said.count("there is no checkpoint: move") == (1 if ours else 2)  # of ours one is the error
+    assert "else move it away" not in said
 
 
 def test_train_is_for_one_run(tmp_path):

@@ -2,13 +2,13 @@
 
 import hashlib
 import io
-from dataclasses import replace
 
 import pytest
 import torch
 from conftest import tiny
 
 from degrade import reruns
+from degrade.clean import waste
 from degrade.errors import RunError
 from degrade.experiment import run
 from degrade.store import RunDir, load
@@ -115,8 +115,66 @@ def test_nor_is_one_that_diverged(tmp_path):
 def test_one_whose_state_is_gone_is_finished_again_by_its_checkpoint(tmp_path):
     folder, before = finished(tmp_path), load(tmp_path).curves
     folder.state.unlink()
+    assert "state.json: is not there" in folder.standing()["reason"]
+    assert waste(tmp_path, failed=True, orphaned=True, days=None) == []
     assert run([SPEC], tmp_path) == {SPEC.run: "finished"}
     assert load(tmp_path).curves.equals(before)
+
+
+@pytest.mark.parametrize("state", ["gone", "damaged"])
+@pytest.mark.parametrize("curve", ["whole", "damaged"])
+@pytest.mark.parametrize("place", ["checkpoint.pt", "checkpoint-0.pt"])  # where a constructed net began
+def test_what_may_have_been_over_is_not_trained_on_from_an_older_checkpoint(tmp_path, state, curve, place):
+    """Its curve was cut back to there, and what a rerun had put beside it removed."""
+    spec = tiny(engine={"checkpoint_every": 2, "keep_checkpoints": [4]})
+    folder, whole = finished(tmp_path, spec), load(tmp_path).curves
+    folder.checkpoint.unlink()
+    folder.previous.unlink()
+    folder.kept(4).replace(folder.path / place)
+    folder.tables["probe"].write_bytes(b"of a rerun")
+    damage(folder.state) if state == "damaged" else folder.state.unlink()
+    if curve == "damaged":
+        damage(folder.curve)
+    before = files(folder)
+    rule = r"last good checkpoint is of iteration 4: remove curve\.parquet to go on from there, or move .* away"
+    with pytest.raises(RunError, match=rf"state\.json: .*{rule}"):
+        run([spec], tmp_path)
+    assert files(folder) == before
+    folder.curve.unlink()
+    folder.tables["probe"].unlink()
+    assert run([spec], tmp_path) == {spec.run: "finished"}
+    timings = ["images_per_second", "seconds"]
+    assert load(tmp_path).curves.drop(columns=timings).equals(whole.drop(columns=timings))
+
+
+def test_a_run_that_died_before_its_first_checkpoint_goes_on_however_long_its_curve(tmp_path):
+    """As the curve of an older degrade, which was written before the last checkpoint."""
+    folder, whole = finished(tmp_path), load(tmp_path).curves
+    folder.checkpoint.unlink()
+    folder.previous.unlink()
+    folder.write_state("running", reason="of an earlier time")
+    assert run([SPEC], tmp_path) == {SPEC.run: "finished"}
+    assert folder.read_state()["reason"] == ""
+    timings = ["images_per_second", "seconds"]
+    assert load(tmp_path).curves.drop(columns=timings).equals(whole.drop(columns=timings))
+
+
+def test_a_curve_that_is_at_its_end_has_its_checkpoint(tmp_path, monkeypatch):
+    """A power cut between them, which empties state.json, left a run that only a hand could free."""
+    write = RunDir.write_curve
+
+    def last_words(self, spec, points):
+        write(self, spec, points)
+        if points and points[-1].iteration == SPEC.recipe.iterations:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunDir, "write_curve", last_words)
+    with pytest.raises(KeyboardInterrupt):
+        run([tiny()], tmp_path)
+    monkeypatch.undo()
+    folder = RunDir(tmp_path, tiny().run)
+    folder.state.write_bytes(b"")
+    assert run([tiny()], tmp_path) == {tiny().run: "finished"}
 
 
 # A probe that a rerun has put beside a run is not in its checkpoint
@@ -145,12 +203,14 @@ def test_mending_leaves_the_probe_of_a_rerun_alone(tmp_path, probed, asked, harm
     assert after.curves.equals(before.curves)
 
 
-@pytest.mark.parametrize("checkpoints", [True, False], ids=["with checkpoint", "without"])
+@pytest.mark.parametrize("checkpoints", ["whole", "older", "damaged", "none"])
 def test_where_that_probe_is_damaged_it_is_named_and_can_be_made_again(tmp_path, probed, checkpoints):
+    """With an older or a damaged checkpoint the whole run was to be moved away."""
     path, asked = probed.tables["probe"], reruns.with_probe(SPEC, 3)
-    if not checkpoints:
+    if checkpoints != "whole":
         probed.checkpoint.unlink()
-        probed.previous.unlink()
+        kept = {"older": probed.previous.read_bytes(), "damaged": b"damaged"}.get(checkpoints)
+        probed.previous.unlink() if kept is None else probed.previous.write_bytes(kept)
     damage(path)
     damaged, curve = path.read_bytes(), load(tmp_path, measured=()).curves
     with pytest.raises(RunError, match=r"probe\.parquet: is damaged, and no checkpoint holds .* --reprobe` makes it"):
@@ -163,14 +223,16 @@ def test_where_that_probe_is_damaged_it_is_named_and_can_be_made_again(tmp_path,
     assert len(load(tmp_path).probe) > 0
 
 
-def test_a_probe_ahead_of_the_checkpoint_goes_while_the_run_is_trained(tmp_path):
-    """As a kill before the first checkpoint leaves it."""
+@pytest.mark.parametrize("again", [4, 0])
+def test_a_probe_ahead_of_the_checkpoint_goes_while_the_run_is_trained(tmp_path, again):
+    """As a kill before the first checkpoint leaves it. Where no probe was asked for again, a part was taken for all."""
     spec = tiny(engine={"probe": 4})
     whole = finished(tmp_path / "whole", spec)
     folder = RunDir(tmp_path / "cut", spec.run)
     folder.path.mkdir(parents=True)
     folder.tables["probe"].write_bytes(whole.tables["probe"].read_bytes())
-    assert run([spec], tmp_path / "cut", stop=lambda: folder.curve.exists()) == {spec.run: "interrupted"}
+    asked = tiny(engine={"probe": again})
+    assert run([asked], tmp_path / "cut", stop=lambda: folder.curve.exists()) == {spec.run: "interrupted"}
     assert not folder.tables["probe"].exists()
 
 
@@ -192,14 +254,15 @@ def without(name):
     return other(lambda state: {key: value for key, value in state.items() if key != name})
 
 
-NET = "stages.0.0.first.weight"
-
-
 def a_list(folder: RunDir) -> None:
     buffer = io.BytesIO()
     torch.save([1, 2], buffer)
     content = buffer.getvalue()
     folder.checkpoint.write_bytes(content + hashlib.sha256(content).hexdigest().encode())
+
+
+def row(split: str, loss: float, error: float) -> list:
+    return [1, 0.1, split, loss, error, 5, 0.1, 1.0, 9.0, 1.0]
 
 
 SHAPES = {
@@ -225,6 +288,11 @@ SHAPES = {
     "half a warm-up": other(lambda state: state.update(warmup=[None])),
     "an older format": other(lambda state: state.update(format=0)),
     "a format that is none": other(lambda state: state.update(format="x")),
+    "another backend": other(lambda state: state.update(backend="foo")),
+    "endless seconds": other(lambda state: state.update(seconds=float("inf"))),
+    "an error beyond 100 %": other(lambda state: state["points"].append(row("test", 1.0, 1e9))),
+    "a number beyond all columns": other(lambda state: state["points"].append(row("test", 10**400, 1.0))),
+    "text that is none": other(lambda state: state["points"].append(row("\udcff", 1.0, 1.0))),
     "another run": other(lambda state: state.update(run="residual-A-8-s1-00000000")),
 }
 
@@ -243,8 +311,7 @@ def test_a_checkpoint_that_holds_something_else_is_named_and_the_one_before_used
     SHAPES[kind](folder)
     spoilt = folder.checkpoint.read_bytes()
     assert run([SPEC], tmp_path) == {SPEC.run: "finished"}
-    (said,) = [line for line in capsys.readouterr().out.splitlines() if "checkpoint.pt: " in line]
-    print(said)
+    assert "checkpoint.pt: " in capsys.readouterr().out
     assert (folder.path / "checkpoint.pt.damaged").read_bytes() == spoilt
     after = load(tmp_path).curves.drop(columns=["images_per_second", "seconds"])
     assert after.equals(whole)
@@ -265,6 +332,6 @@ def test_checkpoints_from_before_probes_and_specs_were_in_them_are_gone_on_from(
     folder = cut_short(tmp_path)
     state = unpack(folder.checkpoint.read_bytes())
     folder.checkpoint.write_bytes(pack({key: value for key, value in state.items() if key not in ("spec", "probes")}))
-    assert run([replace(SPEC)], tmp_path) == {SPEC.run: "finished"}
+    assert run([SPEC], tmp_path) == {SPEC.run: "finished"}
     assert load(tmp_path).curves.drop(columns=["images_per_second", "seconds"]).equals(whole)
     assert not (folder.path / "checkpoint.pt.damaged").exists()

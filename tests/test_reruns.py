@@ -157,6 +157,39 @@ def test_a_group_whose_failure_could_not_be_written_keeps_no_other_from_being_tr
     assert trained == (["1"] if fail_fast else ["1", "2"])
 
 
+def test_a_run_that_fails_again_is_counted(tmp_path, monkeypatch):
+    asked = two_places(tmp_path)
+
+    def fail(specs, path, **how):
+        for spec in specs:
+            RunDir(path, spec.run).path.mkdir(parents=True, exist_ok=True)
+            RunDir(path, spec.run).write_state("failed", reason="of its own")
+
+    monkeypatch.setattr(reruns, "probed", lambda *_: [])
+    monkeypatch.setattr(reruns, "train", fail)
+    assert reruns.reprobe(asked, tmp_path, jobs=1, fail_fast=False) == 2
+
+
+def test_a_finished_run_that_had_to_be_mended_gets_its_probe_too(tmp_path, capsys):
+    """It was mended, the command ended well, and there was no probe."""
+    assert at_once(tmp_path, "net=plain") == 0
+    (folder,) = run_dirs(tmp_path)
+    folder.curve.write_bytes(b"damaged")
+    assert at_once(tmp_path, "net=plain", "engine.probe=2", reprobe=True) == 0
+    assert "probe.parquet added to" in capsys.readouterr().out
+    assert len(load(tmp_path).probe) > 0
+
+
+def test_a_rerun_of_which_nobody_knows_what_it_was_is_left_alone(tmp_path):
+    """Its damaged spec ended every later rerun, with advice that could not be followed."""
+    first, again = twice(tmp_path)
+    again.spec.write_bytes(b"damaged")
+    first.tables["probe"].unlink(missing_ok=True)
+    (bare,) = reruns.unprobed([reruns.with_probe(first.read_spec(), 2)], tmp_path)
+    again.state.unlink()
+    assert reruns.place(tmp_path, bare).name == "2"
+
+
 def test_a_rerun_that_was_stopped_goes_on_only_with_the_same_probe(tmp_path):
     spec, polls = tiny(engine={"probe": 2}), iter([False] * 4)
     experiment.run([spec], tmp_path / "reruns" / "1", stop=lambda: next(polls, True))

@@ -13,6 +13,7 @@ from conftest import tiny
 from processes import DEGRADE, KEYS, PATIENCE, Result, begin, children, results, states, until
 
 from degrade import workers
+from degrade.serving import Report
 from degrade.store import RunDir, write_json
 from degrade.train.checkpoint import unpack
 from degrade.workers import cause, default_jobs
@@ -101,6 +102,13 @@ def test_of_a_run_that_others_train_is_said_who_and_a_stopped_holder_is_asked_ev
             held.add([found])
     assert tries[:4] == [1.0, 3.0, 7.0, 15.0]
     assert tries[-1] - tries[-2] == 60
+    write_json(folder.state, {**folder.read_state(), "heartbeat": time.time() + 60})  # it goes on, and stops again
+    now += 2
+    assert held.freed() == []
+    write_json(folder.state, {**folder.read_state(), "heartbeat": time.time() - 10_000})
+    now += 2
+    assert held.freed() == [spec]
+    held.add([spec])
     said = capsys.readouterr().out
     assert said.startswith(f"{spec.run}: process {os.getpid()} on ")
     assert said.count("waiting") == 1
@@ -108,6 +116,20 @@ def test_of_a_run_that_others_train_is_said_who_and_a_stopped_holder_is_asked_ev
     now += 2
     assert held.freed() == []
     assert held.specs == []
+
+
+def test_a_run_that_failed_here_after_another_host_took_it_over_is_waited_for(tmp_path):
+    """The sweep ended with its error, though the run was under way elsewhere."""
+    spec = tiny()
+    folder = RunDir(tmp_path, spec.run)
+    folder.path.mkdir(parents=True)
+    write_json(folder.state, {"state": "running", "host": "another", "pid": 1, "heartbeat": time.time()})
+    worker = workers.Worker(tmp_path, 0)
+    try:
+        end = worker._ended([spec], Report(fit=True, reason="the disk of this host went away"))
+    finally:
+        worker.dismiss()
+    assert (list(end.held), list(end.unsaid), list(end.again)) == ([spec], [], [])
 
 
 def test_a_sweep_whose_output_nobody_reads_goes_on(tmp_path, undisturbed):
@@ -176,7 +198,7 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path):
     assert begin(tmp_path, *keys).wait(PATIENCE) == 0
     spoilt, kept = sorted((tmp_path / "runs").iterdir())
     for folder in (spoilt, kept):
-        (folder / "state.json").unlink()
+        RunDir(tmp_path, folder.name).write_state("interrupted")
     (spoilt / "checkpoint.pt").write_bytes(b"nonsense")
     assert begin(tmp_path, *keys).wait(PATIENCE) == 1
     output = (tmp_path / "output").read_text()

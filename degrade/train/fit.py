@@ -12,13 +12,13 @@ from torch import Tensor
 
 from degrade.data.batches import Batches, Resident, scale_of
 from degrade.data.images import Splits
-from degrade.errors import SpecError
+from degrade.errors import RunError, SpecError
 from degrade.measures import LayerGradient
 from degrade.nets import build
 from degrade.nets.norms import parts
 from degrade.point import Point
 from degrade.spec import RunSpec
-from degrade.train.backends import choose
+from degrade.train.backends import BACKENDS, choose
 from degrade.train.checkpoint import check, rows_of
 from degrade.train.precision import settle
 from degrade.train.probe import probe
@@ -269,6 +269,8 @@ class Fit:
         (warmup,) = rows_of(Warmup, [state.get("warmup")], "warmup")
         points = rows_of(Point, state.get("points"), "points")
         probes = rows_of(LayerGradient, state.get("probes", []), "probes")
+        if state["backend"] not in BACKENDS:
+            raise RunError(f"its backend cannot be {state['backend']!r}")
         if state["backend"] != self.backend_name:
             self._use_again(state["backend"])
         self.backend.restore(state)

@@ -13,7 +13,9 @@ import numpy as np
 from degrade import parquet
 from degrade.data.cache import Cache, Known, key_of
 from degrade.errors import DataError, RunError
+from degrade.measures import LayerGradient
 from degrade.parquet import CURVES, TABLES
+from degrade.point import Point
 from degrade.store import RunDir, run_dirs
 from degrade.train.checkpoint import unpack
 from faults import sweeps
@@ -130,14 +132,17 @@ def damages() -> list[Damage]:
 
 
 def stopped(base: Path) -> None:
-    """The same sweep, stopped with the last checkpoint but one of each run; raises RuntimeError if that failed."""
+    """The same sweep, stopped at the last checkpoint but one, where there are two; raises RuntimeError if that failed."""
 
     def work() -> str:
         done = sweeps.sweep(base)
-        for folder in run_dirs(base / "results"):
+        for folder in (folder for folder in run_dirs(base / "results") if folder.previous.exists()):
             folder.previous.replace(folder.checkpoint)
             folder.previous.write_bytes(folder.kept(4).read_bytes())
-            folder.write_state("interrupted")
+            at, spec = unpack(folder.checkpoint.read_bytes()), folder.read_spec()
+            folder.write_curve(spec, [Point(*values) for values in at["points"]])
+            folder.write_table("probe", spec, [LayerGradient(*values) for values in at["probes"]])
+            folder.write_state("interrupted", iteration=at["iteration"])
         return done
 
     if (ended := child(work)) != (0, "done"):

@@ -81,7 +81,8 @@ def steady() -> None:
 
 def specs(base: Path) -> list[RunSpec]:
     tree = {**SPEC, "data": {**SPEC["data"], "root": str(base / "pictures")}}
-    asked = [parse(tree), parse({**tree, "net": "plain", "engine": {**SPEC["engine"], "probe": 0}})]
+    bare = {**SPEC["engine"], "probe": 0, "checkpoint_every": "60s", "keep_checkpoints": []}  # one, at the end
+    asked = [parse(tree), parse({**tree, "net": "plain", "engine": bare})]
     return [replace(spec, data=data.prepare(spec.data)) for spec in asked]
 
 
@@ -109,7 +110,7 @@ def results(base: Path) -> dict[str, str]:
         total = hashlib.sha256(repr(rows(folder.curve, CURVES)).encode())
         if folder.tables["probe"].exists():
             total.update(repr(rows(folder.tables["probe"], TABLES["probe"])).encode())
-        for path in (folder.checkpoint, folder.kept(4)):
+        for path in filter(Path.exists, (folder.checkpoint, folder.kept(4))):
             for name, value in unpack(path.read_bytes())["net"].items():
                 total.update(name.encode() + value.numpy().tobytes())
         found[folder.run] = f"{folder.read_state()['state']} {total.hexdigest()}"
