@@ -3,7 +3,6 @@
 Hydra is used by its Compose API: `hydra.main` does not start on Python 3.14.
 """
 
-import re
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -25,7 +24,9 @@ from degrade.errors import SpecError, nearest, one_line
 
 GROUPS = ("data", "recipe", "engine", "study")  # folders of conf/
 MOST = 100_000  # combinations of a sweep
-PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")  # the only code a configuration can name
+AXES = ("hydra.sweeper.params",)  # what a study is for
+ITSELF = ("hydra.overrides.", "hydra.runtime.", "hydra.job.override_dirname")  # what Hydra writes down of its start
+LOGGING = ("hydra.job_logging", "hydra.hydra_logging")
 
 
 @contextmanager
@@ -38,7 +39,7 @@ def initialised() -> Generator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         raise SpecError(line_of(error)) from None
     finally:
-        for cached in (composed, body, options):
+        for cached in (composed, body, options, told):
             cached.cache_clear()
 
 
@@ -74,36 +75,73 @@ def configured(overrides: tuple[str, ...], *, whole: bool = False) -> DictConfig
 
 @lru_cache(maxsize=64)
 def composed(groups: tuple[str, ...]) -> DictConfig:
+    """The tree of these groups and hydra.* keys. Raises SpecError where it names code to run."""
+    config = made(groups)
+    tree = cast(dict[str, Any], OmegaConf.to_container(config))
+    ours = {key: value for key, value in tree.items() if key != "hydra"}
+    named = [(place, value) for place, value in leaves(ours) if place.rpartition(".")[2] == "_target_"]
+    told = changes(config, groups)
+    for place, value in (*named, *told):
+        if place.endswith("._target_"):
+            raise SpecError(f"{place}={value}: configurations name no code to run; only Hydra's plugins are")
+        if "${" in str(value):  # text until a launcher is made, and then what it was resolved into
+            raise SpecError(f"{place}={value}: Hydra resolves ${{...}} into what it runs; write the value itself")
+        if place.startswith(LOGGING):
+            raise SpecError(f"{place}={value}: the set-up of logging names code to run; leave it out")
+    for part in ("launcher", "sweeper"):
+        if not OmegaConf.is_dict(config.hydra[part]):
+            raise SpecError(f"hydra.{part}={config.hydra[part]}: must be a group; pick one by hydra/{part}=NAME")
+    return config
+
+
+def made(groups: Sequence[str]) -> DictConfig:
+    """What Hydra makes of groups and hydra.* keys."""
     try:
-        config = compose("config", overrides=list(groups), return_hydra_config=True)
+        return compose("config", overrides=list(groups), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException):
         raise
     except Exception as error:  # of hydra.* keys that Hydra itself does not look at before it uses them
         raise SpecError(f"{' '.join(groups)}: Hydra refuses that ({one_line(error)})") from error
-    for place, target in targets(OmegaConf.to_container(config)):
-        if not (place.startswith("hydra.") and str(target).startswith(PLUGINS)):
-            raise SpecError(f"{place}._target_={target}: configurations name no code to run; only Hydra's plugins are")
-    for part in ("launcher", "sweeper"):
-        if not OmegaConf.is_dict(config.hydra[part]):
-            raise SpecError(
-                f"hydra.{part}={config.hydra[part]}: must be a group of keys; pick one by hydra/{part}=NAME"
-            )
-    built = OmegaConf.to_yaml(OmegaConf.masked_copy(config.hydra, ["launcher", "sweeper", "callbacks"]))
-    if re.search(r"\$\{(?!hydra[.:])", built):  # ${oc.create:...} is text until a launcher is made
-        raise SpecError("hydra.launcher: its values may point to ${hydra.KEY} alone; there is another ${")
-    return config
 
 
-def targets(node: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """(where, what) of each `_target_`: Hydra would import it and call it, at any depth."""
+def changes(config: DictConfig, groups: tuple[str, ...]) -> list[tuple[str, Any]]:
+    """(place, value) of all that Hydra is told beyond config.yaml and the plugins that were chosen.
+
+    Raises SpecError for what a file tells it: of files, which somebody may have been given, it takes a launcher's name
+    and axes.
+    """
+    chosen = {name: pick for name, pick in config.hydra.runtime.choices.items() if str(name).startswith("hydra/")}
+    for name, pick in chosen.items():
+        if pick is not None and pick not in options(str(name)):
+            raise SpecError(f"{name}={pick}: unknown; {nearest(str(pick), options(str(name)))}")
+    if (conf_dir() / "hydra").exists():
+        raise SpecError(f"{conf_dir() / 'hydra'}: only Hydra's plugins tell Hydra what to run; remove it")
+    known = told(tuple(f"{name}={pick}" for name, pick in chosen.items() if pick is not None))
+    found = [(place, value) for place, value in told(groups).items() if known.get(place, ...) != value]
+    by_file = told(tuple(text for text in groups if not parsed(text).key_or_group.startswith("hydra.")))
+    for place, value in found:
+        if by_file.get(place, ...) == value and not place.startswith((*AXES, *ITSELF)):
+            raise SpecError(f"{place}={value}: set in conf/; say it on the command line")
+    return found
+
+
+@lru_cache(maxsize=64)
+def told(groups: tuple[str, ...]) -> dict[str, Any]:
+    """place -> value of each end of the hydra node."""
+    return dict(leaves({"hydra": OmegaConf.to_container(made(groups).hydra)}))
+
+
+def leaves(node: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """(where, what) of each end of a tree; of what is empty, itself."""
+    inner: list[tuple[Any, Any]] = []
     if isinstance(node, dict):
-        inner = cast(dict[Any, Any], node)
-        yield from [(place, inner["_target_"])] if "_target_" in inner else []
-        for key, value in inner.items():
-            yield from targets(value, f"{place}.{key}".lstrip("."))
+        inner = list(cast(dict[Any, Any], node).items())
     elif isinstance(node, list):
-        for value in cast(list[Any], node):
-            yield from targets(value, place)
+        inner = list(enumerate(cast(list[Any], node)))
+    for key, value in inner:
+        yield from leaves(value, f"{place}.{key}".lstrip("."))
+    if not inner:
+        yield place, node
 
 
 @lru_cache(maxsize=64)

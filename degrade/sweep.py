@@ -75,6 +75,8 @@ def expand(
         config = composed(chosen)
         params = OmegaConf.select(config, "hydra.sweeper.params") if axes_of_config else None
         params = cast(dict[str, Any], OmegaConf.to_container(params)) if OmegaConf.is_dict(params) else {}
+        if others := [key for key in params if str(key).startswith("hydra")]:
+            raise SpecError(f"hydra.sweeper.params.{others[0]}: no axis of runs; say it on the command line")
         axes = {key: parsed(f"{key}={value}") for key, value in params.items()}
         axes |= {o.key_or_group: o for o in given if not is_group(o)}
         for values in combinations(list(axes.values())):

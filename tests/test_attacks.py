@@ -5,7 +5,6 @@ import io
 import json
 import os
 import resource
-import shutil
 import struct
 import subprocess
 import sys
@@ -17,9 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import tiny
-from omegaconf import OmegaConf
 
-from degrade import composition
 from degrade.data import cifar
 from degrade.errors import DataError, RunError, SpecError
 from degrade.spec import NetSpec, RunSpec
@@ -28,86 +25,10 @@ from degrade.train.checkpoint import pack
 from degrade.trained import open_net
 
 ROOT = Path(__file__).parent.parent
-CODE = (
-    "hydra:\n  launcher:\n    _target_: os.system\n",
-    "hydra:\n  launcher:\n    inner: {_target_: os.system, command: touch ran}\n",
-    "hydra:\n  callbacks:\n    mine: {_target_: subprocess.run}\n",
-    "data:\n  _target_: os.system\n",
-    "recipe:\n  milestones: [{_target_: os.system}]\n",
-)
 EVIL = "\x1b]0;owned\x07\x1b[31m"
 
 
-# Configurations
-
-
-@pytest.mark.parametrize("text", CODE)
-def test_a_configuration_names_no_code(here, tmp_path, monkeypatch, text):
-    """Of a study that somebody was given and put beside ours."""
-    shutil.copytree(composition.conf_dir(), tmp_path / "conf")
-    (tmp_path / "conf" / "study" / "evil.yaml").write_text(f"# @package _global_\n{text}")
-    monkeypatch.setattr(composition, "conf_dir", lambda: tmp_path / "conf")
-    before = sorted(tmp_path.rglob("*"))
-    done = here("sweep", "study=evil", "data=digits", "--dry-run")
-    assert done.returncode == 2
-    assert "_target_" in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-@pytest.mark.parametrize("place", ["pkg://evil", "file://theirs"])
-def test_no_package_is_imported_for_its_configurations(here, tmp_path, monkeypatch, place):
-    (tmp_path / "evil").mkdir()
-    (tmp_path / "evil" / "__init__.py").write_text("import pathlib; pathlib.Path('ran').touch()")
-    monkeypatch.syspath_prepend(tmp_path)
-    done = here("sweep", f"hydra.searchpath=[{place}]", "data=digits", "--dry-run")
-    assert done.returncode == 2
-    assert "configurations come from conf/ alone" in done.stderr
-    assert not (tmp_path / "ran").exists()
-
-
-@pytest.mark.parametrize(
-    "key", ["hydra.launcher._target_", "+hydra.launcher.x._target_", "+hydra.callbacks.x._target_"]
-)
-def test_nor_does_a_command_line(here, tmp_path, key):
-    done = here("sweep", f"{key}=os.system", "data=digits", "--dry-run")
-    assert done.returncode == 2
-    assert "_target_=os.system: configurations name no code to run" in done.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
-CREATE = "${oc.create:{_target_:os.mkdir,path:ran}}"
-
-
-@pytest.mark.parametrize("part", ["launcher", "callbacks"])  # the sweeper takes no other keys
-@pytest.mark.parametrize("place", ["command line", "study"])
-def test_nothing_a_launcher_is_given_is_made_into_a_call(here, tmp_path, monkeypatch, part, place):
-    """It is text until a launcher is made: then it was resolved, and what it named was called."""
-    key = f"+hydra.{part}.x"
-    if place == "study":
-        shutil.copytree(composition.conf_dir(), tmp_path / "conf")
-        (tmp_path / "conf" / "study" / "evil.yaml").write_text(
-            f"# @package _global_\nhydra:\n  {part}:\n    x: '{CREATE}'\n"
-        )
-        monkeypatch.setattr(composition, "conf_dir", lambda: tmp_path / "conf")
-    words = ["study=evil"] if place == "study" else [f"{key}='{CREATE}'"]
-    small = ["net=plain", "depth=8", "width=4", "recipe=smoke", "recipe.iterations=2", "jobs=1", "engine.device=cpu"]
-    done = here("train", *words, "data=digits", "data.train_limit=20", "data.test_limit=20", *small)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "hydra.launcher: its values may point to ${hydra.KEY} alone" in done.stderr
-    assert not (tmp_path / "ran").exists()
-    assert not (tmp_path / "results").exists()
-
-
-def test_what_a_launcher_would_be_told_is_what_is_looked_at():
-    """That Hydra itself does resolve it, and so that the attack above is one."""
-    made = OmegaConf.create({"x": "${oc.create:{_target_:os.mkdir,path:ran}}"})
-    assert OmegaConf.to_container(made, resolve=True) == {"x": {"_target_": "os.mkdir", "path": "ran"}}
-
-
-def test_targets_are_found_at_any_depth():
-    node = OmegaConf.to_container(OmegaConf.create({"a": [{"b": {"_target_": "x.y"}}], "hydra": {"_target_": "z"}}))
-    assert list(composition.targets(node)) == [("a.b", "x.y"), ("hydra", "z")]
+# Names
 
 
 def test_no_run_is_named_after_a_path(tmp_path):

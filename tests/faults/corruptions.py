@@ -132,7 +132,7 @@ def damages() -> list[Damage]:
 
 
 def stopped(base: Path) -> None:
-    """The same sweep, stopped at the last checkpoint but one, where there are two; raises RuntimeError if that failed."""
+    """The same, stopped at the last checkpoint but one, where there are two; raises RuntimeError if that failed."""
 
     def work() -> str:
         done = sweeps.sweep(base)

@@ -28,7 +28,7 @@ GROUPS = (
     Group("bad input: command lines, configurations", ("test_bad_input.py", "-k", "not results"), CASES),
     Group("bad input: results folders", ("test_bad_input.py", "-k", "results"), CASES // 10),
     Group("bad input: pictures, extremes", ("test_extremes.py",)),
-    Group("attacks", ("test_attacks.py", "test_strangers.py")),
+    Group("attacks", ("test_attacks.py", "test_configurations.py", "test_strangers.py")),
 )
 
 
