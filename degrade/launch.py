@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from degrade import composition, reruns, seal, store, sweep, tables
 from degrade.checked import digest
 from degrade.errors import DegradeError, NewerError, RunError, SpecError, Stopped, one_line
-from degrade.files import at_home
+from degrade.files import at_home, inside, read
 from degrade.plan import measured
 from degrade.prices import Prices, makespan
 from degrade.screen import console
@@ -159,7 +159,8 @@ def limited(overrides: Sequence[str], how: How) -> sweep.Plan:
     asked, *others = {spec.recipe.iterations for spec in plan.specs}
     if others:
         raise SpecError("--time-limit: the runs have different recipe.iterations; give one number for all, or none")
-    record = plan.root / "time-limits" / f"{digest([sorted(spec.run for spec in plan.specs), limit])}.json"
+    name = f"{digest([sorted(spec.run for spec in plan.specs), limit])}.json"
+    record = inside(plan.root, "time-limits", name)
     if record.exists():
         iterations = recorded(record)
     else:
@@ -177,7 +178,7 @@ def limited(overrides: Sequence[str], how: How) -> sweep.Plan:
 def recorded(record: Path) -> int:
     """Raises RunError for what this command has not written."""
     try:
-        iterations = seal.of_json(record.read_bytes()).get("iterations")
+        iterations = seal.of_json(read(record)).get("iterations")
         if isinstance(iterations, int) and iterations > 0:
             return iterations
         reason = f"iterations cannot be {iterations!r}"

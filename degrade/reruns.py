@@ -11,7 +11,7 @@ from pathlib import Path
 
 from degrade import parquet, sweep, tables
 from degrade.errors import RunError, Stopped
-from degrade.files import write
+from degrade.files import inside, read, write
 from degrade.parquet import CURVES
 from degrade.point import TIMINGS
 from degrade.screen import asked, console, duration
@@ -61,7 +61,7 @@ def copy_start(first: RunDir, again: RunDir) -> None:
     if not first.kept(0).exists():
         raise RunError(f"{first.kept(0)}: where the constructed net began is gone; `degrade construct` makes it again")
     again.path.mkdir(parents=True, exist_ok=True)
-    write(again.kept(0), first.kept(0).read_bytes())
+    write(again.kept(0), read(first.kept(0)))
 
 
 def place(root: Path, spec: RunSpec) -> Path:
@@ -74,7 +74,7 @@ def place(root: Path, spec: RunSpec) -> Path:
             return False
         return known and not folder.over
 
-    paths = (root / "reruns" / str(n) for n in count(1))
+    paths = (inside(root, "reruns", str(n)) for n in count(1))
     return next(path for path in paths if free(RunDir(path, spec.run)))
 
 
@@ -87,7 +87,7 @@ def report(first: RunDir, again: RunDir) -> None:
     else:
         said, left = "the same curve to the last bit", ""
         if seen.exists() and not first.tables["probe"].exists():
-            write(first.tables["probe"], seen.read_bytes())
+            write(first.tables["probe"], read(seen))
             left = f"; {seen.name} added to {first.path}"
     console.print(f"{again.path}: {said}{left}", highlight=False, soft_wrap=True)
 

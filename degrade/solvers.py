@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from degrade import parquet
 from degrade.checked import build
 from degrade.errors import RunError, SpecError, Stopped
+from degrade.files import inside
 from degrade.screen import bar
 from degrade.serving import KINDS, end_with_parent
 from degrade.trial import IDENTITY, Trial
@@ -69,8 +70,8 @@ EXAMPLES = {"net": "plain,residual", "blocks": "1,2,4", "seeds": "0,1,2", "lr": 
 
 
 def home(asked: Sequence[Trial], results: Path) -> Path:
-    """The folder of trials with the same settings."""
-    return results / "identity" / asked[0].settings
+    """The folder of trials with the same settings. Raises RunError where that is a link."""
+    return inside(results, "identity", asked[0].settings)
 
 
 def kept(trial: Trial, folder: Path) -> Path:

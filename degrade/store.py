@@ -63,8 +63,7 @@ class RunDir:
         """True while this process alone may write here; False where another holds it: by its lock, which its death
         frees, or by its heartbeat, on a host that no lock reaches.
         """
-        if self.path.is_symlink():
-            raise RunError(f"{self.path}: is a link; a run has a folder of its own")
+        files.inside(self.path.parent.parent, "runs", self.run)
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.lock)
         try:
@@ -231,9 +230,10 @@ class Tables(NamedTuple):
 
 def make_root(root: Path) -> None:
     """The results folder, before anything is trained. Raises RunError where it cannot be made or takes no files."""
+    runs = files.inside(root, "runs")
     try:
-        (root / "runs").mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=root / "runs").close()
+        runs.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=runs).close()
     except OSError as error:
         raise RunError(f"results={root}: cannot be written ({error.strerror}); name another folder") from None
 

@@ -21,7 +21,7 @@ from degrade.data import cifar
 from degrade.errors import DataError, RunError, SpecError
 from degrade.spec import NetSpec, RunSpec
 from degrade.store import RunDir, write_json
-from degrade.train.checkpoint import pack
+from degrade.train.checkpoint import pack, unpack
 from degrade.trained import open_net
 
 ROOT = Path(__file__).parent.parent
@@ -83,7 +83,17 @@ def claims(path: Path) -> None:
     path.write_bytes(pack(state))
 
 
+def buffer(path: Path) -> None:
+    """A few bytes of a pickle that make a billion, which torch's reader of weights takes for plain values."""
+    plain, asks = io.BytesIO(), b"\x80\x02cbuiltins\nbytearray\n(\x8a\x05" + (1 << 32).to_bytes(5, "little") + b"tR."
+    torch.save({"conv.weight": torch.zeros(4)}, plain)
+    with zipfile.ZipFile(plain) as whole, zipfile.ZipFile(path, "w") as spoilt:
+        for name in whole.namelist():
+            spoilt.writestr(name, asks if name.endswith("data.pkl") else whole.read(name))
+
+
 ENORMOUS = {
+    "buffer.pt": buffer,
     "packed.pt": lambda path: bomb(path, 1 << 28),
     "seen.pt": seen_as_a_billion,
     "legacy.th": legacy,
@@ -108,6 +118,13 @@ def test_a_checkpoint_of_ours_that_is_packed_is_refused_too(tmp_path):
     (tmp_path / "sealed.pt").write_bytes(content + hashlib.sha256(content).hexdigest().encode())
     with pytest.raises(RunError, match="declares 67,"):
         open_net(tmp_path / "sealed.pt", net="plain")
+
+
+def test_so_is_one_of_ours_that_asks_for_a_buffer(tmp_path):
+    buffer(tmp_path / "buffer.pt")
+    content = (tmp_path / "buffer.pt").read_bytes()
+    with pytest.raises(RunError, match="asks for a bytearray"):
+        unpack(content + hashlib.sha256(content).hexdigest().encode())
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/stdin"])

@@ -13,14 +13,16 @@ import pytest
 from generated import ended, lay
 from PIL import Image
 
-from degrade import parquet, serving
+from degrade import launch, parquet, reruns, serving
+from degrade.errors import RunError
 from degrade.escape import controls, formula, markdown
+from degrade.files import write
 from degrade.parquet import CURVES
 from degrade.point import Point
 from degrade.sheets import Sheet, latex
 from degrade.sheets import markdown as in_markdown
 from degrade.spec import NetSpec, RunSpec
-from degrade.store import RunDir, write_json
+from degrade.store import RunDir, run_dirs, write_json
 
 EVIL = "\x1b]0;owned\x07\x1b[31m"
 
@@ -158,6 +160,50 @@ def test_a_lock_that_is_a_link_empties_nothing(tmp_path):
     with pytest.raises(OSError, match="symbolic"), folder.claimed():
         pass
     assert (tmp_path / "mine").read_text() == "of years"
+
+
+@pytest.mark.parametrize("name", ["runs", "identity", "time-limits"])
+def test_nothing_is_written_behind_a_strangers_link(here, foreign, tmp_path, name):
+    """Runs were trained behind it, and ended well."""
+    mine = tmp_path / "mine"
+    (foreign / name).rename(mine) if name == "runs" else mine.mkdir()
+    (foreign / name).symlink_to(mine)
+    before = sorted(mine.rglob("*"))
+    small = ["net=plain", "depth=8", "width=4", "data=digits", "recipe=smoke", "jobs=1", f"results={foreign}"]
+    command = {
+        "runs": ["sweep", *small],
+        "identity": ["identity", "--results", str(foreign), "--steps", "1"],
+        "time-limits": ["sweep", *small, "--time-limit", "1h"],
+    }[name]
+    done = here(*command)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"{name}: is a link, and nothing is written behind it; name the folder it leads to" in done.stderr
+    assert sorted(mine.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["reruns", "reruns/1"])
+def test_nor_is_anything_trained_again_there(foreign, tmp_path, name):
+    (tmp_path / "mine").mkdir()
+    (foreign / name).parent.mkdir(exist_ok=True)
+    (foreign / name).symlink_to(tmp_path / "mine")
+    with pytest.raises(RunError, match=f"{name}: is a link"):
+        reruns.place(foreign, run_dirs(foreign)[0].read_spec())
+
+
+def test_a_file_in_the_making_is_never_a_link(tmp_path):
+    """Under the name that it has for a moment somebody had put one, and what it led to was overwritten."""
+    (tmp_path / "mine").write_text("of years")
+    (tmp_path / f".state.json-{os.getpid()}.tmp").symlink_to(tmp_path / "mine")
+    write(tmp_path / "state.json", b"{}")
+    assert (tmp_path / "mine").read_text() == "of years"
+    assert (tmp_path / "state.json").read_bytes() == b"{}"
+    assert not (tmp_path / "state.json").is_symlink()
+
+
+def test_a_record_of_time_that_is_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "record.json")
+    with pytest.raises(RunError, match="is a pipe or a device"):
+        launch.recorded(tmp_path / "record.json")
 
 
 def test_figures_are_not_drawn_where_a_strangers_link_leads(here, foreign, tmp_path):

@@ -13,7 +13,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from degrade.errors import RunError
-from degrade.files import declared
+from degrade.files import excess
 
 # where training scripts put a state dict beside their optimiser's state and the like
 WRAPPERS = ("state_dict", "model_state_dict", "net_state_dict", "model_state", "model", "net", "network", "params")
@@ -37,8 +37,8 @@ def read(content: bytes, *, safe: bool) -> Any:
             raise RunError(f"holds numbers of type {error}, which torch does not have; {SAVE}") from None
         except (ValueError, RuntimeError) as error:  # names of 5,000 digits, shapes beyond all memory
             raise RunError(f"no safetensors file, or damaged ({str(error).partition(chr(10))[0]})") from None
-    if more := declared(content):
-        raise RunError(f"declares {more:,} bytes, and the file has {len(content):,}: refused; {SAVE}")
+    if more := excess(content):
+        raise RunError(f"{more}; {SAVE}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols and TorchScript: what matters is raised

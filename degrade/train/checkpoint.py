@@ -10,7 +10,7 @@ from torch import Tensor
 
 from degrade.checked import LIMIT, kinds
 from degrade.errors import NewerError, RunError
-from degrade.files import declared
+from degrade.files import excess
 
 T = TypeVar("T")
 
@@ -35,8 +35,8 @@ def unpack(content: bytes) -> dict[str, Any]:
     body, digits = content[:-DIGITS], content[-DIGITS:]
     if hashlib.sha256(body).hexdigest().encode() != digits:
         raise RunError("its checksum is wrong: damaged, or cut short")
-    if more := declared(body):
-        raise RunError(f"declares {more:,} bytes, and the file has {len(body):,}: refused")
+    if more := excess(body):
+        raise RunError(more)
     try:
         state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except Exception as error:  # torch has no common type for what it refuses
