@@ -107,8 +107,7 @@ def made(groups: Sequence[str]) -> DictConfig:
 def changes(config: DictConfig, groups: tuple[str, ...]) -> list[tuple[str, Any]]:
     """(place, value) of all that Hydra is told beyond config.yaml and the plugins that were chosen.
 
-    Raises SpecError for what a file tells it: of files, which somebody may have been given, it takes a launcher's name
-    and axes.
+    Raises SpecError for what a file tells it: of files, which somebody may have been given, it takes axes alone.
     """
     chosen = {name: pick for name, pick in config.hydra.runtime.choices.items() if str(name).startswith("hydra/")}
     for name, pick in chosen.items():
