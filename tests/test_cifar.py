@@ -4,7 +4,8 @@ import pickle
 import struct
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -286,6 +287,44 @@ def test_without_a_host_the_line_says_what_to_do(remote):
     text = failed(archive, spec)
     assert text.startswith("cifar-10-python.tar.gz: no download from http://127.0.0.1:9/cifar.tar.gz (")
     assert f"or put the file (md5 {archive.md5}) into {path.parent} by hand" in text
+
+
+PARTS: dict[str, Callable[[Path], object]] = {
+    "a link": lambda part: part.symlink_to(part.parent / "mine"),
+    "a link to nothing": lambda part: part.symlink_to(part.parent / "nothing"),
+    "a pipe": os.mkfifo,
+    "a device": lambda part: part.symlink_to("/dev/null"),
+}
+
+
+@pytest.mark.parametrize("kind", PARTS)
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_download_goes_on_in_no_link_and_no_pipe(remote, host, kind, ranges):
+    """What the link led to was overwritten, and a pipe waited for."""
+    archive, spec, path = remote
+    host[0].ranges = ranges
+    path.parent.mkdir(parents=True)
+    (path.parent / "mine").write_text("of years")
+    PARTS[kind](path.with_name(f"{path.name}.part"))
+    text = in_time(lambda: failed(archive, spec))
+    assert f"({path.name}.part is a link, a pipe or a device, and no file; remove it); its host" in text
+    assert (path.parent / "mine").read_text() == "of years"
+    assert not (path.parent / "nothing").exists()
+    assert host[0].asked == []
+
+
+def in_time(work: Callable[[], str]) -> str:
+    """What `work` returns, or a TimeoutError."""
+    said = Future[str]()
+
+    def tell() -> None:
+        try:
+            said.set_result(work())
+        except BaseException as error:
+            said.set_exception(error)
+
+    threading.Thread(target=tell, daemon=True).start()  # which may wait for ever
+    return said.result(timeout=20)
 
 
 def test_a_failed_download_ends_the_command_with_that_line(degrade, tmp_path, monkeypatch):
