@@ -1,12 +1,14 @@
 import io
 import os
 import pickle
+import shutil
 import struct
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -81,7 +83,7 @@ def dataset(request, tmp_path, monkeypatch) -> tuple[DataSpec, cifar.Archive, di
     name, original = request.param
     (tmp_path / "root").mkdir()
     archive, tables = tiny(original, tmp_path / "root" / original.file)
-    known = data.Dataset(lambda spec, note: cifar.prepare(archive, spec, note), size=32)
+    known = data.Dataset(partial(cifar.prepare, archive), size=32)
     monkeypatch.setitem(data.DATASETS, name, known)
     return DataSpec(name=name, root=str(tmp_path / "root")), archive, tables
 
@@ -325,6 +327,16 @@ def in_time(work: Callable[[], str]) -> str:
 
     threading.Thread(target=tell, daemon=True).start()  # which may wait for ever
     return said.result(timeout=20)
+
+
+def test_an_archive_beside_a_run_is_decoded_into_the_users_cache(remote, user, tmp_path):
+    archive, spec, path = remote
+    path.parent.mkdir(parents=True)
+    shutil.copy(tmp_path / "original", path)
+    content = cifar.prepare(archive, spec, data.quiet, theirs=True)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert (user / content / "about.json").exists()
+    assert len(data.load(replace(spec, content=content)).train) == 100
 
 
 def test_a_failed_download_ends_the_command_with_that_line(degrade, tmp_path, monkeypatch):
