@@ -1,6 +1,7 @@
 """Layer responses of trained nets, Fig. 7: measured once, kept beside the run, as frames."""
 
 import copy
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from degrade import parquet
+from degrade import figures, parquet
 from degrade.data.batches import Resident
 from degrade.errors import RunError, SpecError
 from degrade.nets.norms import parts
@@ -82,7 +83,7 @@ def measured(trained: Trained, under: Under, asked: DataSpec | None, given_scale
     """The tables of NAMES for one net."""
     own = trained.folder if asked is None and under.batch is None else None
     where: dict[str, Any] = {"iteration": trained.iteration, "split": under.split, "bn": under.bn}
-    before = {name: rows_of(own, name) for name in NAMES} if own else {}
+    before = {name: told_by(trained, rows_of(own, name)) for name in NAMES} if own else {}
     known = {name: parquet.split(rows, **where)[0] for name, rows in before.items()}
     if known and all(len(rows) for rows in known.values()):
         return known
@@ -105,6 +106,15 @@ def measured(trained: Trained, under: Under, asked: DataSpec | None, given_scale
 def rows_of(folder: RunDir, name: str) -> Any:
     path = folder.tables[name]
     return parquet.read(path, TABLES[name]) if path.exists() else TABLES[name].empty_table()
+
+
+def told_by(trained: Trained, rows: Any) -> Any:
+    """Rows from the folder of a run, with the labels of that run: they need not be of it because they say so."""
+    told = labels(trained, "", elsewhere=False)
+    for place, field in enumerate(rows.schema):
+        if field.name in told:
+            rows = rows.set_column(place, field, parquet.column([told[field.name]] * len(rows), field.type))
+    return rows
 
 
 def batches(images: Resident, size: int) -> Iterator[Tensor]:
@@ -131,21 +141,25 @@ def keep(measured: Responses, folder: Path) -> list[Path]:
     """Writes what was measured on other nets than runs of ours, or on other data, to files beside their figures.
 
     Measurements that are there already stay, unless they are of the same net under the same conditions. Raises RunError
-    where the folder cannot be written.
+    for what is no protocol's name, before anything is written, and where the folder cannot be written or is a link.
     """
-    made: list[Path] = []
-    for name, frame in zip(NAMES, measured, strict=True):
-        for protocol, rows in frame.groupby("protocol"):
-            if protocol == FOREIGN or "-on-" in str(protocol):
-                made.append(folder / str(protocol) / f"{name}.parquet")
-                add(made[-1], name, parquet.of_frame(rows, TABLES[name]))
-    return made
+    found = [
+        (folder / figures.named(str(protocol)) / f"{name}.parquet", name, rows)
+        for name, frame in zip(NAMES, measured, strict=True)
+        for protocol, rows in frame.groupby("protocol")
+        if protocol == FOREIGN or "-on-" in str(protocol)
+    ]
+    for path, name, rows in found:
+        add(path, name, parquet.of_frame(rows, TABLES[name]))
+    return [path for path, _, _ in found]
 
 
 def add(path: Path, name: str, rows: Any) -> None:
     """Adds rows to a file, in the place of those of the same net, iteration, images and statistics."""
     new = {tuple(row[key] for key in SAME) for row in rows.to_pylist()}
     try:
+        if path.parent.is_symlink():
+            raise OSError(errno.EMLINK, "is a link")
         path.parent.mkdir(parents=True, exist_ok=True)
         before = parquet.read(path, TABLES[name]) if path.exists() else TABLES[name].empty_table()
         kept = [tuple(row[key] for key in SAME) not in new for row in before.to_pylist()]

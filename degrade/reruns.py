@@ -9,12 +9,12 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
-from degrade import parquet, sweep, tables
+from degrade import data, parquet, tables
 from degrade.errors import RunError, Stopped
 from degrade.files import inside, read, write
 from degrade.parquet import CURVES
 from degrade.point import TIMINGS
-from degrade.screen import asked, console, duration
+from degrade.screen import asked, bar, console, duration
 from degrade.spec import RunSpec
 from degrade.store import RunDir
 from degrade.workers import train
@@ -31,7 +31,9 @@ def rerun(folder: RunDir, root: Path, probe: int | None = None) -> int:
     if probe and folder.tables["probe"].exists():
         raise RunError(f"{folder.run}: has a probe already; move {folder.tables['probe']} away to have another")
     spec = as_trained(folder)
-    if sweep.prepared(spec.data).content != spec.data.content:
+    with bar() as note:
+        found = data.prepare(spec.data, note, theirs=True)
+    if found.content != spec.data.content:
         raise RunError(f"{folder.run}: the pictures under {spec.data.root} are not those it was trained on any more")
     spec = spec if probe is None else with_probe(spec, probe)
     into = place(root, spec)

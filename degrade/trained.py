@@ -210,10 +210,10 @@ def prepared(asked: DataSpec, note: Note) -> DataSpec:
 
 
 def own(trained: Trained, run: RunSpec, note: Note) -> DataSpec:
-    """The data of a run: found by its content, else fetched or decoded again, which must give the same.
+    """The data of a run: found by its content, else decoded again into the user's own cache, which must give the same.
 
-    For a checkpoint that lies in no run folder they are only looked for: what a stranger's file names is not fetched,
-    nor is a cache made where it points. Raises RunError.
+    What a stranger's run names is not fetched, nor is a cache made where it points; for a checkpoint that lies in no
+    run folder the pictures are only looked for. Raises RunError, and DataError where they are not to be had.
     """
     try:
         data.load(run.data)
@@ -223,7 +223,7 @@ def own(trained: Trained, run: RunSpec, note: Note) -> DataSpec:
                 f"{trained.label}: the pictures it was trained on are not here; say data={run.data.name} and where, by "
                 "data.root=..., with data.normalize= as it was trained"
             ) from None
-        if data.prepare(run.data, note).content != run.data.content:
+        if data.prepare(run.data, note, theirs=True).content != run.data.content:
             raise RunError(f"{run.run}: the pictures under {run.data.root} are not those it was trained on") from None
     return run.data
 

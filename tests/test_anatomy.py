@@ -1,5 +1,6 @@
 """Responses of runs and of other people's nets: measured once, kept, drawn; and the command."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -7,7 +8,7 @@ import pytest
 import torch
 from conftest import tiny
 
-from degrade import anatomy, data, experiment, store
+from degrade import anatomy, data, experiment, parquet, store
 from degrade.anatomy import Under, responses
 from degrade.errors import RunError, SpecError
 from degrade.figures import FORMATS
@@ -194,3 +195,41 @@ def test_a_strangers_checkpoint_is_no_reason_to_fetch_or_to_make_a_cache(root, t
     with pytest.raises(RunError, match=r"are not here; say data=cifar10"):
         responses([open_net(tmp_path / "theirs.pt")])
     assert not (tmp_path / "made").exists()
+
+
+def test_what_a_file_says_its_rows_are_of_is_not_believed(here, root, tmp_path):
+    """A stranger's word made files wherever it pointed."""
+    shutil.copytree(root, tmp_path / "theirs")
+    run = RunDir(tmp_path / "theirs", SPECS["plain"].run)
+    first = responses([open_net(run.path)]).layers
+    for name in anatomy.NAMES:
+        rows = pd.read_parquet(run.tables[name])
+        told = rows.assign(protocol=f"{tmp_path}/OUTSIDE/x-on-y", run="another", group="=1+1", depth=20)
+        parquet.save(run.tables[name], parquet.of_frame(told, parquet.TABLES[name]))
+    pd.testing.assert_frame_equal(responses([open_net(run.path)]).layers, first)
+    done = here("responses", "theirs")
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "OUTSIDE").exists()
+    responses([open_net(run.path)], Under(split="train", bn="batch"))  # what is kept of the other rows is mended
+    assert set(pd.read_parquet(run.tables["blocks"]).run) == {run.run}
+
+
+@pytest.mark.parametrize("name", ["../OUTSIDE/x-on-y", "a/b-on-c", "..-on-", "a\n-on-b"])
+def test_no_folder_is_made_of_what_is_no_protocols_name(nets, tmp_path, name):
+    found = responses(nets[:1])
+    good, bad = (found._replace(blocks=found.blocks.assign(protocol=said)) for said in ("a-on-b", name))
+    evil = anatomy.Responses(found.layers.assign(protocol="a-on-b"), bad.blocks)
+    with pytest.raises(RunError, match=r"is no protocol's name, and no folder is made of it; who wrote that file\?$"):
+        anatomy.keep(evil, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+    assert anatomy.keep(good, tmp_path / "out") == [tmp_path / "out" / "a-on-b" / "blocks.parquet"]
+
+
+def test_measurements_are_not_kept_where_a_link_leads(nets, tmp_path):
+    found = responses(nets[:1])
+    elsewhere = found._replace(blocks=found.blocks.assign(protocol="a-on-b"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "a-on-b").symlink_to("mine")
+    with pytest.raises(RunError, match=r"cannot be written \(is a link\); choose another folder with --out"):
+        anatomy.keep(elsewhere, tmp_path)
+    assert list((tmp_path / "mine").iterdir()) == []

@@ -1,11 +1,14 @@
 import io
 import os
 import pickle
+import shutil
 import struct
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -80,7 +83,7 @@ def dataset(request, tmp_path, monkeypatch) -> tuple[DataSpec, cifar.Archive, di
     name, original = request.param
     (tmp_path / "root").mkdir()
     archive, tables = tiny(original, tmp_path / "root" / original.file)
-    known = data.Dataset(lambda spec, note: cifar.prepare(archive, spec, note), size=32)
+    known = data.Dataset(partial(cifar.prepare, archive), size=32)
     monkeypatch.setitem(data.DATASETS, name, known)
     return DataSpec(name=name, root=str(tmp_path / "root")), archive, tables
 
@@ -286,6 +289,54 @@ def test_without_a_host_the_line_says_what_to_do(remote):
     text = failed(archive, spec)
     assert text.startswith("cifar-10-python.tar.gz: no download from http://127.0.0.1:9/cifar.tar.gz (")
     assert f"or put the file (md5 {archive.md5}) into {path.parent} by hand" in text
+
+
+PARTS: dict[str, Callable[[Path], object]] = {
+    "a link": lambda part: part.symlink_to(part.parent / "mine"),
+    "a link to nothing": lambda part: part.symlink_to(part.parent / "nothing"),
+    "a pipe": os.mkfifo,
+    "a device": lambda part: part.symlink_to("/dev/null"),
+}
+
+
+@pytest.mark.parametrize("kind", PARTS)
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_download_goes_on_in_no_link_and_no_pipe(remote, host, kind, ranges):
+    """What the link led to was overwritten, and a pipe waited for."""
+    archive, spec, path = remote
+    host[0].ranges = ranges
+    path.parent.mkdir(parents=True)
+    (path.parent / "mine").write_text("of years")
+    PARTS[kind](path.with_name(f"{path.name}.part"))
+    text = in_time(lambda: failed(archive, spec))
+    assert f"({path.name}.part is a link, a pipe or a device, and no file; remove it); its host" in text
+    assert (path.parent / "mine").read_text() == "of years"
+    assert not (path.parent / "nothing").exists()
+    assert host[0].asked == []
+
+
+def in_time(work: Callable[[], str]) -> str:
+    """What `work` returns, or a TimeoutError."""
+    said = Future[str]()
+
+    def tell() -> None:
+        try:
+            said.set_result(work())
+        except BaseException as error:
+            said.set_exception(error)
+
+    threading.Thread(target=tell, daemon=True).start()  # which may wait for ever
+    return said.result(timeout=20)
+
+
+def test_an_archive_beside_a_run_is_decoded_into_the_users_cache(remote, user, tmp_path):
+    archive, spec, path = remote
+    path.parent.mkdir(parents=True)
+    shutil.copy(tmp_path / "original", path)
+    content = cifar.prepare(archive, spec, data.quiet, theirs=True)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert (user / content / "about.json").exists()
+    assert len(data.load(replace(spec, content=content)).train) == 100
 
 
 def test_a_failed_download_ends_the_command_with_that_line(degrade, tmp_path, monkeypatch):

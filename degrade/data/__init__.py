@@ -29,7 +29,7 @@ def cached(spec: DataSpec) -> Pair:
 class Dataset:
     """Where pictures come from: once, before a sweep, and then in each worker."""
 
-    prepare: Callable[[DataSpec, Note], str]  # finds, fetches, decodes; returns the fingerprint of what `load` returns
+    prepare: Callable[[DataSpec, Note, bool], str]  # finds, fetches, decodes; the fingerprint of what `load` returns
     load: Callable[[DataSpec], Pair] = cached
     size: int | None = None  # pixels of a side; None: what data.size says
     channels: int | None = None  # None: known when the pictures are
@@ -38,7 +38,11 @@ class Dataset:
 
 DATASETS: dict[str, Dataset] = {
     "digits": Dataset(
-        lambda spec, note: fingerprint(*digits.load()), lambda spec: digits.load(), size=8, channels=1, classes=10
+        lambda spec, note, theirs: fingerprint(*digits.load()),
+        lambda spec: digits.load(),
+        size=8,
+        channels=1,
+        classes=10,
     ),
     "cifar10": Dataset(partial(cifar.prepare, cifar.CIFAR10), size=32, channels=3, classes=10),
     "cifar100": Dataset(partial(cifar.prepare, cifar.CIFAR100), size=32, channels=3, classes=100),
@@ -46,16 +50,18 @@ DATASETS: dict[str, Dataset] = {
 }
 
 
-def prepare(spec: DataSpec, note: Note = quiet) -> DataSpec:
+def prepare(spec: DataSpec, note: Note = quiet, *, theirs: bool = False) -> DataSpec:
     """The spec with its fingerprint. Done once before a sweep starts, never inside a worker.
 
-    `note` hears how far it has come. Raises SpecError for an unknown name, a size that the dataset does not have or
-    too many validation images, DataError where the pictures are not to be had.
+    `note` hears how far it has come. `theirs`: the spec is that of a run, perhaps a stranger's, and nobody has asked
+    for its root: what is there is read, but only the user's own cache is written to, and nothing is fetched. Raises
+    SpecError for an unknown name, a size that the dataset does not have or too many validation images, DataError where
+    the pictures are not to be had.
     """
     dataset = pick(DATASETS, spec.name, "data")
     if dataset.size and spec.size not in (None, dataset.size):
         raise SpecError(f"data.size={spec.size}: data={spec.name} has {dataset.size}x{dataset.size} pixels; use null")
-    prepared = replace(spec, content=dataset.prepare(spec, note))
+    prepared = replace(spec, content=dataset.prepare(spec, note, theirs))
     train, _ = dataset.load(prepared)
     train.spares(spec.validation)
     channels, given = train.pixels.shape[1], spec.normalize

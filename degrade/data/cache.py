@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
@@ -30,10 +31,13 @@ from numpy.typing import NDArray
 from degrade import seal
 from degrade.data.images import Images, Pair, fingerprint
 from degrade.errors import DataError, NewerError
+from degrade.files import read as read_file
 from degrade.files import user_cache, write
+from degrade.spec import DataSpec
 
 FORMAT = 1  # of the folders, and of how pictures are decoded: part of every key
 SPLITS = ("train", "test")
+KINDS = {"": stat.S_ISDIR, "keys": stat.S_ISDIR, "draft": stat.S_ISDIR, ".lock": stat.S_ISREG}  # of what lies in it
 
 
 class Known(NamedTuple):
@@ -52,15 +56,19 @@ def key_of(*parts: object) -> str:
 
 
 class Cache:
-    """The cache folders of one root: read from all of them, written to the first that takes files."""
+    """The cache folders of one root: read from all of them, written to the first that takes files.
 
-    def __init__(self, root: Path | None) -> None:
+    `theirs`: the root is one that only a run names, which may be a stranger's: written to the user's own alone.
+    """
+
+    def __init__(self, root: Path | None, *, theirs: bool = False) -> None:
         self.folders = [*([root / ".degrade"] if root else []), user_cache()]
+        self.written = self.folders[-1:] if theirs else self.folders
 
     @cached_property
     def home(self) -> Path:
         """Raises DataError where no folder takes files."""
-        for folder in (folder for folder in self.folders if not self._leads_away(folder)):
+        for folder in (folder for folder in self.written if not self._leads_away(folder)):
             try:
                 (folder / "keys").mkdir(parents=True, exist_ok=True)
                 (folder / ".lock").open("ab").close()  # in a shared folder it may be another user's
@@ -68,15 +76,15 @@ class Cache:
                     return folder
             except OSError:
                 continue
-        places = " or ".join(map(str, self.folders))
+        places = " or ".join(map(str, self.written))
         raise DataError(f"data.root: cannot write into {places}; set XDG_CACHE_HOME to a folder that you may write to")
 
     def _leads_away(self, folder: Path) -> bool:
-        """Whether a cache in a folder of pictures, which may be somebody's gift, has links: what it leads to is not
-        written to, nor is a draft removed there. The user's own may be a link.
+        """Whether a cache in a folder of pictures, which may be somebody's gift, has links, or pipes for a lock or
+        folders: what it leads to is not written to, nor is a draft removed there, nor a pipe waited for. The user's own
+        may be a link.
         """
-        places = (folder, *(folder / name for name in ("keys", "draft", ".lock")))
-        return folder != user_cache() and any(place.is_symlink() for place in places)
+        return folder != user_cache() and any(other(folder / name, kind) for name, kind in KINDS.items())
 
     def known(self, key: str, make: Callable[[], Known], *, partial: bool = False) -> Known:
         """What `key` stands for, else what `make` finds out while no other process makes anything here.
@@ -103,7 +111,7 @@ class Cache:
         """What is known of `key`, if it is here and every byte is as it was; else None."""
         for folder in self.folders:
             try:
-                values = seal.of_json((folder / "keys" / f"{key}.json").read_bytes())
+                values = seal.of_json(read_file(folder / "keys" / f"{key}.json"))
                 known = Known(word(values["content"]), tuple(word(name) for name in values["bad"]))
             except (OSError, ValueError, KeyError, TypeError, NewerError):
                 continue
@@ -131,7 +139,7 @@ class Cache:
         reason = "not here"
         for folder in (folder / content for folder in self.folders):
             try:
-                about = json.loads((folder / "about.json").read_bytes())
+                about = json.loads(read_file(folder / "about.json"))
                 if about["format"] != FORMAT:
                     raise ValueError(f"format {about['format']}, where this degrade has {FORMAT}")
                 train, test = (read(folder, split, about) for split in SPLITS)
@@ -183,6 +191,22 @@ class Cache:
             lock.release()
 
 
+def other(place: Path, kind: Callable[[int], bool]) -> bool:
+    """Whether something of another kind is there, a link too."""
+    try:
+        return not kind(os.lstat(place).st_mode)
+    except OSError:  # nothing, or nothing to be had, which is found out by writing
+        return False
+
+
+def absent(what: str, spec: DataSpec) -> DataError:
+    """That the pictures of a run are not here, with what to do: of `Cache.theirs` nothing is fetched."""
+    return DataError(
+        f"{what}: not here, and nothing is fetched that only a run names; say data={spec.name} and where, by "
+        "data.root=..., on the command line, or sweep them first"
+    )
+
+
 def word(value: Any) -> str:
     """Raises TypeError for what is none."""
     if not isinstance(value, str):
@@ -191,16 +215,27 @@ def word(value: Any) -> str:
 
 
 def read(folder: Path, split: str, about: dict[str, Any]) -> Images:
-    """One split. Raises what numpy raises, or ValueError where shapes or labels are not as described."""
+    """One split. Raises what numpy raises, OSError for what is no file, or ValueError where shapes or labels are not as
+    described.
+    """
     # copy on write: torch warns of arrays that may not be written to, and a stray write stays in its process
-    pixels: NDArray[np.uint8] = np.asarray(np.load(folder / f"{split}-pixels.npy", mmap_mode="c", allow_pickle=False))
-    labels: NDArray[np.int64] = np.load(folder / f"{split}-labels.npy", allow_pickle=False)
+    pixels: NDArray[np.uint8] = np.asarray(
+        np.load(regular(folder / f"{split}-pixels.npy"), mmap_mode="c", allow_pickle=False)
+    )
+    labels: NDArray[np.int64] = np.load(regular(folder / f"{split}-labels.npy"), allow_pickle=False)
     classes = tuple(about["classes"])
     if [list(pixels.shape), str(pixels.dtype)] != [about[split], "uint8"] or labels.shape != pixels.shape[:1]:
         raise ValueError(f"{split} is not of shape {about[split]}")
     if labels.dtype != np.int64 or not ((labels >= 0) & (labels < len(classes))).all():
         raise ValueError(f"{split} has labels beyond its {len(classes)} classes")
     return Images(pixels, labels, classes)
+
+
+def regular(path: Path) -> Path:
+    """The path of a file. Raises OSError for what is none: a pipe would be waited for, and a device has no end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(f"{path.name} is no file")
+    return path
 
 
 class Draft:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.data.cache import Cache, Known, key_of
+from degrade.data.cache import Cache, Known, absent, key_of
 from degrade.data.download import checksum, fetch
 from degrade.data.images import Note
 from degrade.errors import DataError
@@ -68,18 +68,21 @@ CIFAR100 = Archive(
 )
 
 
-def prepare(archive: Archive, spec: DataSpec, note: Note) -> str:
+def prepare(archive: Archive, spec: DataSpec, note: Note, theirs: bool = False) -> str:
     """The content of an archive: known, else read from data.root (or the user's cache folder), else downloaded there.
 
+    `theirs`: a root that only a run names is read, and nothing is downloaded.
     Raises DataError, with what to do, where it cannot be had.
     """
     root = at_home(spec.root) if spec.root else None
-    cache = Cache(root)
+    cache = Cache(root, theirs=theirs)
 
     def make() -> Known:
         path = (root or user_cache()) / archive.file
         if path.exists() and not path.is_file():
             raise DataError(f"{path}: is no file; put the archive there, or name another data.root")
+        if theirs and not path.exists():
+            raise absent(str(path), spec)
         if not path.exists():
             fetch(archive.address, path, archive.md5, note)
         elif (found := checksum(path)) != archive.md5:

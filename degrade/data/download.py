@@ -2,6 +2,8 @@
 
 import hashlib
 import http.client
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from urllib.error import HTTPError
@@ -39,8 +41,8 @@ def fetch(address: Callable[[], str], path: Path, md5: str, note: Note) -> None:
 
 
 def stream(url: str, part: Path, note: Note) -> None:
-    """Adds to `part` what is missing of it. Raises OSError where the host ends early."""
-    have = part.stat().st_size if part.exists() else 0
+    """Adds to `part` what is missing of it. Raises OSError where the host ends early, or as `size` does."""
+    have = size(part)
     request = Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         answer = urlopen(request, timeout=PATIENCE)
@@ -53,13 +55,31 @@ def stream(url: str, part: Path, note: Note) -> None:
         resumed = answer.status == 206  # else the host sends all of it again
         have = have if resumed else 0
         total = have + int(answer.headers.get("Content-Length") or 0)
-        with part.open("ab" if resumed else "wb") as file:
+        with open(part, "ab" if resumed else "wb", opener=unled) as file:
             while block := answer.read(BLOCK):
                 file.write(block)
                 have += len(block)
                 note(f"downloading {part.stem}, bytes", have, max(total, have))
     if have < total:
         raise OSError(f"the host stopped after {have:,} of {total:,} bytes")
+
+
+def size(part: Path) -> int:
+    """Its bytes, 0 where there is none. Raises OSError for what is no file: in a folder of others it may lead
+    elsewhere, be waited for, or have no end.
+    """
+    try:
+        found = part.lstat()
+    except FileNotFoundError:
+        return 0
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(f"{part.name} is a link, a pipe or a device, and no file; remove it")
+    return found.st_size
+
+
+def unled(path: str, flags: int) -> int:
+    """Opens as `open` does, but no link, and waits for no pipe: another may have put one there since."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
 
 def checksum(path: Path) -> str:

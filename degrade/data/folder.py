@@ -15,10 +15,10 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.data.cache import Cache, Known
+from degrade.data.cache import Cache, Known, absent
 from degrade.data.images import Note
 from degrade.data.pictures import Unreadable, decode, strictly
-from degrade.data.tree import FORM, NAMED, Picture, Tree, scanned
+from degrade.data.tree import FORM, NAMED, Picture, Tree, at, scanned
 from degrade.errors import DataError, SpecError
 from degrade.files import at_home
 from degrade.spec import DataSpec
@@ -29,15 +29,18 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-def prepare(spec: DataSpec, note: Note) -> str:
+def prepare(spec: DataSpec, note: Note, theirs: bool = False) -> str:
     """The content of the tree at data.root, decoded unless it is known already.
 
+    `theirs`: nothing is written beside a tree that only a run names.
     Raises SpecError where no root is given, DataError for a tree of another form and for unreadable pictures.
     """
     if spec.root is None:
         raise SpecError(f"data.root=null: data={spec.name} needs a folder of pictures; name one with {FORM}")
     root = at_home(spec.root)
-    tree, cache = scanned(root), Cache(root)
+    if theirs and not root.is_dir():
+        raise absent(at(root), spec)
+    tree, cache = scanned(root), Cache(root, theirs=theirs)
     found = cache.known(tree.quick_key(spec.size), lambda: look(tree, spec, cache, note), partial=spec.skip_bad)
     if found.bad:
         note(f"data.skip_bad=true: left out {several(found.bad)}", 0, 0)

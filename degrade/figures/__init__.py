@@ -131,11 +131,14 @@ def by_protocol(tables: Mapping[str, pd.DataFrame], mix: bool) -> Iterator[tuple
         yield MIXED, dict(tables)
     else:
         for protocol in protocols:
-            if not PART.fullmatch(protocol):
-                raise RunError(
-                    f"{protocol!r}: is no protocol's name, and no folder is made of it; who wrote that file?"
-                )
-            yield protocol, {name: rows[rows.protocol == protocol] for name, rows in tables.items()}
+            yield named(protocol), {name: rows[rows.protocol == protocol] for name, rows in tables.items()}
+
+
+def named(protocol: str) -> str:
+    """The protocol, as the name of a folder. Raises RunError for what is none: others may have written the file."""
+    if not PART.fullmatch(protocol):
+        raise RunError(f"{protocol!r}: is no protocol's name, and no folder is made of it; who wrote that file?")
+    return protocol
 
 
 def runs_in(panels: Sequence[Panel]) -> list[str]:
