@@ -25,6 +25,7 @@ from degrade.spec import EngineSpec, NetSpec, RecipeSpec, RunSpec
 from degrade.states import KEPT, fault_of, possible
 from degrade.store import RunDir, write_json
 from degrade.train.checkpoint import pack, unpack
+from degrade.train.fit import FORMAT
 from degrade.trained import open_net
 from degrade.trial import Copied, Trial
 
@@ -115,12 +116,17 @@ class TestStates:
 
 
 class TestSpecs:
-    @pytest.mark.parametrize("command", ["compare", "plot", "responses"])
+    @pytest.mark.parametrize("command", ["compare", "plot"])
     def test_half_a_character_is_no_name(self, here, folder, command):
         tree = RUN.spec.tree()
         write_json(folder.spec, {"spec": {**tree, "recipe": {**tree["recipe"], "name": HALF}}})
-        done = here(command, str(folder.path.parent.parent))
-        one_line(done, *(["spec.json", "recipe.name=\\ud800"] if command != "responses" else []))
+        one_line(here(command, str(folder.path.parent.parent)), "spec.json", "recipe.name=\\ud800")
+
+    def test_nor_in_a_checkpoint(self, here, tmp_path):
+        tree, path = RUN.spec.tree(), tmp_path / "checkpoint.pt"
+        state = {"format": FORMAT, "run": RUN.spec.run, "iteration": 1, "net": {"w": torch.zeros(1)}, "momentum": {}}
+        path.write_bytes(pack({**state, "spec": {**tree, "recipe": {**tree["recipe"], "name": HALF}}}))
+        one_line(here("responses", "--ckpt", str(path), "data=digits"), str(path), "recipe.name=\\ud800")
 
     def test_a_folder_may_have_any_name(self):
         assert replace(RunSpec().data, root="/caf\udce9").root == "/caf\udce9"
