@@ -9,9 +9,11 @@ from types import NoneType, UnionType
 from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 from degrade.errors import SpecError, nearest
+from degrade.escape import SURROGATE
 
 LIMIT = 2**63  # of integers
 LARGEST = 1e30  # of rates and biases: what tensors of float32 hold, with room for a few products
+PATHS = ("data.root",)  # names of folders need not be text
 ASIDE = {"identity": False}  # marks a field that cannot change the result
 
 
@@ -60,7 +62,7 @@ def typed(key: str, value: Any, kind: Any) -> Any:
         *options, last = (k for k in get_args(kind) if k is not NoneType)
         if value is None and NoneType in get_args(kind):
             return None
-        return value if any(type(value) is option for option in options) else typed(key, value, last)
+        return typed(key, value, next((option for option in options if type(value) is option), last))
     if get_origin(kind) is tuple:
         if not isinstance(value, (list, tuple)):
             raise SpecError(f"{key}={show(value)}: must be a list, as in [0.5,0.75]")
@@ -71,6 +73,8 @@ def typed(key: str, value: Any, kind: Any) -> Any:
         value = float(value) if kind is float else value
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise SpecError(f"{key}={show(value)}: must be {WORDS.get(kind, kind.__name__)}")
+    if isinstance(value, str) and key not in PATHS and SURROGATE.search(value):
+        raise SpecError(f"{key}={value}: holds half a character, which no table can")
     return value
 
 

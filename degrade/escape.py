@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 FORMULA = re.compile(r"^[\s]*[=+\-@＝＋－＠]|^[\t\r]")  # how a cell begins that a spreadsheet computes
+SURROGATE = re.compile("[\ud800-\udfff]")  # half a character: no table and no figure can hold it
 NUMBER = re.compile(r"^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE)
 
 

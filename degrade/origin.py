@@ -1,9 +1,12 @@
 """Where the weights of a run came from, when they were not drawn at random."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from degrade.checked import Checked, plain
+
+LABEL = re.compile("|constructed-[1-9][0-9]{0,4}(-exact)?")  # what `label` can be; nothing: weights drawn at random
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +29,8 @@ class OriginSpec(Checked):
 
     def check(self) -> None:
         self.one_of("how", ("matched", "exact"))
+        self.demand(1 <= self.depth <= 10_000, "depth", "must be from 1 to 10000")
+        self.demand(self.iteration >= 0, "iteration", "must be at least 0")
 
     @property
     def label(self) -> str:

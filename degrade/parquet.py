@@ -7,6 +7,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -15,6 +16,7 @@ from degrade.errors import NewerError, RunError
 from degrade.files import read as read_file
 from degrade.files import write
 from degrade.measures import BLOCKS, PROBE, RESPONSES
+from degrade.origin import LABEL
 from degrade.point import LABELS, MEANING, SPLITS
 from degrade.spec import CHOICES, SHORTCUTS
 
@@ -144,17 +146,45 @@ def opened(content: bytes) -> Any:
 
 
 WORDS = {"net": tuple(SHORTCUTS), "shortcut": CHOICES["shortcut"], "split": SPLITS}
-ENDS = {"iteration": (0, 2**53), "depth": (1, 2**31), "width": (1, 2**31), "error": (0, 100), "n": (0, 2**53)}
+MEASURED = {"split": ("train", "test"), "bn": ("running", "batch")}  # what responses and blocks are measured under
+FURTHEST = 1e100  # of other numbers that are finite: they are of float32, or ratios of such
+INFINITE = ("relative_error", "running")  # where a trial has diverged
+ENDS: dict[str, tuple[float, float]] = {
+    "iteration": (0, 2**53),
+    "n": (0, 2**53),
+    "error": (0, 100),
+    **dict.fromkeys(("depth", "width", "layer", "index", "blocks", "layers"), (1, 2**31)),
+    **dict.fromkeys(("epoch", "lr", "seconds", "images_per_second", "predict_mean"), (0, 1e40)),
+    **dict.fromkeys(("relative_error", "running"), (0, FURTHEST)),
+}
 
 
 def possible(rows: Any) -> None:
     """Raises ArrowInvalid for a value that no run has: others may have written the file."""
-    for name in (name for name in rows.column_names if name in WORDS or name in ENDS):
-        values = rows[name].unique().to_pylist()
-        low, high = ENDS.get(name, (0, 0))
-        for value in values:
-            if not (value in WORDS[name] if name in WORDS else low <= value <= high):
-                raise pa.ArrowInvalid(f"{name} cannot be {value!r}")
+    words = WORDS | (MEASURED if "bn" in rows.column_names else {})
+    for field in rows.schema:
+        if field.type != pa.string():
+            wrong = beyond(field, rows[field.name].to_numpy())
+        elif field.name == "origin":
+            wrong = [word for word in rows["origin"].unique().to_pylist() if not LABEL.fullmatch(word)]
+        else:
+            known = words.get(field.name)
+            wrong = [word for word in rows[field.name].unique().to_pylist() if word not in known] if known else []
+        if wrong:
+            raise pa.ArrowInvalid(f"{field.name} cannot be {wrong[0]!r}")
+
+
+def beyond(field: Any, values: Any) -> list[float]:
+    """The values outside of a column's ends. One without ends of its own, as the loss, may be inf or NaN too."""
+    if field.name not in ENDS and field.type != pa.float64():
+        return []
+    low, high = ENDS.get(field.name, (-FURTHEST, FURTHEST))
+    fine = (values >= low) & (values <= high)  # no NaN is
+    if field.name in INFINITE:
+        fine |= values == float("inf")
+    elif field.name not in ENDS:
+        fine |= ~np.isfinite(values)
+    return values[~fine].tolist()
 
 
 def together(tables: Sequence[Any], schema: Any) -> Any:

@@ -180,13 +180,13 @@ class Progress:
     def _cells(self, run: str, state: Mapping[str, Any]) -> list[str | Text]:
         spec = self.specs[run]
         name: list[str | Text] = [f"{spec.name}-s{spec.seed}", coloured(state.get("outcome") or state["state"])]
-        if not state.get("iteration"):
+        if not share(state):
             return name
-        epochs, rate = state["epoch"] / share(state), state["images_per_second"]
+        epoch, lr, rate = (state.get(key) for key in ("epoch", "lr", "images_per_second"))  # others may have less
         return [
             *name,
-            f"{state['epoch']:.1f}/{epochs:.1f}",
-            f"{state['lr']:.4g}",
+            "" if epoch is None else f"{epoch:.1f}/{epoch / share(state):.1f}",
+            "" if lr is None else f"{lr:.4g}",
             percent(state.get("train_error")),
             percent(state.get("test_error")),
             duration(left(state)) if state["state"] == "running" else "",
@@ -207,13 +207,13 @@ def share(state: Mapping[str, Any]) -> float:
 
 
 def left(state: Mapping[str, Any]) -> float:
-    return state["seconds"] * (state["iterations"] - state["iteration"]) / max(1, state["iteration"])
+    return state.get("seconds", 0.0) * (state["iterations"] - state["iteration"]) / max(1, state["iteration"])
 
 
 def line(spec: RunSpec, state: Mapping[str, Any]) -> str:
     """One run, in words."""
     text = f"{spec.name}-s{spec.seed} {state.get('outcome') or state['state']}"
-    if "iteration" in state:
+    if {"iteration", "iterations"} <= {*state}:
         text += f" iteration {state['iteration']}/{state['iterations']}"
     for split in ("train", "train_clean", "test"):
         if f"{split}_error" in state:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = parquet.schema_of(IDENTITY)
+ANEW = "remove it, and the same command makes it anew"
 
 
 def identity(
@@ -88,12 +89,27 @@ def measured(asked: Sequence[Trial], results: Path, jobs: int | None = None) -> 
         except OSError as error:
             raise RunError(f"results={results}: cannot be made ({error.strerror}); name another folder") from None
         train(missing, folder, jobs)
-    table = parquet.together([parquet.read(kept(trial, folder), SCHEMA) for trial in asked], SCHEMA)
+    table = parquet.together([rows_of(trial, folder) for trial in asked], SCHEMA)
     try:
         parquet.save(folder / "identity.parquet", table)
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error.strerror}); name another folder by results") from None
     return table.to_pandas()
+
+
+def rows_of(trial: Trial, folder: Path) -> Any:
+    """What a trial has measured. Raises RunError for a file that cannot be read, or is not of this trial."""
+    path = kept(trial, folder)
+    try:
+        rows = parquet.read(path, SCHEMA)
+    except RunError as error:
+        raise RunError(str(error).replace(parquet.AGAIN, ANEW)) from None
+    if not len(rows):
+        raise RunError(f"{path}: has no rows; {ANEW}")
+    for key, value in trial.labels().items():
+        if others := {*rows[key].to_pylist()} - {value}:
+            raise RunError(f"{path}: {key} cannot be {others.pop()!r} of {trial.name}; {ANEW}")
+    return rows
 
 
 def train(missing: Sequence[Trial], folder: Path, jobs: int | None) -> None:

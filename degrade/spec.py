@@ -101,9 +101,8 @@ class DataSpec(Checked):
 
     def check(self) -> None:
         for name in ("name", "content"):  # parts of paths: of a protocol's figures, of the cache
-            self.demand(
-                re.fullmatch(r"[\w-]*", getattr(self, name)) is not None, name, "must be letters, digits, - and _"
-            )
+            ok = re.fullmatch(r"[\w-]*", getattr(self, name)) is not None
+            self.demand(ok, name, "must be letters, digits, - and _")
         root = self.root
         self.demand(root is None or (root.strip() != "" and "\0" not in root), "root", "must be a folder, or null")
         self.demand(self.size is None or 1 <= self.size <= 1024, "size", "must be from 1 to 1024, or null")
@@ -148,8 +147,9 @@ class RecipeSpec(Checked):
     clean_images: int = 5_000  # training images of the clean error before the last point, which takes all
 
     def check(self) -> None:
-        for name in ("iterations", "batch", "eval_every", "clean_images", "warmup_window", "warmup_cap"):
+        for name in ("iterations", "eval_every", "clean_images", "warmup_window", "warmup_cap"):
             self.demand(getattr(self, name) >= 1, name, "must be at least 1")
+        self.demand(1 <= self.batch <= 1_000_000, "batch", "must be from 1 to 1000000")
         for key in (key for key in CHOICES if key.startswith(self.prefix)):
             self.one_of(key.removeprefix(self.prefix), CHOICES[key])
         self.demand(
@@ -201,7 +201,7 @@ class EngineSpec(Checked):
         rule = "the kernels of engine.backend=native have no such thing; use auto or eager"
         self.demand(not self.recompute or self.backend != "native", "recompute", rule)
         every = self.checkpoint_every
-        ok = every >= 1 if isinstance(every, int) else every.endswith("s") and every[:-1].isdecimal()
+        ok = every >= 1 if isinstance(every, int) else re.fullmatch(r"\d{1,18}s", every) is not None  # below 2**63
         self.demand(ok, "checkpoint_every", "must be seconds, as in 60s, or a number of iterations")
         self.demand(all(i >= 1 for i in self.keep_checkpoints), "keep_checkpoints", "must be iterations, as in [1000]")
         several = self.runs_per_gpu

@@ -1,26 +1,33 @@
 """What state.json of a run says, and whether the process that wrote it lives."""
 
 import os
-import re
 import socket
 import time
 from collections.abc import Mapping
 from typing import Any
+
+from degrade.checked import LIMIT
+from degrade.escape import SURROGATE
+from degrade.point import SPLITS
 
 FINISHED = "finished"
 STALE = 120.0  # seconds without a heartbeat after which a process is taken for dead; one is due every 10 at most
 OVER = (FINISHED, "diverged")  # results: never trained again
 CONSTRUCTED = "constructed"  # holds a constructed net and has done no step
 WORDS = ("state", "outcome", "reason", "host", "run", "backend")  # of state.json
-WHOLE = {"iteration": (0, 2**63), "iterations": (1, 2**63), "pid": (1, 2**31)}
-SURROGATE = re.compile("[\ud800-\udfff]")
+WHOLE = {"iteration": (0, LIMIT), "iterations": (1, LIMIT), "pid": (1, 2**31)}
+NEEDED = {"running": ("heartbeat", "pid"), "failed": ("reason",), "damaged": ("reason",)}  # by a state
 NUMBERS = ("epoch", "lr", "seconds", "images_per_second", "heartbeat")
+ERRORS = tuple(f"{split}_error" for split in SPLITS)  # %, at the last point
+KEPT = (*WORDS, *WHOLE, *NUMBERS, *ERRORS, "format", "warmup", "warmup_until")  # all that degrade writes
 
 
 def fault_of(state: Mapping[str, Any]) -> str:
     """What no degrade would have written, since others may have; "" where all is possible."""
-    needed = {"running": ("heartbeat", "pid"), "failed": ("reason",)}.get(str(state.get("state")), ())
+    needed = NEEDED.get(str(state.get("state")), ())
     wrong = [key for key in [*state, *needed] if not possible(key, state.get(key))]
+    if not wrong and state.get("iteration", 0) > state.get("iterations", LIMIT):
+        return f"iteration cannot be {state['iteration']} of {state['iterations']} iterations"
     return f"{wrong[0]} cannot be {state.get(wrong[0])!r}" if wrong else ""
 
 
@@ -31,9 +38,14 @@ def possible(key: str, value: Any) -> bool:
     if key in WHOLE:
         least, end = WHOLE[key]
         return type(value) is int and least <= value < end
-    if key in NUMBERS or key.endswith("_error"):
-        return isinstance(value, (int, float)) and (key not in NUMBERS or -1e40 < value < 1e40)
-    return True
+    if key in NUMBERS:
+        return isinstance(value, (int, float)) and -1e40 < value < 1e40
+    return key not in ERRORS or (isinstance(value, (int, float)) and 0 <= value <= 100)
+
+
+def kept(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What a table may hold of a state: nothing that degrade does not write."""
+    return {key: value for key, value in state.items() if key in KEPT}
 
 
 def fresh(state: Mapping[str, Any]) -> bool:

@@ -28,7 +28,7 @@ from degrade.files import at_home, write
 from degrade.parquet import AGAIN, CURVES, TABLES
 from degrade.point import Point
 from degrade.spec import RunSpec, parse
-from degrade.states import OVER, alive, elsewhere, far, fault_of
+from degrade.states import OVER, alive, elsewhere, far, fault_of, kept
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,8 +96,8 @@ class RunDir:
         elif self.read_spec().run != spec.run:
             raise RunError(f"{self.spec}: describes another run than {spec.run}; move the folder away")
         known = self.intact(self.environment)
-        resumed = [*known.get("resumed", []), environment]
-        write_json(self.environment, {**known, "format": seal.FORMAT, "resumed": resumed})
+        before = known["resumed"] if isinstance(known.get("resumed"), list) else []  # others may have written it
+        write_json(self.environment, {**known, "format": seal.FORMAT, "resumed": [*before, environment]})
 
     def read(self, file: Path) -> dict[str, Any]:
         """A JSON file; {} where there is none. Raises RunError if it cannot be read."""
@@ -281,7 +281,7 @@ def load(*roots: Path, runs: Collection[str] | None = None, measured: Collection
     there = [run for root in roots for run in run_dirs(root) if runs is None or run.run in runs]
     found = furthest((run, run.seen()) for run in there)
     specs = {name: run.read_spec() for name, (run, _) in found.items()}
-    rows = [{"outcome": "", **specs[name].labels(), **state} for name, (_, state) in found.items()]
+    rows = [{"outcome": "", **kept(state), **specs[name].labels()} for name, (_, state) in found.items()]
     folders = [run for run, _ in found.values()]
     read = {name: [run.tables[name] for run in folders if name in measured] for name in TABLES}
     frames = {name: gathered(read[name], schema) for name, schema in TABLES.items()}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from degrade import data, nets, store
+from degrade.checked import LIMIT
 from degrade.data.batches import Resident, Scale, scale_of
 from degrade.data.images import Images, Note, Splits
 from degrade.errors import DataError, RunError, SpecError
@@ -97,6 +98,8 @@ def opened(file: Path, net: str | None = None, pad: str = "after") -> Trained:
     try:
         content = contents(file)
         ours = isinstance(content, dict) and all(isinstance(content.get(key), kind) for key, kind in OURS.items())
+        if ours and not (type(content["iteration"]) is int and 0 <= content["iteration"] < LIMIT):
+            raise RunError(f"its iteration cannot be {content['iteration']}")
         run = run_of(file, content) if ours else None
         if run is not None:
             return of_ours(file.resolve().parent, content, run)

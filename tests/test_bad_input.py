@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from generated import ended, lay
 
-from degrade import bench, composition, figures, launch, reruns, seal, solvers
+from degrade import bench, composition, figures, launch, reruns, seal, solvers, sweep
 from degrade.data import cifar
 from degrade.errors import DataError, DegradeError, SpecError
 from degrade.spec import NetSpec, RunSpec, parse
@@ -25,6 +25,10 @@ CASES = int(os.environ.get("CASES", "200"))
 
 
 RUNS = [ended(RunSpec(net=NetSpec(net=net, depth=d)), 5.0 + d, 9.0) for net in ("plain", "residual") for d in (8, 14)]
+
+
+SWEEP = ("data=digits", "net=plain,residual", "shortcut=A", "depth=8,14")
+STATES = ("running", "interrupted", "failed", "damaged", "diverged", "constructed", "new")
 
 
 def none_of_that(*_: object, **__: object) -> None:
@@ -112,7 +116,10 @@ def test_no_configuration_does_worse_than_an_error_of_one_line():
 
 @pytest.fixture
 def results(tmp_path) -> Path:
-    lay(RUNS, tmp_path / "whole")
+    """Four finished runs, those of SWEEP."""
+    with sweep.hydra():
+        specs = sweep.expand(SWEEP).specs
+    lay([ended(spec, 5.0 + spec.net.depth, 9.0) for spec in specs], tmp_path / "whole")
     return tmp_path / "whole"
 
 
@@ -140,23 +147,31 @@ def spoil(draws: Random, root: Path) -> None:
     else:
         values = seal.of_json((folder / kind).read_bytes())
         inner = draws.choice([values, values.get("spec", values)])
-        inner[draws.choice([*inner, "iteration", "heartbeat", "train_error", "reason"])] = odd.junk(draws)
+        if kind == "state.json" and draws.random() < 0.5:  # no more than a part of it, of a run that stands otherwise
+            left = draws.sample([*values], draws.randint(0, len(values)))
+            values = inner = {key: values[key] for key in left} | {"state": draws.choice(STATES)}
+        else:
+            inner[draws.choice([*inner, "iteration", "heartbeat", "train_error", "reason"])] = odd.junk(draws)
         junk = json.dumps(odd.junk(draws)).encode()
         (folder / kind).write_bytes(draws.choice([seal.to_json(values)] * 3 + [junk]))  # who can write can seal
 
 
 def test_no_results_folder_ends_in_a_traceback(tame, results, tmp_path):
-    """`compare` computes, so every tenth; `plot` takes longer still, so every twentieth."""
+    """`plan` takes a third of a second, so every fifth; `compare` computes, so every tenth; `plot`, every twentieth."""
     found = list[str]()
     for case in range(CASES):
         shutil.rmtree(tmp_path / "copy", ignore_errors=True)
         shutil.copytree(results, tmp_path / "copy")
         spoil(Random(case), tmp_path / "copy")
-        commands = [["status"], ["clean", "--failed", "--orphaned"], *([["compare"]] if case % 10 == 0 else [])]
-        for command in [*commands, *([["plot", "--figure", "fig6"]] if case % 20 == 0 else [])]:
+        copy = str(tmp_path / "copy")
+        commands = [["status", copy], ["clean", "--failed", "--orphaned", copy]]
+        commands += [["plan", *SWEEP, f"results={copy}"]] if case % 5 == 0 else []
+        commands += [["compare", copy]] if case % 10 == 0 else []
+        commands += [["plot", "--figure", "fig6", copy]] if case % 20 == 0 else []
+        for command in commands:
             before = tree(tmp_path)
             try:
-                done = tame(*command, str(tmp_path / "copy"))
+                done = tame(*command)
             except BaseException as error:
                 found.append(f"{case} {command}: {error!r}")
                 continue

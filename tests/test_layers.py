@@ -29,6 +29,8 @@ MAY = {
     ("spec", "checked"),
     ("spec", "origin"),
     ("origin", "checked"),
+    ("states", "checked"),
+    ("states", "point"),
     ("launch", "reruns"),
     ("plan", "workers"),
     ("evaluation", "trained"),

@@ -69,7 +69,7 @@ def foreign(tmp_path) -> Path:
         state = json.loads(folder.state.read_text())
         write_json(folder.state, state | {"outcome": f"=1+1<script>{EVIL}", "reason": f"{EVIL}$x$"})
         rows = parquet.read(folder.curve, CURVES).to_pylist()
-        words = {"group": f"=1+{depth}{EVIL}", "data": "=cmd|' /C calc'!A0", "recipe": "<script>alert(1)</script>"}
+        words = {"group": f"=1+{depth}{EVIL}", "data": "=cmd|' /C calc'!A0", "recipe": f"<script>alert(1){EVIL}"}
         points = [{f.name: row[f.name] for f in fields(Point)} for row in rows]
         labels = {**run.spec.labels(), **words}
         parquet.write_rows(folder.curve, labels, [Point(**point) for point in points], CURVES)

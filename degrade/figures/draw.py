@@ -1,4 +1,4 @@
-"""Panels -> a matplotlib Figure. No pyplot, no global state."""
+"""Panels -> a matplotlib Figure. No pyplot, no global state. Names in it are of others: no SVG holds raw controls."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from degrade.escape import controls
 from degrade.figures import style
 from degrade.figures.panels import Line, Panel
 
@@ -31,7 +32,7 @@ def draw(panels: Sequence[Panel], title: str = "", abreast: int = ABREAST) -> Fi
             if number % columns == 0 or panel.ylabel != panels[number - 1].ylabel:
                 axes.set_ylabel(panel.ylabel)
         notes = ", ".join({note: 0 for panel in panels for note in panel.notes})
-        text = [line for part in (title, notes) for line in textwrap.wrap(part, int(width * 15))]
+        text = [line for part in (title, notes) for line in textwrap.wrap(controls(part), int(width * 15))]
         figure.suptitle("\n".join(text), fontsize=8.5, color="#555555")
     return figure
 
@@ -42,7 +43,7 @@ def draw_panel(axes: Axes, panel: Panel, marks: Mapping[str, style.Mark]) -> Non
     for line in panel.lines:
         draw_line(axes, line, marks[line.key], list(marks).index(line.key))
     (left, right), (low, high) = panel.xlim, panel.ylim
-    axes.set(title=panel.title, xlabel=panel.xlabel)
+    axes.set(title=controls(panel.title), xlabel=panel.xlabel)
     axes.set_xlim(left, right + MARGIN * (right - left))
     if panel.scale == "log":
         axes.set_yscale("log")
@@ -67,7 +68,7 @@ def draw_panel(axes: Axes, panel: Panel, marks: Mapping[str, style.Mark]) -> Non
 
 def names_in(panel: Panel) -> list[str]:
     """What its legend says."""
-    return [line.label for line in panel.lines if line.label]
+    return [controls(line.label) for line in panel.lines if line.label]
 
 
 def legend_columns(panel: Panel) -> int:
@@ -83,7 +84,7 @@ def draw_line(axes: Axes, line: Line, mark: style.Mark, turn: int) -> None:
         line.x,
         line.y,
         color=mark.colour,
-        label=line.label or "_",
+        label=controls(line.label) or "_",
         linestyle=style.DASH[line.dash],
         linewidth=style.WEIGHT[line.weight],
         marker=mark.marker if marked else "",

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import warnings
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -38,7 +39,9 @@ def unpack(content: bytes) -> dict[str, Any]:
     if more := excess(body):
         raise RunError(more)
     try:
-        state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about sparse and quantised tensors: what matters is raised
+            state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except Exception as error:  # torch has no common type for what it refuses
         raise RunError(
             f"torch refuses it: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
