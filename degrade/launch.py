@@ -20,7 +20,7 @@ from degrade.errors import DegradeError, NewerError, RunError, SpecError, Stoppe
 from degrade.files import at_home, inside, read
 from degrade.plan import measured
 from degrade.prices import Prices, makespan
-from degrade.screen import console
+from degrade.screen import console, share
 from degrade.spec import RunSpec
 from degrade.states import OVER
 from degrade.store import RunDir
@@ -143,7 +143,7 @@ def price(overrides: Sequence[str], exclude: Sequence[str]) -> None:
         prices = priced(missing, workers)
         cost = {spec.run: prices.of(spec) for spec in missing}
         for spec in missing:  # of a run that was begun, the rest
-            left = 1 - RunDir(plan.root, spec.run).standing().get("iteration", 0) / spec.recipe.iterations
+            left = 1 - share(RunDir(plan.root, spec.run).standing())
             cost[spec.run] = replace(cost[spec.run], seconds=cost[spec.run].seconds * left)
         seconds = prices.load + makespan([cost[spec.run].seconds for spec in missing], workers)
         tables.prices(missing, plan.root, cost, seconds, workers)

@@ -105,7 +105,8 @@ def test_nor_does_a_launcher_that_lies_beside_it(here, tmp_path, monkeypatch):
     assert "only Hydra's plugins tell Hydra what to run" in refused(here, tmp_path, "study=evil")
 
 
-ELSEWHERE = ["/../outside@hydra.launcher", "/../outside@hydra.callbacks", "override /hydra/job_logging: ../../../outside"]
+ELSEWHERE = ["/../outside@hydra.launcher", "/../outside@hydra.callbacks"]
+ELSEWHERE += ["override /hydra/job_logging: ../../../outside"]
 
 
 @pytest.mark.parametrize("place", ELSEWHERE)

@@ -148,7 +148,7 @@ def test_a_plan_prices_the_rest_of_a_run_that_was_begun(tmp_path, capsys, measur
     with sweep.hydra():
         (spec,) = sweep.expand(overrides).specs
     RunDir(tmp_path, spec.run).path.mkdir()
-    RunDir(tmp_path, spec.run).write_state("interrupted", iteration=100_000)
+    RunDir(tmp_path, spec.run).write_state("interrupted", iteration=100_000, iterations=100_000)
     launch.price(overrides, ())
     rest = capsys.readouterr().out
     assert "about 16:42 on 1 workers" in whole
