@@ -196,11 +196,11 @@ def test_a_time_limit_scales_the_schedule_and_is_written_down(tmp_path, measured
 
 @pytest.mark.parametrize("content", [b"{", b'{"iterations": 7}', b'{"format": 2, "iterations": 7}', b"[" * 200_000])
 def test_a_time_limit_that_was_not_written_here_is_one_line(tmp_path, measured, content):
-    go(tmp_path, time_limit="9s")
+    at_once(tmp_path, "net=plain", time_limit="9s")
     (record,) = (tmp_path / "time-limits").iterdir()
     record.write_bytes(content.replace(b"7", b"0"))
     with pytest.raises(RunError, match="remove it to measure anew"):
-        go(tmp_path, time_limit="9s")
+        at_once(tmp_path, "net=plain", time_limit="9s")
 
 
 def test_a_time_limit_that_loading_alone_takes_is_one_line(tmp_path, measured):
@@ -209,7 +209,7 @@ def test_a_time_limit_that_loading_alone_takes_is_one_line(tmp_path, measured):
 
 
 @pytest.mark.parametrize("limit", ["", "soon", "5", "-3s", "0s"])
-def test_a_wrong_time_limit_is_one_line(tmp_path, limit):
+def test_a_wrong_time_limit_is_one_line(tmp_path, measured, limit):
     with pytest.raises(SpecError, match="--time-limit"):
         go(tmp_path, time_limit=limit)
 

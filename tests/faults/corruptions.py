@@ -153,7 +153,7 @@ def mended(damage: Damage, base: Path, whole: sweeps.Whole, draw: Random) -> str
     """What is lost after a sweep on folders in which one file of each run is damaged; nothing, if all is as before."""
     for folder in run_dirs(base / "results"):
         path = folder.path / damage.name
-        if path.exists():
+        if path.exists() and (damage.name != "checkpoint.pt" or folder.previous.exists()):  # no other: see `due`
             path.write_bytes(HARMS[damage.harm](path.read_bytes(), draw))
 
     def work() -> str:
