@@ -52,7 +52,7 @@ class Plain(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-console = Plain(markup=False)
+console = Plain(markup=False, emoji=False)
 
 
 @contextmanager

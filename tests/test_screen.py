@@ -46,3 +46,13 @@ def test_an_error_takes_the_bar_away(shown):
     with pytest.raises(ValueError, match="broken"):
         decode()
     assert not screen.console._live_stack
+
+
+def test_names_are_shown_as_they_are(capsys):
+    """:bug: was an insect, in cells of tables too."""
+    table = screen.grid("run")
+    table.add_row("[red]:bug:")
+    plain = screen.Plain(markup=False, emoji=False, width=40)
+    plain.print(table)
+    assert "[red]:bug:" in capsys.readouterr().out
+    assert (screen.console._markup, screen.console._emoji) == (False, False)
