@@ -95,11 +95,10 @@ class TestStates:
         assert possible("train_error", 9)
 
     @pytest.mark.parametrize("value", [[1], HALF, {"a": 1}, 3])
-    @pytest.mark.parametrize("key", ["group", "protocol", "net", "family", "shortcut", "depth", "other"])
-    def test_labels_are_those_of_the_spec(self, here, folder, key, value):
+    def test_labels_are_those_of_the_spec(self, here, folder, value):
         """They were those of the state, where it had them."""
         root = folder.path.parent.parent
-        state(folder, **{key: value})
+        state(folder, **dict.fromkeys(("group", "protocol", "net", "family", "shortcut", "depth", "other"), value))
         runs = degrade.load(root).runs.set_index("run")
         labels = {name: label for name, label in RUN.spec.labels().items() if name != "run"}
         assert {name: runs.loc[RUN.spec.run][name] for name in labels} == labels
@@ -184,9 +183,10 @@ class TestTables:
         one_line(here("compare", str(folder.path.parent.parent)), "curve.parquet", f"{column} cannot be {value!r}")
 
     @pytest.mark.parametrize("column", ["loss", "grad_norm"])
-    @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e99, 0.0])
-    def test_runs_that_diverged_are_read(self, here, folder, column, value):
-        columns(folder.curve, CURVES, **{column: value})
+    def test_runs_that_diverged_are_read(self, here, folder, column):
+        for value in (0.0, 1e99, -np.inf, np.inf, np.nan):
+            columns(folder.curve, CURVES, **{column: value})
+            assert len(parquet.read(folder.curve, CURVES)) == 3
         assert here("compare", str(folder.path.parent.parent)).returncode == 0
 
     @pytest.mark.parametrize(
