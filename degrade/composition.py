@@ -80,8 +80,7 @@ def composed(groups: tuple[str, ...]) -> DictConfig:
     tree = cast(dict[str, Any], OmegaConf.to_container(config))
     ours = {key: value for key, value in tree.items() if key != "hydra"}
     named = [(place, value) for place, value in leaves(ours) if place.rpartition(".")[2] == "_target_"]
-    told = changes(config, groups)
-    for place, value in (*named, *told):
+    for place, value in (*named, *changes(config, groups)):
         if place.endswith("._target_"):
             raise SpecError(f"{place}={value}: configurations name no code to run; only Hydra's plugins are")
         if "${" in str(value):  # text until a launcher is made, and then what it was resolved into
@@ -116,8 +115,9 @@ def changes(config: DictConfig, groups: tuple[str, ...]) -> list[tuple[str, Any]
     if (conf_dir() / "hydra").exists():
         raise SpecError(f"{conf_dir() / 'hydra'}: only Hydra's plugins tell Hydra what to run; remove it")
     known = told(tuple(f"{name}={pick}" for name, pick in chosen.items() if pick is not None))
-    found = [(place, value) for place, value in told(groups).items() if known.get(place, ...) != value]
-    by_file = told(tuple(text for text in groups if not parsed(text).key_or_group.startswith("hydra.")))
+    here, picked = places(config), tuple(text for text in groups if not parsed(text).key_or_group.startswith("hydra."))
+    found = [(place, value) for place, value in here.items() if known.get(place, ...) != value]
+    by_file = here if picked == groups else told(picked)
     for place, value in found:
         if by_file.get(place, ...) == value and not place.startswith((*AXES, *ITSELF)):
             raise SpecError(f"{place}={value}: set in conf/; say it on the command line")
@@ -126,8 +126,13 @@ def changes(config: DictConfig, groups: tuple[str, ...]) -> list[tuple[str, Any]
 
 @lru_cache(maxsize=64)
 def told(groups: tuple[str, ...]) -> dict[str, Any]:
+    """The places of what Hydra makes of these."""
+    return places(made(groups))
+
+
+def places(config: DictConfig) -> dict[str, Any]:
     """place -> value of each end of the hydra node."""
-    return dict(leaves({"hydra": OmegaConf.to_container(made(groups).hydra)}))
+    return dict(leaves({"hydra": OmegaConf.to_container(config.hydra)}))
 
 
 def leaves(node: Any, place: str = "") -> Iterator[tuple[str, Any]]:

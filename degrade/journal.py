@@ -114,7 +114,7 @@ def resume(fit: Fit, folder: RunDir, anew: str = "remove what is damaged to trai
             fit.restore(unpack(read(path)))
             sane(fit)
         except NewerError as error:
-            raise RunError(f"{path}: {error}") from None
+            raise NewerError(f"{path}: {error}") from None
         except RunError as error:
             damaged.append(path)
             reasons.append(f"{path}: {error}")

@@ -54,9 +54,8 @@ SPECIAL = {
 def escaped(text: str) -> str:
     """Such that LaTeX prints it as it is; the minus of a number as a minus."""
     found = "".join(SPECIAL.get(char, char) for char in escape.controls(text))
-    found = (
-        f"{{}}{found}" if found.lstrip().startswith(("[", "*")) else found
-    )  # after a row it would be an option of its end
+    if found.lstrip().startswith(("[", "*")):  # after a row it would be an option of its end
+        found = f"{{}}{found}"
     return re.sub(r"(?<![\w.])-(?=\d)", "$-$", found)
 
 

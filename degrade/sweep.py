@@ -73,11 +73,7 @@ def expand(
     asked, found = 0, list[Job]()
     for chosen in combinations(groups):
         config = composed(chosen)
-        params = OmegaConf.select(config, "hydra.sweeper.params") if axes_of_config else None
-        params = cast(dict[str, Any], OmegaConf.to_container(params)) if OmegaConf.is_dict(params) else {}
-        if others := [key for key in params if str(key).startswith("hydra")]:
-            raise SpecError(f"hydra.sweeper.params.{others[0]}: no axis of runs; say it on the command line")
-        axes = {key: parsed(f"{key}={value}") for key, value in params.items()}
+        axes = axes_of(config) if axes_of_config else {}
         axes |= {o.key_or_group: o for o in given if not is_group(o)}
         for values in combinations(list(axes.values())):
             if asked >= MOST:
@@ -99,6 +95,15 @@ def expand(
     if not config.results.strip():
         raise SpecError("results=: must be a folder, as in results=results")
     return Plan(asked, tuple(longest_first), config, root, workers)
+
+
+def axes_of(config: DictConfig) -> dict[str, Override]:
+    """Those of the configuration, by their keys. Raises SpecError for one that is Hydra's own."""
+    params = OmegaConf.select(config, "hydra.sweeper.params")
+    params = cast(dict[str, Any], OmegaConf.to_container(params)) if OmegaConf.is_dict(params) else {}
+    if others := [key for key in params if str(key).startswith("hydra")]:
+        raise SpecError(f"hydra.sweeper.params.{others[0]}: no axis of runs; say it on the command line")
+    return {key: parsed(f"{key}={value}") for key, value in params.items()}
 
 
 def refuse_axes(given: Sequence[Override]) -> None:

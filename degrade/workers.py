@@ -73,6 +73,11 @@ def train(specs: Sequence[RunSpec], root: Path, *, jobs: int | None = None, fail
                 worker.dismiss()
     if received:
         raise Stopped(received[0])
+    raise_first(unsaid)
+
+
+def raise_first(unsaid: Sequence[str]) -> None:
+    """As a RunError, after the others have been said."""
     for each in unsaid[1:]:
         console.print(each, style="red", highlight=False, soft_wrap=True)
     if unsaid:
