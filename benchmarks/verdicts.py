@@ -9,7 +9,6 @@ What judges is degrade.stats and the rule of degrade.verdicts.lines, as in the c
 """
 
 import argparse
-import gc
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,7 +59,6 @@ def main() -> None:
     parser.add_argument("--margin", type=float, default=0.5)
     given = parser.parse_args()
     rng = np.random.default_rng(0)
-    gc.freeze()  # statsmodels' multipletests collects garbage at every call
     heads = [f"{difference:g}" for difference in DIFFERENCES]
     print(f"| std over seeds | seeds | {' | '.join(heads)} | four depths at the margin |")
     print("|---:|---:|" + "---:|" * (len(heads) + 1))

@@ -23,6 +23,7 @@ from degrade.spec import CHOICES, SHORTCUTS
 AGAIN = "the same sweep writes it anew from the checkpoint, or says why it cannot"
 Meaning = Mapping[str, tuple[str, str]]
 NUMBERS = {"int64": "q", "double": "d"}  # arrow's name of a type -> that of the array module
+CODEC = "snappy"  # a curve is read in a third of the time that zstd takes, which sets up anew for each column
 FORMAT = b"degrade.format"  # in the metadata of a file
 MISSING: dict[str, Any] = {"string": ""}  # values of columns that files of an older degrade do not have
 
@@ -73,7 +74,7 @@ def of_frame(frame: Any, schema: Any) -> Any:
 def save(path: Path, rows: Any) -> None:
     """In one atomic step, with a checksum and a format in it."""
     sink = pa.BufferOutputStream()
-    pq.write_table(rows.replace_schema_metadata({FORMAT: str(seal.FORMAT)}), sink, compression="zstd")
+    pq.write_table(rows.replace_schema_metadata({FORMAT: str(seal.FORMAT)}), sink, compression=CODEC)
     write(path, seal.into_parquet(sink.getvalue().to_pybytes()))
 
 
@@ -105,9 +106,9 @@ def read_all(paths: Sequence[Path], schema: Any) -> Any:
 def columns(path: Path, schema: Any) -> Any:
     """The columns of `schema`, whatever is in them."""
     rows = opened(read_file(path)).read(use_threads=False)  # a file is small
-    rows.validate(full=True)  # its text too: others may have written it
     if rows.schema.equals(schema):  # as this degrade writes them: a third of the time saved
         return rows
+    rows.validate(full=True)
     for field in schema:
         if field.name not in rows.column_names:
             fill = pa.array([MISSING[str(field.type)]] * len(rows), field.type)
@@ -137,7 +138,7 @@ def opened(content: bytes) -> Any:
     """The bytes of a file, checked, ready to be read. Raises NewerError, ValueError or what arrow raises."""
     has_checksum = seal.check_parquet(content)
     file = pq.ParquetFile(pa.BufferReader(content))
-    format = int((file.schema_arrow.metadata or {}).get(FORMAT, b"1"))
+    format = int((file.metadata.metadata or {}).get(FORMAT, b"1"))
     if format > seal.FORMAT:
         raise NewerError(seal.NEWER)
     if format == seal.FORMAT and not has_checksum:
@@ -161,6 +162,7 @@ ENDS: dict[str, tuple[float, float]] = {
 
 def possible(rows: Any) -> None:
     """Raises ArrowInvalid for a value that no run has: others may have written the file."""
+    rows.validate(full=True)  # that its text is text
     words = WORDS | (MEASURED if "bn" in rows.column_names else {})
     for field in rows.schema:
         if field.type != pa.string():

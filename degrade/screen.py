@@ -37,6 +37,7 @@ COLOURS = {
     "constructed": "blue",
 }
 SETTLED = (*OVER, "failed", "damaged", "interrupted")
+Cell = str | Text  # of a table
 REDRAW, LINE = 0.5, 10.0  # seconds between two redraws; between two lines about one run
 
 
@@ -177,9 +178,9 @@ class Progress:
         chosen = set(ranked[:room])
         return [run for run in self.states if run in chosen]
 
-    def _cells(self, run: str, state: Mapping[str, Any]) -> list[str | Text]:
+    def _cells(self, run: str, state: Mapping[str, Any]) -> list[Cell]:
         spec = self.specs[run]
-        name: list[str | Text] = [f"{spec.name}-s{spec.seed}", coloured(state.get("outcome") or state["state"])]
+        name: list[Cell] = [f"{spec.name}-s{spec.seed}", coloured(state.get("outcome") or state["state"])]
         if not share(state):
             return name
         epoch, lr, rate = (state.get(key) for key in ("epoch", "lr", "images_per_second"))  # others may have less
@@ -243,6 +244,16 @@ def grid(*columns: str) -> Table:
         right = column.startswith(">")
         table.add_column(column.lstrip(">"), justify="right" if right else "left", no_wrap=True)
     return table
+
+
+def fill(table: Table, rows: Sequence[Sequence[Cell]]) -> None:
+    """Rows of one line as a single one, whose cells have a line for each of them: four times as fast for thousands."""
+
+    def text(cell: Cell) -> Text:
+        return cell if isinstance(cell, Text) else Text(controls(cell))
+
+    if rows:
+        table.add_row(*(Text("\n").join(map(text, cells)) for cells in zip(*rows, strict=True)))
 
 
 def show(sheets: Sequence[Sheet]) -> None:

@@ -4,12 +4,10 @@ Every function takes arrays as well, one value a replicate, so that a simulation
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import proportion_confint
 
 LEVEL = 0.95  # of every interval
 ALPHA = 1 - LEVEL  # of every corrected test
@@ -83,10 +81,14 @@ def below(found: Contrast, limit: float) -> Any:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """The p values of one family after Holm (1979): rejecting those below 0.05 risks any false rejection at 5 %."""
-    if len(p) == 0:
-        return []
-    corrected: Any = multipletests(list(p), ALPHA, method="holm")[1]
+    """The p values of one family after Holm (1979): rejecting those below 0.05 risks any false rejection at 5 %.
+
+    The i-th least of m, from 0, times m - i, but not below one before it and at most 1. NaN stays NaN and counts in m.
+    """
+    values = np.asarray(p, dtype=float)
+    order = values.argsort()
+    corrected = np.empty_like(values)
+    corrected[order] = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)).clip(max=1)
     return corrected.tolist()
 
 
@@ -96,8 +98,8 @@ def interval(one: Sample) -> tuple[float, float]:
         found = contrast([one], [1.0])
         return max(0.0, float(found.low)), min(100.0, float(found.high))
     mistakes = round(float(one.mean) / 100 * one.images)
-    low, high = cast(tuple[float, float], proportion_confint(mistakes, one.images, ALPHA, method="wilson"))
-    return 100 * float(low), 100 * float(high)
+    found = stats.binomtest(mistakes, one.images).proportion_ci(LEVEL, method="wilson")
+    return 100 * float(found.low), 100 * float(found.high)
 
 
 def seeds_needed(samples: Sequence[Sample], weights: Sequence[float], width: float) -> int | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from degrade.deviations import deviations
-from degrade.screen import coloured, console, duration, grid, percent
+from degrade.screen import Cell, coloured, console, duration, fill, grid, percent
 from degrade.sheets import spread
 from degrade.spec import RunSpec
 from degrade.states import OVER
@@ -165,10 +165,12 @@ def status(roots: Sequence[Path], *, as_json: bool) -> None:
         print(json.dumps(states, indent=1))
         return
     table = grid("run", "state", ">iteration", ">train", ">clean", ">test", "")
+    rows: list[Sequence[Cell]] = []
     for run, state in states.items():
         done = f"{state['iteration']:,}/{state['iterations']:,}" if {*DONE} <= {*state} else ""
         errors = (percent(state.get(f"{split}_error")) for split in ("train", "train_clean", "test"))
-        table.add_row(run, coloured(state["state"]), done, *errors, state.get("outcome") or "")
+        rows.append([run, coloured(state["state"]), done, *errors, state.get("outcome") or ""])
+    fill(table, rows)
     console.print(table)
     for run, state in states.items():  # below it: beside numbers there is no room for a sentence
         if state.get("reason") and state["state"] not in OVER:

@@ -1,20 +1,32 @@
 """What tests share: specs of a training that takes a moment."""
 
+import functools
 import gc
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import processes
 import pytest
+import torch
+import typer.main
 
-from degrade import data
+from degrade import data, workers
 from degrade.errors import UnavailableError
 from degrade.spec import RunSpec, parse
 from degrade.train.backends.native.build import kernels
+
+# Tests run side by side: threads of one that wait for a core only take it from another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+# Workers of sweeps in this process come from one that has torch loaded, which saves each 2 s. That they are spawned, as
+# a user's are, is for the tests of the command line.
+workers.SPAWN = processes.Warm()
 
 
 def pytest_configure() -> None:
@@ -22,6 +34,15 @@ def pytest_configure() -> None:
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, handler)
+
+
+def pytest_collection_finish() -> None:
+    """What there is by now stays: looking for garbage in it takes a tenth of the time of what composes and draws."""
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()
 
 
 def missing(precision: str) -> str:
@@ -59,24 +80,38 @@ def tiny(**changes: Any) -> RunSpec:
 Degrade = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture
-def degrade(tmp_path: Path) -> Degrade:
-    """The command line in a process of its own, in an empty folder, 100 columns wide."""
+PLAIN = {"COLUMNS": "100", "NO_COLOR": "1"}  # of the environment: where there is no terminal
 
-    def call(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "degrade", *arguments]
-        environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, **options)
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Degrade:
+    """The command line as a user starts it, in an empty folder, 100 columns wide."""
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [*processes.DEGRADE, *arguments]
+        return subprocess.run(command, cwd=tmp_path, env={**os.environ, **PLAIN}, capture_output=True, text=True)
 
     return call
 
 
 @pytest.fixture
-def frozen() -> Generator[None]:
-    """statsmodels' multipletests collects garbage at every call: where all there is counts as kept, that is quick."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
+def degrade(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Degrade:
+    """As `fresh`, but forked from a process that has loaded all: a second or two less for each command."""
+    place = tmp_path_factory.mktemp("streams")
+
+    def call(*arguments: str, input: str = "", program: Path | None = None) -> subprocess.CompletedProcess[str]:
+        streams = said, out, err = place / "in", place / "out", place / "err"
+        said.write_text(input)
+        for path in (out, err):
+            path.write_text("")
+        there = {**os.environ, **PLAIN}
+        code = processes.forked(arguments, there, tmp_path, streams, program).wait(4 * processes.PATIENCE)
+        return subprocess.CompletedProcess(arguments, code, out.read_text(), err.read_text())
+
+    return call
+
+
+built = functools.cache(typer.main.get_command)  # of all our commands: 10 ms each time
 
 
 @pytest.fixture
@@ -85,6 +120,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     from degrade import cli
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(typer.main, "get_command", built)
 
     def call(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         monkeypatch.setattr(sys, "argv", ["degrade", *arguments])

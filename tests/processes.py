@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import multiprocessing.context
 import os
 import select
 import shutil
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -114,12 +115,25 @@ def begin(
     """
     there, words = {**os.environ, **(more or {})}, ["sweep", *keys, f"results={root}"]
     if not fresh:
-        output = str(root / "output")
-        return Zygote.one().begin(argv=words, environment=there, output=output, program=program and str(program))
+        output = root / "output"
+        return forked(words, there, Path.cwd(), (Path(os.devnull), output, output), program)
     command = [sys.executable, str(program)] if program else DEGRADE
     with (root / "output").open("ab") as output:
         started = [*command, *words]
         return subprocess.Popen(started, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=there)
+
+
+def forked(
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    streams: tuple[Path, Path, Path],
+    program: Path | None = None,
+) -> Forked:
+    """A command in a folder; `streams`: what it reads, and where what it prints goes."""
+    paths = [str(path) for path in streams]
+    order = {"argv": words, "environment": environment, "streams": paths, "folder": str(folder)}
+    return Zygote.one().begin(**order, program=program and str(program))
 
 
 # root may read and write anywhere, unless that privilege is taken away
@@ -133,6 +147,29 @@ def bound() -> bool:
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o555)
         return subprocess.run([*BOUND, "touch", f"{place}/file"], capture_output=True).returncode != 0
+
+
+class WarmProcess(multiprocessing.context.ForkServerProcess):
+    """One whose environment is that of its parent, as with those that are spawned; the fork server has an older one."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.environment = dict(os.environ)
+
+    def run(self) -> None:
+        os.environ.clear()
+        os.environ.update(self.environment)
+        super().run()
+
+
+class Warm(multiprocessing.context.ForkServerContext):
+    """In place of spawned processes: those of a server that has torch loaded."""
+
+    Process = WarmProcess
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_forkserver_preload(["degrade.experiment", __name__])
 
 
 def states(root: Path) -> dict[str, dict[str, Any]]:

@@ -8,9 +8,9 @@ import degrade as package
 from degrade.figures import FORMATS
 
 
-def test_a_sweep_then_its_figure_then_nothing_to_do(degrade, tmp_path):
+def test_a_sweep_then_its_figure_then_nothing_to_do(fresh, degrade, tmp_path):
     keys = ["sweep", "study=smoke", "depth=8", "shortcut=A", "jobs=1"]
-    first = degrade(*keys)
+    first = fresh(*keys)
     assert first.returncode == 0, first.stderr
     assert "2 distinct runs, 0 finished, 2 to do" in first.stdout
     assert "error at the last point" in first.stdout
@@ -114,9 +114,9 @@ def test_an_unknown_command_or_option_is_exit_2_without_traceback(degrade):
         assert "Traceback" not in done.stderr
 
 
-def test_help_and_version_load_nothing_heavy(degrade):
-    assert degrade("--version").stdout == f"degrade {package.__version__}\n"
-    assert "sweep" in degrade("--help").stdout
+def test_help_and_version_load_nothing_heavy(fresh):
+    assert fresh("--version").stdout == f"degrade {package.__version__}\n"
+    assert "sweep" in fresh("--help").stdout
     begun = time.monotonic()
-    degrade("--help")
+    fresh("--help")
     assert time.monotonic() - begun < 5  # a guard against loading torch, not a measurement

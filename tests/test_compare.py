@@ -16,7 +16,6 @@ from degrade.spec import DataSpec, NetSpec, RecipeSpec, RunSpec
 from degrade.verdicts import COLUMNS, compare
 from degrade.verdicts.writing import FORMATS, TABLES, sheets
 
-pytestmark = pytest.mark.usefixtures("frozen")
 CLEAN = {("plain", 8): 0.2, ("plain", 20): 9.0, ("residual", 8): 0.2, ("residual", 20): 0.1}
 
 

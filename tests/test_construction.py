@@ -11,8 +11,6 @@ from degrade.spec import DataSpec, NetSpec, RunSpec
 from degrade.verdicts import COLUMNS, compare
 from degrade.verdicts.construction import constructions
 
-pytestmark = pytest.mark.usefixtures("frozen")
-
 
 def spec(depth: int, seed: int = 0, origin: OriginSpec | None = None, net: str = "plain") -> RunSpec:
     return RunSpec(net=NetSpec(net=net, depth=depth), data=DataSpec(name="digits"), seed=seed, origin=origin)

@@ -3,28 +3,23 @@
 Disks are mounted in a namespace of their own, which ends with the command.
 """
 
-import os
 import re
-import shutil
 import subprocess
-import tempfile
+import sys
 from pathlib import Path
 
+import apart
 import pytest
 from processes import BOUND, DEGRADE, KEYS, PATIENCE, begin, bound, results, states, until
 
 from degrade.train.checkpoint import unpack
 
 RUNS = [*KEYS, "depth=8", "recipe.iterations=200", "engine.checkpoint_every=20", "jobs=1"]
-APART = ("unshare", "--user", "--map-root-user", "--mount")
+APART = Path(apart.__file__)
 
 
 def can_mount() -> bool:
-    if shutil.which("unshare") is None:
-        return False
-    with tempfile.TemporaryDirectory() as place:
-        done = subprocess.run([*APART, "mount", "-t", "tmpfs", "none", place], capture_output=True)
-    return done.returncode == 0
+    return subprocess.run([sys.executable, str(APART), "try"], capture_output=True).returncode == 0
 
 
 mounts = pytest.mark.skipif(not can_mount(), reason="may not mount a disk of its own here")
@@ -37,70 +32,43 @@ def whole(tmp_path_factory) -> Path:
     return root
 
 
-def apart(script: str, **words: object) -> subprocess.CompletedProcess[str]:
-    """A shell script in a namespace of its own, in which `$degrade` is the command and each of `words` a variable."""
-    there = {**os.environ, **{k: str(v) for k, v in words.items()}, "NO_COLOR": "1", "COLUMNS": "500"}
-    there["degrade"] = " ".join(DEGRADE)
-    return subprocess.run([*APART, "sh", "-c", script], env=there, capture_output=True, text=True, timeout=4 * PATIENCE)
-
-
-FULL = """
-mount -t tmpfs -o size=4m none $disk
-mkdir $disk/results
-dd if=/dev/zero of=$disk/ballast bs=1k count=4096 2>/dev/null
-truncate -s -${room}k $disk/ballast
-$degrade sweep $keys results=$disk/results; echo "code $?"
-cp -r $disk/results $out/full
-rm $disk/ballast
-$degrade sweep $keys results=$disk/results; echo "code $?"
-find $disk/results -name '*.tmp'
-cp -r $disk/results $out/after
-"""
-
-
 @mounts
-@pytest.mark.parametrize("room", [0, 12, 60, 120])  # KiB: for nothing, for what a run is, for a first checkpoint or two
-def test_a_full_disk_is_one_line_and_the_sweep_goes_on_once_there_is_room(tmp_path, whole, room):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    done = apart(FULL, disk=disk, out=tmp_path, room=room, keys=" ".join(RUNS))
+def test_a_full_disk_is_one_line_and_the_sweep_goes_on_once_there_is_room(degrade, tmp_path, whole):
+    """Room is made little by little; each time the sweep comes a bit further, and leaves what can be gone on from."""
+    (tmp_path / "disk").mkdir()
+    done = degrade("full", str(tmp_path / "disk"), str(tmp_path), *RUNS, program=APART)
     print(done.stdout, done.stderr)
-    first, second = done.stdout.split("code ")[1:]
-    assert first[0] in "12"
-    assert second.strip() == "0"
+    codes = re.findall(r"code (\d+)", done.stdout)
+    assert all(code in ("1", "2") for code in codes[:-1])
+    assert (len(codes), codes[-1]) == (len(apart.ROOMS) + 1, "0")
     assert "Traceback" not in done.stdout + done.stderr
-    assert "No space left on device" in done.stdout + done.stderr
-    assert results(tmp_path / "after") == results(whole)
-    for path in (tmp_path / "full").glob("runs/*/checkpoint*.pt"):
-        assert unpack(path.read_bytes())["iteration"] > 0
-    for state in states(tmp_path / "full").values():
-        assert state["state"] != "failed" or "No space left on device; make room" in state["reason"]
-
-
-READ_ONLY = """
-mount --bind $root $root
-mount -o remount,bind,ro $root
-cd $out
-for command in "sweep $keys results=$root" "status $root" "plot $root --out $out/figures" "plot $root"
-do $degrade $command > said 2> errors; echo "$? $(wc -l < errors) $(tail -n 1 errors)"; done
-"""
+    assert (done.stdout + done.stderr).count("No space left on device") >= len(apart.ROOMS)
+    assert results(tmp_path / str(apart.SIZE)) == results(whole)
+    assert not list((tmp_path / str(apart.SIZE)).rglob("*.tmp"))
+    for room in map(str, apart.ROOMS):
+        for path in (tmp_path / room).glob("runs/*/checkpoint*.pt"):
+            assert unpack(path.read_bytes())["iteration"] > 0
+        for state in states(tmp_path / room).values():
+            assert state["state"] != "failed" or "No space left on device; make room" in state["reason"]
 
 
 @mounts
-def test_what_is_finished_can_be_looked_at_on_a_disk_that_takes_nothing(tmp_path, whole):
-    done = apart(READ_ONLY, root=whole, out=tmp_path, keys=" ".join(RUNS))
+def test_what_is_finished_can_be_looked_at_on_a_disk_that_takes_nothing(degrade, tmp_path, whole):
+    done = degrade("read-only", str(whole), str(tmp_path), *RUNS, program=APART)
     print(done.stdout, done.stderr)
-    swept, status, plotted, inside = done.stdout.splitlines()
-    assert [line[0] for line in (swept, status, plotted, inside)] == ["0", "0", "0", "2"]
-    assert inside.startswith("2 1 degrade: ")
+    assert re.findall(r"code (\d+)", done.stdout) == ["0", "0", "0", "2"]
+    *_, inside, _ = re.split(r"code \d+\n", done.stderr)
+    assert inside.count("\n") == 1
+    assert inside.startswith("degrade: ")
     assert "Read-only file system); choose another folder with --out" in inside
 
 
 @mounts
-def test_a_sweep_on_a_disk_that_takes_nothing_is_one_line(tmp_path):
+def test_a_sweep_on_a_disk_that_takes_nothing_is_one_line(degrade, tmp_path):
     (tmp_path / "runs").mkdir()
-    done = apart(READ_ONLY, root=tmp_path, out="/tmp", keys=" ".join(RUNS))
-    assert done.stdout.startswith(f"2 1 degrade: results={tmp_path}: cannot be written (Read-only file system); name")
+    done = degrade("read-only", str(tmp_path), "/tmp", *RUNS, program=APART)
+    first = f"degrade: results={tmp_path}: cannot be written (Read-only file system); name another folder\ncode 2\n"
+    assert done.stderr.startswith(first)
 
 
 @pytest.mark.skipif(not bound(), reason="permissions do not hold for this user")

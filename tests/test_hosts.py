@@ -10,7 +10,7 @@ import processes
 import pytest
 from processes import KEYS, PATIENCE, begin, children, results, states, until
 
-SLOW = [*KEYS, "depth=8", "seed=0,1", "recipe.iterations=1500", "recipe.eval_every=250"]
+SLOW = [*KEYS, "depth=8", "seed=0,1", "recipe.iterations=600", "recipe.eval_every=100"]
 SLOW += ["engine.checkpoint_every=50"]
 PROGRAM = Path(processes.__file__).with_name("elsewhere.py")
 

@@ -52,7 +52,6 @@ ONLY = {  # third-party library -> the only rooms that may import it
     "pandas": {"analyses", "cli", "curves", "figures", "solvers", "store", "tables", "anatomy", "paper", "verdicts"},
     "filelock": {"store", "data", "train"},
     "scipy": {"stats"},
-    "statsmodels": {"stats"},
     "torchvision": {"data", "bench"},
     "PIL": {"data", "bench"},
 }

@@ -9,7 +9,6 @@ from degrade.paper import PAPER_CSV, band, results, stated
 from degrade.spec import DataSpec, NetSpec, RecipeSpec, RunSpec
 from degrade.verdicts import compare
 
-pytestmark = pytest.mark.usefixtures("frozen")
 STRICT = RecipeSpec(name="paper_strict", momentum_form="caffe", decay_scope="conv", bn_group=64, precise_bn=True)
 
 

@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -15,7 +16,8 @@ from degrade.prices import kind
 QUICK = {"iterations": 1000, "eval_every": 1000}
 
 
-def test_every_kind_is_measured_in_a_process_of_its_own():
+def test_every_kind_is_measured_in_a_process_of_its_own(monkeypatch):
+    monkeypatch.setattr(plan, "SPAWN", multiprocessing.get_context("spawn"))  # as for a user: they load torch
     specs = [tiny(recipe=QUICK), tiny(depth=14, recipe=QUICK), tiny(net="plain", recipe=QUICK)]
     prices = plan.measured(specs, 2)
     assert set(prices.samples) == {kind(specs[0]), kind(specs[2])}

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 
@@ -11,6 +9,7 @@ from degrade import data, samples
 from degrade.train.fit import Fit
 
 BACKENDS = ["auto", "eager"]
+PEAK = "from degrade import samples; from degrade.spec import parse; print(samples.measure(parse({tree!r})).memory)"
 
 
 @pytest.fixture(autouse=True)
@@ -50,21 +49,19 @@ def test_a_probe_is_measured_where_it_is_asked_for():
 
 
 @pytest.mark.parametrize("engine", [{"backend": "auto"}, {"backend": "eager"}, {"recompute": True}], ids=str)
-def test_the_peak_is_that_of_the_process_and_grows_with_the_batch(engine):
+def test_the_peak_is_that_of_the_process_and_grows_with_the_batch(degrade, tmp_path, engine):
     """In processes of their own: a peak never falls."""
-    small, large = (peak_of(tiny(width=16, recipe={"batch": n}, engine=engine)) for n in (64, 2048))
+
+    def peak_of(batch: int) -> float:
+        tree, program = tiny(width=16, recipe={"batch": batch}, engine=engine).tree(), tmp_path / "measure.py"
+        program.write_text(PEAK.format(tree=tree))
+        return float(degrade(program=program).stdout)
+
+    small, large = peak_of(64), peak_of(2048)
     activation = 16 * 8 * 8 * 4  # bytes of an image in the first stage
     least = 3 if engine.get("recompute") else 6
     assert large - small > least * activation * (2048 - 64)
     assert small > 100e6  # the libraries are part of it
-
-
-def peak_of(spec) -> float:
-    code = (
-        "from degrade import samples; from degrade.spec import parse;"
-        f"print(samples.measure(parse({spec.tree()!r})).memory)"
-    )
-    return float(subprocess.check_output([sys.executable, "-c", code], text=True))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

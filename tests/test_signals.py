@@ -25,8 +25,15 @@ def folder(tmp_path_factory) -> Path:
     return place
 
 
-@pytest.mark.parametrize("recipe", [EVALUATION, TRAINING], ids=["evaluation", "training"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda n: n.name)
+@pytest.mark.parametrize(
+    ("number", "recipe"),
+    [
+        pytest.param(signal.SIGTERM, EVALUATION, id="SIGTERM-evaluation"),
+        pytest.param(signal.SIGTERM, TRAINING, id="SIGTERM-training"),
+        pytest.param(signal.SIGINT, EVALUATION, id="SIGINT-evaluation"),
+        pytest.param(signal.SIGHUP, TRAINING, id="SIGHUP-training"),
+    ],
+)
 def test_a_signal_at_110_layers_leaves_checkpoints_in_seconds(tmp_path, folder, number, recipe):
     mark = tmp_path / "mark"
     sweep = begin(tmp_path, *DEEP, f"data.root={folder}", *recipe, program=PROGRAM, more={"MARK": str(mark)})

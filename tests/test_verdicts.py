@@ -15,8 +15,6 @@ from degrade.verdicts import COLUMNS, compare
 from degrade.verdicts.lines import verdicts
 from degrade.verdicts.outcomes import labelled, outcomes
 
-pytestmark = pytest.mark.usefixtures("frozen")
-
 
 def spec_of(net: str = "plain", depth: int = 8, seed: int = 0, **more) -> RunSpec:
     """Of digits whose content is not looked at."""

@@ -1,7 +1,8 @@
 """A process that has loaded what `degrade` needs, and forks a command in milliseconds where starting one takes seconds.
 
-Workers of a sweep are forked too. It speaks lines of JSON: {"argv", "environment", "output", "program"} begins a
-command and is answered by its process number; the end of each is told by [number, exit code].
+Workers of a sweep are forked too. It speaks lines of JSON: {"argv", "environment", "streams", "folder", "program"}
+begins a command and is answered by its process number; the end of each is told by [number, exit code]. The streams are
+the files of stdin, stdout and stderr.
 """
 
 import contextlib
@@ -19,11 +20,11 @@ LAZY = ("hydra_plugins.degrade.workers", "hydra.core.plugins", "torchvision", "P
 
 
 def load() -> None:
-    """All of degrade, and what it loads only when it is used."""
+    """All of degrade that tests begin, and what it loads only when it is used."""
     import degrade
 
     for module in pkgutil.walk_packages(degrade.__path__, "degrade."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith("__main__") and ".bench" not in module.name:  # that loads torch's compiler
             importlib.import_module(module.name)
     for name in LAZY:
         with contextlib.suppress(ImportError):
@@ -45,10 +46,10 @@ def become(order: dict[str, object]) -> None:
         os.setsid()
         os.environ.clear()
         os.environ.update(order["environment"])  # type: ignore[arg-type]
-        output = os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)  # type: ignore[arg-type]
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        for source, stream in ((nothing, 0), (output, 1), (output, 2)):
-            os.dup2(source, stream)
+        os.chdir(order["folder"])  # type: ignore[arg-type]
+        for stream, path in enumerate(order["streams"]):  # type: ignore[arg-type]
+            how = os.O_WRONLY | os.O_CREAT | os.O_APPEND if stream else os.O_RDONLY
+            os.dup2(os.open(path, how, 0o666), stream)
         os.closerange(3, 64)
         sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
         sys.argv = ["degrade", *order["argv"]]  # type: ignore[misc]

@@ -67,6 +67,7 @@ FIGURES: dict[str, Figure] = {
     "gradients": Figure(gradients, "probe", abreast, MISSING),
 }
 FORMATS = ("png", "svg", "pdf")
+DPI = 200  # of PNG
 PART = re.compile(r"\w[\w.@+-]*")  # one part of a path, and never ..
 MIXED = "mixed"  # folder of figures that show several protocols
 
@@ -153,11 +154,13 @@ def write(figure: MplFigure, name: str, runs: Sequence[str], folder: Path, comma
 def rendered(figure: MplFigure, name: str, runs: Sequence[str], command: str) -> dict[str, bytes]:
     """What its files hold, by their names."""
     made: dict[str, bytes] = {}
-    for kind in FORMATS:
-        sink = io.BytesIO()
-        with mpl.rc_context(style.RC):
-            figure.savefig(sink, format=kind, dpi=200, metadata=metadata(kind, name, runs, command))
-        made[f"{name}.{kind}"] = sink.getvalue()
+    with mpl.rc_context(style.RC):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # all is placed, once for all formats: it takes as long as drawing one
+        for kind in FORMATS:
+            sink = io.BytesIO()
+            figure.savefig(sink, format=kind, dpi=DPI, metadata=metadata(kind, name, runs, command))
+            made[f"{name}.{kind}"] = sink.getvalue()
     return made
 
 

@@ -60,13 +60,14 @@ def compare(tables: Tables, *, last: int = LAST, margin: float = MARGIN, width: 
         raise SpecError(f"--last={last}: must be at least 1 evaluation")
     known = tables.runs.reindex(columns=["run", "state", "outcome", "reason"]).astype(object)
     runs = known.where(known.notna(), "").astype(str)
-    measured = runs.run.isin(tables.curves.run)
+    measured = runs.run.isin(tables.curves.run.unique())
     counts = runs.state.isin(OVER) & measured
-    curves = labelled(tables.curves[tables.curves.run.isin(runs.run[counts])], tables.specs)
+    ended = tables.curves.run.isin(runs.run[counts])
+    curves = labelled(tables.curves[ended], tables.specs)
     ends = outcomes(curves, set(runs.run[runs.state == "diverged"]), last)
     out = runs[~counts & (runs.state != CONSTRUCTED)]
     begun = tables.curves.run.isin(runs.run) & (tables.curves.origin != "")  # their start counts, whatever came of it
-    built = labelled(tables.curves[begun | tables.curves.run.isin(runs.run[counts])], tables.specs)
+    built = labelled(tables.curves[begun | ended], tables.specs)
     return Comparison(
         summary=summary(ends, dict(zip(runs.run, runs.outcome, strict=True)), last),
         reached=reached(curves),

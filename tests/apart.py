@@ -1,0 +1,97 @@
+"""Commands on disks of their own, which are mounted in a Linux namespace of this process and are gone with it.
+
+python apart.py try; or as what `processes.forked` runs: full DISK OUT KEY... or read-only ROOT OUT KEY...
+"""
+
+import contextlib
+import ctypes
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000  # sched.h
+MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18  # sys/mount.h
+SIZE = 4096  # KiB of a disk
+# KiB more each time: for nothing, for what a run is, for a first checkpoint, for the other run's
+ROOMS = (0, 12, 50, 60)
+
+
+def checked(result: int) -> None:
+    if result:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def leave() -> None:
+    """Enters the namespace, as its root. Raises OSError where that may not be, or this process has threads."""
+    user, group = os.geteuid(), os.getegid()
+    checked(libc().unshare(CLONE_NEWUSER | CLONE_NEWNS))
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"0 {user} 1")
+    Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+    mount("none", Path("/"), MS_REC | MS_PRIVATE)
+
+
+def mount(what: str, where: Path, flags: int = 0, kind: str = "none", options: str = "") -> None:
+    """mount(2). Raises OSError."""
+    words = [text.encode() for text in (what, str(where), kind)]
+    checked(libc().mount(*words, ctypes.c_ulong(flags), options.encode()))
+
+
+def command(*words: str) -> int:
+    """`degrade` in a fork; its exit code."""
+    sys.stdout.flush()
+    number = os.fork()
+    if number:
+        return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+    from degrade.cli import main
+
+    sys.argv, code = ["degrade", *words], 1
+    try:
+        main()
+    except SystemExit as left:
+        code = left.code if isinstance(left.code, int) else 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def full(disk: Path, out: Path, keys: Sequence[str]) -> None:
+    """Sweeps on a disk that has a little more room each time, then enough; OUT gets what was there after each."""
+    mount("none", disk, kind="tmpfs", options=f"size={SIZE}k")
+    results, ballast = disk / "results", disk / "ballast"
+    results.mkdir()
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(1024)):
+            pass
+    left = ballast.stat().st_size
+    for room in (*ROOMS, SIZE):
+        left = max(0, left - 1024 * room)
+        os.truncate(ballast, left)
+        print("code", command("sweep", *keys, f"results={results}"), flush=True)
+        shutil.copytree(results, out / str(room))
+
+
+def read_only(root: Path, out: Path, keys: Sequence[str]) -> None:
+    """What each command says on a disk that takes nothing."""
+    mount(str(root), root, MS_BIND)
+    mount(str(root), root, MS_BIND | MS_REMOUNT | MS_RDONLY)
+    figures = ("--out", str(out / "figures"))
+    for words in (["sweep", *keys, f"results={root}"], ["status"], ["plot", *figures], ["plot"]):
+        code = command(*words, *([] if words[0] == "sweep" else [str(root)]))
+        print("code", code, flush=True)
+        print("code", code, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    leave()
+    if sys.argv[1] != "try":
+        what, place, out, *keys = sys.argv[1:]
+        {"full": full, "read-only": read_only}[what](Path(place), Path(out), keys)
