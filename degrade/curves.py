@@ -5,6 +5,7 @@ Pure functions frame -> frame: nothing reads a file, nothing is changed in place
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from degrade.errors import SpecError
@@ -16,11 +17,12 @@ def standing(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """The curves with two columns of the table of runs: `state`, and `iterations`, the steps of the whole schedule."""
     known = runs.reindex(columns=["run", "state", "iterations"])
     states, lengths = (dict(zip(known.run, known[column], strict=True)) for column in ("state", "iterations"))
+    codes, names = pd.factorize(curves.run)  # each run once: curves have many rows
     last = curves.groupby("run").iteration.transform("max")  # a schedule is at least as long as what was done of it
-    length = pd.Series([lengths.get(run) for run in curves.run], index=curves.index, dtype=float)
-    return curves.assign(
-        state=[str(states.get(run, "unknown")) for run in curves.run], iterations=length.fillna(last).astype("int64")
-    )
+    length = np.array([lengths.get(run) for run in names], dtype=float)[codes]
+    state = pd.Series([str(states.get(run, "unknown")) for run in names], dtype=curves.run.dtype).iloc[codes]
+    whole = pd.Series(length, index=curves.index).fillna(last).astype("int64")
+    return curves.assign(state=state.set_axis(curves.index), iterations=whole)
 
 
 def chosen(curves: pd.DataFrame, **wanted: Sequence[str] | None) -> pd.DataFrame:

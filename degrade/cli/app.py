@@ -1,5 +1,6 @@
 """The application, what its commands share, and the one place where errors become a line."""
 
+import gc
 import io
 import shlex
 import sys
@@ -59,6 +60,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Runs a command; an error that a user can cause is one line and exit code 2."""
+    gc.set_threshold(20_000)  # the rows of thousands of runs stay: looking for garbage in them is in vain
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:

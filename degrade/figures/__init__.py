@@ -156,7 +156,7 @@ def rendered(figure: MplFigure, name: str, runs: Sequence[str], command: str) ->
     made: dict[str, bytes] = {}
     with mpl.rc_context(style.RC):
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # all is placed, once for all formats: it takes as long as drawing one
+        figure.set_layout_engine(None)  # all is placed, once: each format would do so again, and draw twice
         for kind in FORMATS:
             sink = io.BytesIO()
             figure.savefig(sink, format=kind, dpi=DPI, metadata=metadata(kind, name, runs, command))

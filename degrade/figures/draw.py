@@ -43,7 +43,8 @@ def draw_panel(axes: Axes, panel: Panel, marks: Mapping[str, style.Mark]) -> Non
     for line in panel.lines:
         draw_line(axes, line, marks[line.key], list(marks).index(line.key))
     (left, right), (low, high) = panel.xlim, panel.ylim
-    axes.set(title=controls(panel.title), xlabel=panel.xlabel)
+    axes.set_title(controls(panel.title), y=1.0)  # where it would be put too, but only after measuring all ticks
+    axes.set_xlabel(panel.xlabel)
     axes.set_xlim(left, right + MARGIN * (right - left))
     if panel.scale == "log":
         axes.set_yscale("log")

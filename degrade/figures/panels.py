@@ -7,12 +7,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from degrade.curves import last_points
+from degrade.curves import KEYS, last_points
 from degrade.errors import RunError, SpecError, pick
 
 CUT = 20.0  # %, where the paper cuts its axis
 GRID = (5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0)  # %, its gridlines 5, 10, 20 and more of them
 FINE = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # %, for an axis that ends below 20
+
+# what lines are made of: every choice of rows copies all columns
+DRAWN = [*KEYS, "origin", "run", "split", "iteration", "epoch", "seconds", "error", "state", "iterations"]
 
 
 class NothingToDraw(RunError):  # noqa: N818 - not a mistake: nothing of that kind is there yet
@@ -141,7 +144,7 @@ def yticks(top: float) -> tuple[float, ...]:
 
 def needed(curves: pd.DataFrame, figure: str, splits: Sequence[str], what: str = "run") -> pd.DataFrame:
     """The rows of these splits of nets whose weights were drawn at random. Raises NothingToDraw where there is none."""
-    rows = curves[curves.split.isin(splits) & (curves.origin == "")]
+    rows = curves[DRAWN][curves.split.isin(splits) & (curves.origin == "")]
     if rows.empty:
         raise NothingToDraw(f"{figure}: no {what} has a measured point; train one, or wait for its first evaluation")
     return rows
