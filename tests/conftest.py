@@ -111,6 +111,13 @@ def degrade(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Degrade
     return call
 
 
+@pytest.fixture
+def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's own cache, empty."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    return tmp_path / "user" / "degrade"
+
+
 built = functools.cache(typer.main.get_command)  # of all our commands: 10 ms each time
 
 

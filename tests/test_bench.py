@@ -12,7 +12,7 @@ from degrade import bench
 from degrade.bench import cases, limit, peer, timing, writing
 from degrade.bench.apart import Apart, Paced
 from degrade.bench.ours import Aside, Ours, engine_of, shares
-from degrade.bench.same import available, sameness
+from degrade.bench.same import NETS, Comparison, Sameness, available, sameness
 from degrade.errors import RunError, SpecError, UnavailableError
 from degrade.spec import NetSpec
 from degrade.train.backends import BACKENDS
@@ -121,13 +121,25 @@ class NextBatch(Eager):
         super().step(iteration + 1)
 
 
+def in_this_process(loops: list[str], depth: int, steps: int) -> list[Sameness]:
+    """`sameness`, with what a test has put into this process."""
+    return [row for net in NETS for row in Comparison(net, "cpu", depth, steps).of(loops)]
+
+
+def test_nets_are_compared_at_once_and_come_to_what_each_does_by_itself():
+    found = sameness(["eager-bf16"], "cpu", depth=8, steps=8)
+    assert found == in_this_process(["eager-bf16"], depth=8, steps=8)
+    with pytest.raises(SpecError, match="tf32"):
+        sameness(["eager-tf32"], "cpu", depth=8, steps=1)
+
+
 WRONG = {Doubled: "update", WithoutDecay: "update", WithoutStatistics: "statistics", NextBatch: "loss"}
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda kind: kind.__name__)
 def test_a_backend_that_computes_something_else_is_found_out(monkeypatch, wrong):
     monkeypatch.setitem(BACKENDS, "native", wrong)
-    rows = sameness(["eager-fp32", "native-fp32"], "cpu", depth=8, steps=8)
+    rows = in_this_process(["eager-fp32", "native-fp32"], depth=8, steps=8)
     assert [(row.loop, row.net) for row in rows] == [
         (loop, net) for net in ("residual", "plain") for loop in ("eager-fp32", "native-fp32")
     ]
@@ -144,13 +156,13 @@ def test_a_backend_whose_loss_is_no_number_is_not_the_same(monkeypatch):
             self.tally.fill_(float("nan"))
 
     monkeypatch.setitem(BACKENDS, "native", Lost)
-    row = sameness(["native-fp32"], "cpu", depth=8, steps=4)[0]
+    row = in_this_process(["native-fp32"], depth=8, steps=4)[0]
     assert not row.ok
     assert row.nearest == float("inf")
 
 
 def test_bf16_of_the_reference_is_within_its_bounds():
-    assert all(row.ok for row in sameness(["eager-bf16"], "cpu", depth=8, steps=16))
+    assert all(row.ok for row in in_this_process(["eager-bf16"], depth=8, steps=16))
 
 
 def test_loops_that_cannot_be_had_say_why():
@@ -185,8 +197,8 @@ def short(monkeypatch):
     """Tiny cases, a short comparison, one thread."""
     monkeypatch.setattr(bench, "paper", lambda depth: replace(TINY, depth=depth))
     monkeypatch.setattr(bench, "quickstart", lambda depth: replace(TINY, depth=depth))
-    quick = partial(sameness, depth=8)
-    monkeypatch.setattr(bench, "sameness", lambda loops, device, *, steps, note: quick(loops, device, steps=16))
+    quick = partial(in_this_process, depth=8, steps=16)
+    monkeypatch.setattr(bench, "sameness", lambda loops, device, *, steps, note: quick(loops))
     monkeypatch.setattr(limit, "SHAPES", ())
     monkeypatch.setattr(bench, "peaks", lambda device, threads, seconds, note: limit.peaks(device, 1, 0.0, note))
 

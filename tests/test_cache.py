@@ -17,11 +17,7 @@ from degrade.errors import DataError
 
 KEY = key_of("some pictures")
 
-
-@pytest.fixture(autouse=True)
-def user(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
-    return tmp_path / "user" / "degrade"
+pytestmark = pytest.mark.usefixtures("user")
 
 
 @pytest.fixture

@@ -71,10 +71,9 @@ def tiny(archive: cifar.Archive, path: Path) -> tuple[cifar.Archive, dict[str, d
 
 
 @pytest.fixture(autouse=True)
-def user(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+def alone(user, monkeypatch) -> None:
+    """A cache of its own, and a server on this machine."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    return tmp_path / "user" / "degrade"
 
 
 @pytest.fixture(params=[("cifar10", cifar.CIFAR10), ("cifar100", cifar.CIFAR100)], ids=["cifar10", "cifar100"])

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import tiny
+from noise import picture, png16
 from PIL import Image
 from processes import BOUND, DEGRADE, bound
-from test_folder import picture, png16, refused, spec, user, whole  # noqa: F401 - user is a fixture
+from test_folder import refused, spec, whole
 
 from degrade import data, experiment, nets
 from degrade.data.pictures import decode, strictly
@@ -19,6 +20,8 @@ from degrade.spec import NetSpec, parse
 from degrade.store import RunDir, load
 
 SMALL = {"recipe": {"iterations": 2, "eval_every": 1}, "data": {"train_limit": 30, "test_limit": 20}}
+
+pytestmark = pytest.mark.usefixtures("user")
 
 
 def mixed(**changes):

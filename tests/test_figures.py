@@ -4,7 +4,6 @@ After a change that is meant, `python tests/test_figures.py` writes the golden f
 """
 
 import json
-import os
 import re
 from dataclasses import asdict
 from itertools import combinations
@@ -13,75 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
+from plotted import CURVES, SCHEDULE, labels, panels, run, sweep, whole
 
-from degrade import cli, figures, store
-from degrade.errors import RunError, SpecError
-from degrade.figures import FIGURES, FORMATS, NothingToDraw, View, draw, style
+from degrade.errors import SpecError
+from degrade.figures import FIGURES, NothingToDraw, View, style
 
 GOLDEN = Path(__file__).parent / "golden"
-CURVES = ("fig1", "fig4", "fig6", "options")  # of the paper; the others are in files of their own
-SCHEDULE = 100  # iterations of every run here
-
-
-def run(
-    net="plain",
-    shortcut="none",
-    depth=8,
-    seed=0,
-    *,
-    upto=SCHEDULE,
-    state="",
-    end=5.0,
-    width=16,
-    protocol="x-1",
-    origin="",
-):
-    """The curve of one run, a point every 20 iterations: training error from 50 % to `end`, test error 2 % above."""
-    name = f"{net}-{shortcut}-{depth}-w{width}-{protocol}{origin}"
-    labels = {"run": f"{name}-s{seed}", "group": name, "protocol": protocol, "net": net, "shortcut": shortcut}
-    labels |= {
-        "depth": depth,
-        "width": width,
-        "seed": seed,
-        "data": "digits",
-        "recipe": "tiny",
-        "precision": "fp32",
-        "origin": origin,
-    }
-    labels |= {"state": state or ("finished" if upto == SCHEDULE else "running"), "iterations": SCHEDULE}
-    rows = []
-    for i in range(20, upto + 1, 20):
-        error = end + (50 - end) * (SCHEDULE - i) / 80 + seed
-        for split, extra in (("train", 0.0), ("train_clean", -0.5), ("test", 2.0)):
-            at = {"iteration": i, "epoch": i / 10, "seconds": i * depth / 10.0 + seed}
-            rows.append({**labels, **at, "split": split, "error": error + extra})
-    return pd.DataFrame(rows)
-
-
-def sweep(shortcuts="A", depths=(8, 20), seeds=(0,), net=("plain", "residual"), **rest):
-    kinds = [("plain", "none"), *(("residual", shortcut) for shortcut in shortcuts)]
-    runs = [(*kind, depth, seed) for kind in kinds if kind[0] in net for depth in depths for seed in seeds]
-    return pd.concat([run(*one, **rest) for one in runs], ignore_index=True)
-
-
-def whole():
-    """Everything at once: options, three depths, two seeds of which some are behind or diverged, a narrow net."""
-    parts = [sweep("AB", (8, 20, 32)), sweep("A", (8,), (1,)), run("plain", "none", 32, 1, upto=60, end=30.0)]
-    parts += [run("residual", "B", 32, 1, upto=40, state="diverged"), run("residual", "A", 20, width=4)]
-    return pd.concat(parts, ignore_index=True)
-
-
-def save(curves, *words, **options):
-    return figures.save({"curves": curves}, *words, **options)
-
-
-def panels(name, curves=None, **view):
-    return FIGURES[name].make(sweep() if curves is None else curves, View(**view))
-
-
-def labels(panel):
-    return [line.label for line in panel.lines if line.label]
 
 
 def golden(name):
@@ -253,130 +189,6 @@ def test_keys_have_the_papers_colours_and_never_share_one():
     assert style.marks(["56 w4", "20", "20 w4"])["56 w4"].colour == style.DEPTHS["56"]
     for one, other in combinations(style.OPTIONS.values(), 2):
         assert style.distance(one, other) > 10_000
-
-
-@pytest.mark.parametrize("name", CURVES)
-def test_every_figure_is_drawn_as_its_panels_say(name):
-    made = panels(name, whole())
-    figure = draw(made, "a title")
-    assert len(figure.axes) == len(made)
-    for axes, panel in zip(figure.axes, made, strict=True):
-        low, high = axes.get_ylim()
-        assert (axes.get_title(), axes.get_xlabel(), high) == (panel.title, panel.xlabel, panel.ylim[1])
-        assert low < 0  # a line at 0 % is drawn whole
-        assert axes.get_yticks().tolist() == list(panel.ticks)
-        assert [text.get_text() for text in axes.get_legend().get_texts()] == labels(panel)
-        drawn = axes.lines[len(panel.grid) :]
-        for one, line in zip(drawn, panel.lines, strict=True):
-            assert (one.get_xdata().tolist(), one.get_ydata().tolist()) == (line.x.tolist(), line.y.tolist())
-            assert one.get_linewidth() == style.WEIGHT[line.weight]
-        bands = sum(bool((line.high > line.low).any()) for line in panel.lines)
-        assert len(axes.collections) == bands
-
-
-def test_a_line_of_one_point_can_be_seen():
-    axes = draw(panels("fig6", run(upto=20))).axes[0]
-    assert all(line.get_marker() for line in axes.lines[-2:])
-
-
-def files_of(drawn):
-    return {path.name: path.read_bytes() for one in drawn for path in one.files}
-
-
-def test_a_figure_is_saved_in_three_formats_with_its_runs_and_its_command_and_the_same_bytes_again(tmp_path):
-    curves, words = sweep(depths=(8, 20, 32)), {"command": "degrade plot 'my results'"}
-    first, again = (files_of(save(curves, names, tmp_path, **words)) for names in (None, ["fig1", "fig4", "fig6"]))
-    assert set(first) == {f"{name}.{kind}" for name in ("fig1", "fig4", "fig6") for kind in FORMATS}
-    assert first == again
-    for kind in FORMATS:
-        assert b"degrade plot 'my results'" in first[f"fig1.{kind}"] or kind == "pdf"  # whose strings are escaped
-        assert b"plain-none-32-w16-x-1-s0" in first[f"fig1.{kind}"]
-        assert b"plain-none-20-w16-x-1-s0" not in first[f"fig1.{kind}"]  # not drawn there
-    assert all(name.encode() in first["fig6.svg"] for name in curves.run.unique())
-    assert not list(tmp_path.glob("*/.*"))
-
-
-def test_protocols_are_never_mixed_unless_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "FORMATS", ("svg",))
-    both = pd.concat([sweep(), sweep(protocol="x-2")])
-    apart = {path.parent.name for one in save(both, None, tmp_path) for path in one.files}
-    assert apart == {"x-1", "x-2"}
-    mixed = [path for one in save(both, None, tmp_path, mix=True) for path in one.files]
-    assert {path.parent.name for path in mixed} == {"mixed"}
-    assert all("mixes protocols x-1, x-2" in path.read_text() for path in mixed)
-    assert {path.parent.name for one in save(sweep(), None, tmp_path, mix=True) for path in one.files} == {"x-1"}
-
-
-def test_a_figure_that_fails_stops_no_other_and_leaves_no_file(tmp_path, monkeypatch):
-    def broken(*_):
-        raise ValueError("two\nlines")
-
-    monkeypatch.setitem(figures.FIGURES, "fig4", figures.Figure(broken))
-    drawn = {one.figure: one for one in save(sweep(), None, tmp_path)}
-    assert drawn["fig4"] == ("fig4", (), "fig4 of x-1: not drawn; ValueError: two lines")
-    assert drawn["fig1"].files
-    assert drawn["fig6"].files
-    assert not list(tmp_path.glob("*/*fig4*"))
-
-
-def test_the_command_line_lists_what_failed_and_ends_with_1(tmp_path, monkeypatch):
-    def broken(*_):
-        raise KeyError("colour")
-
-    monkeypatch.setitem(figures.FIGURES, "fig1", figures.Figure(broken))
-    monkeypatch.setattr(store, "load", lambda *_: store.Tables(pd.DataFrame(), sweep(), *3 * [sweep().iloc[:0]], {}))
-    done = CliRunner().invoke(cli.app, ["plot", str(tmp_path)])
-    assert done.exit_code == 1
-    assert done.stderr == "degrade: fig1 of x-1: not drawn; KeyError: 'colour'\n"
-    assert [Path(line).name for line in done.stdout.split()] == [f"{n}.{k}" for n in ("fig4", "fig6") for k in FORMATS]
-
-
-def test_help_names_every_figure_and_view():
-    text = CliRunner().invoke(cli.app, ["plot", "--help"], env={"COLUMNS": "200"}).output
-    for word in [*FIGURES, *figures.TRAIN, *figures.AXES]:
-        assert word in text
-
-
-def test_a_named_figure_that_the_runs_do_not_allow_is_an_error_after_the_others(tmp_path):
-    drawn = []
-    with pytest.raises(RunError, match=r"^options: needs"):
-        drawn.extend(save(sweep(), ["options", "fig6"], tmp_path))
-    assert len(list(tmp_path.glob("*/fig6.*"))) == 3
-    both = pd.concat([sweep("AB"), sweep("A", protocol="x-2")])
-    assert [one.figure for one in save(both, ["options"], tmp_path)] == ["options"]
-
-
-@pytest.mark.parametrize("protocol", ["../x", "..", "a/b", "/x", "", ".x"])
-def test_no_figure_leaves_its_folder_whatever_a_file_calls_its_protocol(protocol, tmp_path):
-    with pytest.raises(RunError, match="is no protocol's name"):
-        list(save(sweep(protocol=protocol), None, tmp_path / "figures"))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_nothing_to_draw_and_unknown_figures_are_one_line(tmp_path):
-    with pytest.raises(RunError, match="no run there has a point yet"):
-        list(save(sweep().iloc[:0], None, tmp_path / "figures"))
-    with pytest.raises(SpecError, match=re.escape("--figure=fig66: unknown; did you mean 'fig6'?")):
-        list(save(sweep(), ["fig66"], tmp_path))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(RunError, match=r"file.x-1: cannot be written .*--out$"):
-        list(save(run(), ["fig4"], tmp_path / "file"))
-
-
-def test_a_write_that_breaks_off_leaves_the_old_figure_and_no_other_file(tmp_path, monkeypatch):
-    before = files_of(save(run(), ["fig4"], tmp_path))
-
-    def full(handle):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunError, match=r"cannot be written \(No space left on device\)"):
-        list(save(run(upto=40), ["fig4"], tmp_path))
-    assert {path.name: path.read_bytes() for path in (tmp_path / "x-1").iterdir()} == before
 
 
 if __name__ == "__main__":

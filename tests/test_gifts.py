@@ -24,11 +24,7 @@ ENDLESS: dict[str, Callable[[Path], object]] = {
     "a link to a device": lambda place: place.symlink_to("/dev/zero"),
 }
 
-
-@pytest.fixture(autouse=True)
-def user(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
-    return tmp_path / "user" / "degrade"
+pytestmark = pytest.mark.usefixtures("user")
 
 
 @pytest.fixture

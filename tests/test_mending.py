@@ -49,6 +49,14 @@ def test_a_finished_run_with_a_damaged_file_is_mended_from_its_checkpoint(tmp_pa
     assert load(tmp_path).curves.equals(before)
 
 
+def test_mending_forgets_of_what_a_run_had_failed(tmp_path):
+    folder = finished(tmp_path)
+    folder.write_state("finished", reason="there was no room")
+    damage(folder.curve)
+    assert run([SPEC], tmp_path) == {SPEC.run: "finished"}
+    assert folder.read_state()["reason"] == ""
+
+
 @pytest.mark.parametrize("name", ["spec.json", "environment.json"])
 def test_what_says_what_a_finished_run_is_needs_no_checkpoint_to_be_mended(tmp_path, name):
     """It was trained on from an older checkpoint, or called failed where there was none."""

@@ -9,28 +9,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import missing, tiny, with_kernels
+from conftest import with_kernels
+from noise import batches
 
-from degrade import data, nets
-from degrade.data.batches import Batches, Resident, scale_of
-from degrade.data.images import Images
-from degrade.errors import SpecError, UnavailableError
+from degrade import nets
 from degrade.spec import EngineSpec, NetSpec, RecipeSpec, RunSpec
-from degrade.train.backends import choose
 from degrade.train.backends.eager import Eager
-from degrade.train.backends.native import Native, build, check
+from degrade.train.backends.native import Native
 from degrade.train.backends.native.structs import taps
-from degrade.train.fit import Fit
 
 pytestmark = with_kernels()
-
-
-def batches(spec: RunSpec, *, size: int = 8, channels: int = 3, classes: int = 10, width: int | None = None) -> Batches:
-    draw = np.random.default_rng(0)
-    pixels = draw.integers(0, 256, (90, channels, size, width or size), dtype=np.uint8)
-    images = Images(pixels, draw.integers(0, classes, 90), tuple(map(str, range(classes))))
-    resident = Resident(images, scale_of(images, spec.data.normalize), torch.device("cpu"))
-    return Batches(resident, batch=spec.recipe.batch, seed=spec.seed, augment=spec.recipe.augment)
 
 
 def pair(spec: RunSpec, **shape) -> list:
@@ -200,98 +188,6 @@ def test_the_way_back_has_the_same_pairs_as_the_way_forward(source, side, stride
     assert all(i == o * stride + tap - side // 2 for o, i, tap in pairs(there, backward=False))
 
 
-UNSUITED = [
-    ({"net": "highway"}, "net=highway"),
-    ({"recipe": {"norm": "none"}}, r"recipe\.norm=none"),
-    ({"recipe": {"bn_group": 9}}, r"recipe\.bn_group=9"),
-    ({"recipe": {"batch": 1}}, r"recipe\.batch=1"),
-    ({"engine": {"precision": "tf32"}}, "fp32 and bf16"),
-]
-
-
-@pytest.mark.parametrize(("changes", "reason"), UNSUITED, ids=str)
-def test_what_has_no_kernels_says_so_and_is_trained_by_torch(changes, reason):
-    spec = tiny(**changes)
-    net = nets.build(spec.net, channels=1, classes=10, norm=spec.recipe.norm, bn_group=spec.recipe.bn_group)
-    with pytest.raises(SpecError, match=rf"engine\.backend=native: .*{reason}.*; use engine\.backend=auto"):
-        choose("native", net, spec, batches(spec, channels=1))
-    chosen = choose("auto", net, spec, batches(spec, channels=1))
-    assert (chosen.name, type(chosen.backend)) == ("eager", Eager)
-    assert chosen.why
-
-
-@pytest.fixture
-def elsewhere(tmp_path, monkeypatch):
-    """A cache of its own, and no memory of what was found before."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    build.kernels.cache_clear()
-    yield tmp_path / "cache" / "degrade" / "kernels"
-    build.kernels.cache_clear()
-
-
-@pytest.mark.parametrize("compiler", ["no-such-compiler", "false", "echo nothing made by", 'gcc "', "/dev/null"])
-def test_without_a_compiler_that_works_torch_trains(compiler, elsewhere, monkeypatch):
-    monkeypatch.setenv("CC", compiler)
-    fit = Fit(tiny(), data.load(tiny().data), device=torch.device("cpu"))
-    assert fit.backend_name == "eager"
-    assert fit.backend_why.startswith("no kernels: ")
-    fit.advance(5)
-    assert fit.points
-
-
-def test_kernels_are_built_once(elsewhere):
-    build.kernels("fp32")
-    made = [(path.name, path.stat().st_mtime_ns) for path in elsewhere.glob("*.so")]
-    build.kernels.cache_clear()
-    build.kernels("fp32")
-    assert [(path.name, path.stat().st_mtime_ns) for path in elsewhere.glob("*.so")] == made
-    assert len(made) == 1
-    assert not [path for path in elsewhere.iterdir() if path.suffix == ".tmp"]
-
-
-def test_where_the_cache_cannot_be_written_they_are_built_elsewhere(tmp_path, elsewhere, monkeypatch):
-    elsewhere.parent.parent.mkdir()
-    elsewhere.parent.write_text("a file where a folder should be")
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    build.kernels("fp32")
-    assert list(tmp_path.glob("degrade-*/*.so"))
-
-
-@pytest.mark.parametrize("theirs", ["folder", "file", "writable", "link"])
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
-def test_what_others_could_have_put_there_is_not_run(tmp_path, elsewhere, monkeypatch, theirs):
-    elsewhere.parent.parent.mkdir()
-    elsewhere.parent.write_text("")
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    build.kernels("fp32")
-    build.kernels.cache_clear()
-    (planted,) = tmp_path.glob("degrade-*/*.so")
-    if theirs == "writable":
-        planted.parent.chmod(0o777)
-    elif theirs == "link":
-        planted.rename(tmp_path / "elsewhere.so")
-        planted.symlink_to(tmp_path / "elsewhere.so")
-    else:
-        os.chown(planted if theirs == "file" else planted.parent, 12345, -1)
-    with pytest.raises(UnavailableError, match="belongs to somebody else, or others can write to it"):
-        build.kernels("fp32")
-
-
-def test_without_a_home_they_are_built_elsewhere(tmp_path, elsewhere, monkeypatch):
-    def homeless():
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.setattr(build, "user_cache", homeless)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    build.kernels("fp32")
-    assert list(tmp_path.glob("degrade-*/*.so"))
-
-
-def test_an_empty_cc_is_none(elsewhere, monkeypatch):
-    monkeypatch.setenv("CC", " ")
-    assert build.kernels("fp32").run
-
-
 def test_after_a_diverged_step_a_good_state_is_as_good_as_in_a_new_backend():
     """NaN in the places of images that are not there must not stay."""
     spec = RunSpec(net=NetSpec(depth=8), recipe=RecipeSpec(batch=20))
@@ -332,47 +228,3 @@ def test_a_forked_child_has_threads_of_its_own():
         pytest.fail("it hangs")
     finally:
         torch.set_num_threads(before)
-
-
-def test_kernels_that_are_wrong_or_slow_are_not_used(elsewhere, monkeypatch):
-    asked = []
-    for answer, reason in (((0.1, 2.0), "off"), ((float("nan"), 2.0), "off"), ((1e-6, 0.5), "slower")):
-        monkeypatch.setattr(check, "measured", lambda precision, answer=answer: asked.append(precision) or answer)
-        for _ in range(2):  # it may have been the load of a moment
-            with pytest.raises(UnavailableError, match=reason):
-                check.worthwhile(RunSpec())
-    monkeypatch.setattr(check, "measured", lambda precision: asked.append(precision) or (1e-6, 2.0))
-    for _ in range(2):  # the second time it is known
-        check.worthwhile(RunSpec())
-    assert len(asked) == 7
-
-
-@pytest.mark.parametrize("changes", [{"width": 256}, {"recipe": {"batch": 4}}], ids=str)
-def test_where_torch_is_faster_auto_takes_it_and_native_can_be_had(changes):
-    spec = tiny(**changes)
-    made = [nets.build(spec.net, channels=1, classes=10) for _ in range(2)]
-    assert choose("auto", made[0], spec, batches(spec, channels=1)).name == "eager"
-    assert choose("native", made[1], spec, batches(spec, channels=1)).name == "native"
-
-
-@pytest.mark.parametrize("precision", [pytest.param(p, marks=with_kernels(p)) for p in ("fp32", "bf16")])
-def test_the_check_of_this_machine_finds_them_right(precision):
-    assert check.measured(precision)[0] <= check.FAR[precision]
-
-
-def test_a_run_says_what_trained_it_and_keeps_it(tmp_path):
-    assert not missing("fp32")
-    first = Fit(tiny(engine={"backend": "native"}), data.load(tiny().data), device=torch.device("cpu"))
-    second = Fit(tiny(engine={"backend": "eager"}), data.load(tiny().data), device=torch.device("cpu"))
-    second.restore(first.state())
-    assert (first.backend_name, second.backend_name) == ("native", "native")
-
-
-def test_a_run_that_began_with_kernels_is_not_taken_up_without(monkeypatch):
-    state = Fit(tiny(engine={"backend": "native"}), data.load(tiny().data), device=torch.device("cpu")).state()
-    build.kernels.cache_clear()
-    monkeypatch.setenv("CC", "no-such-compiler")
-    fit = Fit(tiny(), data.load(tiny().data), device=torch.device("cpu"))
-    with pytest.raises(SpecError, match=r"began with another backend: engine\.backend=native: no C compiler .*; go on"):
-        fit.restore(state)
-    build.kernels.cache_clear()

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_figures import run, sweep
+from plotted import run, sweep
 
 from degrade.figures import FIGURES, NothingToDraw, View, draw
 

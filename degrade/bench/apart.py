@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 
@@ -19,7 +19,7 @@ from degrade.errors import DegradeError, RunError, SpecError
 
 FRESH = get_context("forkserver")  # processes that have torch loaded when they begin, but no thread of this one
 # torch's optimisers load its compiler when one is first used: seconds of every peer, unless it is there
-PRELOADED = ["degrade.bench.peer", "degrade.bench.ours", "torch._dynamo"]
+PRELOADED = ["degrade.bench.peer", "degrade.bench.same", "torch._dynamo"]
 LEAD = 0.25  # of a round's time, in steps before it that do not count: the loaders of a peer have batches waiting
 MAXRSS = 1 if sys.platform == "darwin" else 1024  # bytes in the unit of ru_maxrss
 
@@ -74,9 +74,9 @@ def memory(device: torch.device) -> int:
 
 
 class Apart:
-    """A loop in its own process, until the end of a `with`. `make` is sent there, and called at the first question."""
+    """What `make` makes, a Loop or a Comparison, in its own process: `make` is sent there, called when first asked."""
 
-    def __init__(self, make: Callable[[], Loop]) -> None:
+    def __init__(self, make: Callable[[], Any]) -> None:
         FRESH.set_forkserver_preload(PRELOADED)
         self.pipe, theirs = FRESH.Pipe()
         self.process = FRESH.Process(target=serve, args=(theirs, make))  # no daemon: a peer has workers
@@ -97,8 +97,16 @@ class Apart:
 
     def ask(self, what: str, *arguments: Any) -> Any:
         """What ANSWERS has for it. Raises SpecError where the loop cannot be made, RunError where its process died."""
-        try:
+        self.tell(what, *arguments)
+        return self.hear()
+
+    def tell(self, what: str, *arguments: Any) -> None:
+        """The first half of `ask`: others can be asked before the answer is heard."""
+        with contextlib.suppress(OSError):  # it died: `hear` says so
             self.pipe.send((what, arguments))
+
+    def hear(self) -> Any:
+        try:
             answer = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join()
@@ -110,7 +118,7 @@ class Apart:
         return answer
 
 
-def serve(pipe: Connection, make: Callable[[], Loop]) -> None:
+def serve(pipe: Connection, make: Callable[[], Any]) -> None:
     """The life of a loop's process: it answers what is asked, until None comes or nobody is left to ask."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
     with contextlib.suppress(EOFError, BrokenPipeError):
@@ -133,9 +141,14 @@ def aside_of(paced: Paced) -> Aside:
     return paced.loop.aside()
 
 
+def sameness_of(paced: Paced, loops: Any) -> Any:
+    return cast(Any, paced.loop).of(loops)  # a degrade.bench.same.Comparison
+
+
 ANSWERS: dict[str, Callable[..., Any]] = {
     "warm": Paced.warm,
     "round": Paced.round,
     "memory": memory_of,
     "aside": aside_of,
+    "same": sameness_of,
 }

@@ -8,7 +8,9 @@ says no more than that the loops train alike.
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from statistics import fmean, median
 from typing import Any
@@ -17,9 +19,10 @@ import torch
 from torch import Tensor
 
 from degrade import data
+from degrade.bench.apart import Apart
 from degrade.bench.cases import QUICKSTART
 from degrade.bench.ours import engine_of
-from degrade.data.images import Note, Splits
+from degrade.data.images import Note
 from degrade.errors import SpecError
 from degrade.spec import DataSpec, NetSpec, RunSpec
 from degrade.train.fit import Fit
@@ -69,24 +72,25 @@ class Sameness:
 def sameness(
     loops: Sequence[str], device: str, *, depth: int = 20, steps: int = STEPS, note: Note = data.quiet
 ) -> list[Sameness]:
-    """Of each loop on each net, on one thread."""
-    spec = data.prepare(DataSpec(name="digits"))
-    splits, found = data.load(spec), list[Sameness]()
-    before = torch.get_num_threads()
-    try:
-        for done, net in enumerate(NETS):
-            note("the same as eager fp32?", done, len(NETS))
-            found += Comparison(net, spec, splits, device, depth, steps).of(loops)
-        return found
-    finally:
-        torch.set_num_threads(before)
+    """Of each loop on each net, on one thread; the nets at once, in processes of their own."""
+    found = list[Sameness]()
+    with ExitStack() as stack:
+        apart = [stack.enter_context(Apart(partial(Comparison, net, device, depth, steps))) for net in NETS]
+        for process in apart:
+            process.tell("same", loops)
+        for done, process in enumerate(apart):
+            note("the same as eager fp32?", done, len(apart))
+            found += process.hear()
+    return found
 
 
 class Comparison:
     """Of loops with eager fp32, on one net."""
 
-    def __init__(self, net: str, spec: DataSpec, splits: Splits, device: str, depth: int, steps: int) -> None:
-        self.net, self.data, self.splits, self.device, self.depth, self.steps = net, spec, splits, device, depth, steps
+    def __init__(self, net: str, device: str, depth: int = 20, steps: int = STEPS) -> None:
+        self.net, self.device, self.depth, self.steps = net, device, depth, steps
+        self.data = data.prepare(DataSpec(name="digits"))
+        self.splits = data.load(self.data)
 
     def fit(self, loop: str) -> Fit:
         recipe = replace(QUICKSTART, eval_every=10**9)
@@ -175,11 +179,10 @@ def relative(found: float, right: float) -> float:
 
 def available(loops: Sequence[str], device: str) -> tuple[list[str], dict[str, str]]:
     """Those loops that can be had here, and why the others cannot."""
-    spec = data.prepare(DataSpec(name="digits"))
-    splits, had, refused = data.load(spec), list[str](), dict[str, str]()
+    comparison, had, refused = Comparison(NETS[0], device, depth=8), list[str](), dict[str, str]()
     for loop in loops:
         try:
-            Comparison(NETS[0], spec, splits, device, 8, 1).fit(loop)
+            comparison.fit(loop)
             had.append(loop)
         except SpecError as error:
             refused[loop] = str(error)

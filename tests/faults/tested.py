@@ -26,9 +26,11 @@ GROUPS = (
     Group("several sweeps and hosts at once", ("test_hosts.py",)),
     Group("signals at 110 layers", ("test_signals.py",)),
     Group("bad input: command lines, configurations", ("test_bad_input.py", "-k", "not results"), CASES),
-    Group("bad input: results folders", ("test_bad_input.py", "-k", "results"), CASES // 10),
-    Group("bad input: pictures, extremes", ("test_extremes.py",)),
-    Group("attacks", ("test_attacks.py", "test_configurations.py", "test_strangers.py")),
+    Group("bad input: results folders", ("test_bad_input.py", "-k", "results"), CASES),
+    Group("bad input: pictures, extremes", ("test_extremes.py", "test_folder.py", "test_pictures.py")),
+    Group("bad input: sealed files with values that no run has", ("test_sealed.py",)),
+    Group("damaged or exchanged files of a run", ("test_mending.py", "test_restored.py")),
+    Group("attacks", ("test_attacks.py", "test_configurations.py", "test_strangers.py", "test_gifts.py")),
 )
 
 
