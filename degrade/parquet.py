@@ -98,8 +98,7 @@ def read_all(paths: Sequence[Path], schema: Any) -> Any:
     try:
         possible(rows)
     except pa.ArrowInvalid:
-        for path in paths:  # which of them it is
-            read(path, schema)
+        rows = together([read(path, schema) for path in paths], schema)  # which says of which file that is
     return rows
 
 

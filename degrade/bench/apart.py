@@ -92,7 +92,7 @@ class Apart:
         with contextlib.suppress(OSError):
             self.pipe.send(None)
         self.pipe.close()
-        self.process.join(timeout=10)
+        self.process.join(timeout=10 if kind is None else 0)  # Ctrl-C is not to wait for what nobody asks any more
         self.process.kill()
 
     def ask(self, what: str, *arguments: Any) -> Any:
