@@ -74,7 +74,13 @@ def of_frame(frame: Any, schema: Any) -> Any:
 def save(path: Path, rows: Any) -> None:
     """In one atomic step, with a checksum and a format in it."""
     sink = pa.BufferOutputStream()
-    pq.write_table(rows.replace_schema_metadata({FORMAT: str(seal.FORMAT)}), sink, compression=CODEC)
+    words: Any = [field.name for field in rows.schema if field.type == pa.string()]
+    plain: dict[str, Any] = {
+        "compression": CODEC,
+        "use_dictionary": words,
+        "write_statistics": False,
+    }  # small, and quick to read
+    pq.write_table(rows.replace_schema_metadata({FORMAT: str(seal.FORMAT)}), sink, **plain)
     write(path, seal.into_parquet(sink.getvalue().to_pybytes()))
 
 
@@ -151,7 +157,7 @@ FURTHEST = 1e100  # of other numbers that are finite: they are of float32, or ra
 INFINITE = ("relative_error", "running")  # where a trial has diverged
 ENDS: dict[str, tuple[float, float]] = {
     "iteration": (0, 2**53),
-    "n": (0, 2**53),
+    "n": (1, 2**53),
     "error": (0, 100),
     **dict.fromkeys(("depth", "width", "layer", "index", "blocks", "layers"), (1, 2**31)),
     **dict.fromkeys(("epoch", "lr", "seconds", "images_per_second", "predict_mean"), (0, 1e40)),

@@ -171,6 +171,7 @@ class TestTables:
         [
             *((column, value) for column in ("width", "depth") for value in (0, -1, 2**31 + 1, 2**62)),
             *((column, value) for column in ("n", "iteration") for value in (-1, 2**53 + 1, 2**62)),
+            ("n", 0),
             *((name, value) for name in ("epoch", "lr", "seconds") for value in (np.inf, np.nan, -1.0, 1e41, 1e308)),
             *(("images_per_second", value) for value in (np.inf, np.nan, -1.0, 1e308)),
             *(("error", value) for value in (np.nan, -0.5, 100.5, np.inf)),

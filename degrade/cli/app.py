@@ -72,6 +72,9 @@ def main() -> None:
     except OSError as error:  # of a path that a user gave, and that no command foresaw
         where = f"{error.filename}: " if error.filename is not None else ""
         raise refusal(f"{where}{error.strerror or error}") from None
+    finally:
+        if "torch" not in sys.modules:  # whose compiler wants its objects taken down one by one
+            gc.freeze()  # the process ends: its memory goes as a whole, which takes a third of a second less
 
 
 def refusal(said: str) -> SystemExit:

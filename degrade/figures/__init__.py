@@ -155,7 +155,8 @@ def rendered(figure: MplFigure, name: str, runs: Sequence[str], command: str) ->
     """What its files hold, by their names."""
     made: dict[str, bytes] = {}
     with mpl.rc_context(style.RC):
-        figure.draw_without_rendering()
+        if engine := figure.get_layout_engine():
+            engine.execute(figure)
         figure.set_layout_engine(None)  # all is placed, once: each format would do so again, and draw twice
         for kind in FORMATS:
             sink = io.BytesIO()
