@@ -74,13 +74,9 @@ def of_frame(frame: Any, schema: Any) -> Any:
 def save(path: Path, rows: Any) -> None:
     """In one atomic step, with a checksum and a format in it."""
     sink = pa.BufferOutputStream()
-    words: Any = [field.name for field in rows.schema if field.type == pa.string()]
-    plain: dict[str, Any] = {
-        "compression": CODEC,
-        "use_dictionary": words,
-        "write_statistics": False,
-    }  # small, and quick to read
-    pq.write_table(rows.replace_schema_metadata({FORMAT: str(seal.FORMAT)}), sink, **plain)
+    words = [field.name for field in rows.schema if field.type == pa.string()]
+    how: dict[str, Any] = {"use_dictionary": words, "write_statistics": False}  # small, and quick to read
+    pq.write_table(rows.replace_schema_metadata({FORMAT: str(seal.FORMAT)}), sink, compression=CODEC, **how)
     write(path, seal.into_parquet(sink.getvalue().to_pybytes()))
 
 

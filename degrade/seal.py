@@ -16,6 +16,7 @@ KEY = "sha256"  # the last key of a JSON file: of all its bytes but these digits
 END = b'"\n}'  # what follows them
 MARK = b"degrade-sha256:"  # in a parquet file, before the footer; of all its bytes but the mark and the digits
 TAIL = 8  # bytes of a parquet file after its footer: the footer's length, and PAR1
+HEXADECIMAL = frozenset(b"0123456789abcdef")
 DAMAGED = "its checksum is wrong: damaged, or cut short"
 NEWER = "written by a newer degrade; update degrade to use it"
 
@@ -25,6 +26,11 @@ def digest(*parts: bytes | memoryview) -> bytes:
     for part in parts:
         total.update(part)
     return total.hexdigest().encode()
+
+
+def is_digest(place: bytes | memoryview) -> bool:
+    """Whether a checksum stands there, though what marks it is damaged, and a few of its own bytes may be."""
+    return sum(byte in HEXADECIMAL for byte in place) > DIGITS * 3 // 4
 
 
 def to_json(values: Mapping[str, Any]) -> bytes:
@@ -43,9 +49,10 @@ def of_json(content: bytes) -> dict[str, Any]:
     if not isinstance(values, dict) or not values:
         raise ValueError("no JSON object, or an empty one")
     format, said = values.get("format", 1), values.pop(KEY, None)
-    if not isinstance(format, int) or (said is None and format == FORMAT):
+    place = content[-DIGITS - len(END) : -len(END)]
+    if not isinstance(format, int) or (said is None and (format == FORMAT or is_digest(place))):
         raise ValueError(DAMAGED)
-    if said is not None and digest(content[: -DIGITS - len(END)], END) != content[-DIGITS - len(END) : -len(END)]:
+    if said is not None and digest(content[: -DIGITS - len(END)], END) != place:
         raise ValueError(DAMAGED)
     if format > FORMAT:
         raise NewerError(NEWER)
@@ -69,7 +76,7 @@ def check_parquet(content: bytes) -> bool:
     at = footer(view) if len(content) > TAIL else 0
     begin = at - DIGITS - len(MARK)
     if begin < 0 or bytes(view[begin : at - DIGITS]) != MARK:
-        if not content or MARK in content:
+        if not content or MARK in content or is_digest(view[max(0, at - DIGITS) : max(0, at)]):
             raise ValueError(DAMAGED)
         return False
     if digest(view[:begin], view[at:]) != bytes(view[at - DIGITS : at]):

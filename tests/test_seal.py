@@ -38,6 +38,19 @@ def test_a_curve_with_its_checksum_is_plain_parquet(tmp_path):
     assert pa.dataset.dataset(path).count_rows() == 1000
 
 
+def test_a_checksum_whose_mark_is_damaged_is_not_taken_for_none(tmp_path):
+    """Eight bits flipped at random hit the mark, the format and a value: it was read as a file of an older degrade."""
+    path = tmp_path / "curve.parquet"
+    parquet.save(path, parquet.table(SPEC.labels(), [POINT], CURVES))
+    content = path.read_bytes().replace(seal.MARK, seal.MARK.replace(b"6", b"v"))
+    path.write_bytes(content.replace(parquet.FORMAT, parquet.FORMAT.replace(b"t", b"d")))
+    with pytest.raises(RunError, match="checksum"):
+        parquet.read(path, CURVES)
+    text = seal.to_json({"state": "new"}).replace(b'"sha256"', b'"sha25v"').replace(b'"format": 2', b'"format": 0')
+    with pytest.raises(ValueError, match="checksum"):
+        seal.of_json(text)
+
+
 def test_json_of_an_older_degrade_is_read_and_plain_json_is_written(tmp_path):
     assert seal.of_json(b'{"format": 1, "state": "new"}') == {"format": 1, "state": "new"}
     assert json.loads(seal.to_json({"state": "new"}))["state"] == "new"
