@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import zygote
+
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000  # sched.h
 MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18  # sys/mount.h
 SIZE = 4096  # KiB of a disk
@@ -48,19 +50,12 @@ def command(*words: str) -> int:
     """`degrade` in a fork; its exit code."""
     sys.stdout.flush()
     number = os.fork()
-    if number:
-        return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
-    from degrade.cli import main
+    if number == 0:
+        from degrade.cli import main
 
-    sys.argv, code = ["degrade", *words], 1
-    try:
-        main()
-    except SystemExit as left:
-        code = left.code if isinstance(left.code, int) else 1
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        sys.argv = ["degrade", *words]
+        zygote.leave(main)
+    return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
 
 
 def full(disk: Path, out: Path, keys: Sequence[str]) -> None:

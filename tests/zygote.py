@@ -15,6 +15,9 @@ import runpy
 import select
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NoReturn
 
 LAZY = ("hydra_plugins.degrade.workers", "hydra.core.plugins", "torchvision", "PIL.Image", "sklearn.datasets")
 
@@ -31,33 +34,11 @@ def load() -> None:
             importlib.import_module(name)
 
 
-def become(order: dict[str, object]) -> None:
-    """The command itself, in a fork: never returns."""
-    from degrade import workers
-    from degrade.cli import main
-
+def leave(act: Callable[[], object]) -> NoReturn:
+    """Does it and ends this process, a fork, with the exit code that comes of it."""
     code = 1
     try:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the tests themselves were started with
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        os.setsid()
-        os.environ.clear()
-        os.environ.update(order["environment"])  # type: ignore[arg-type]
-        os.chdir(order["folder"])  # type: ignore[arg-type]
-        for stream, path in enumerate(order["streams"]):  # type: ignore[arg-type]
-            how = os.O_WRONLY | os.O_CREAT | os.O_APPEND if stream else os.O_RDONLY
-            os.dup2(os.open(path, how, 0o666), stream)
-        os.closerange(3, 64)
-        sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
-        sys.argv = ["degrade", *order["argv"]]  # type: ignore[misc]
-        workers.SPAWN = multiprocessing.get_context("fork")
-        if order["program"]:
-            runpy.run_path(order["program"], run_name="__main__")  # type: ignore[arg-type]
-        else:
-            main()
+        act()
         code = 0
     except SystemExit as left:
         code = left.code if isinstance(left.code, int) else 1
@@ -65,6 +46,33 @@ def become(order: dict[str, object]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def become(order: dict[str, Any]) -> None:
+    """The command itself, in a fork."""
+    from degrade import workers
+    from degrade.cli import main
+
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the tests themselves were started with
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    os.chdir(order["folder"])
+    for stream, path in enumerate(order["streams"]):
+        how = os.O_WRONLY | os.O_CREAT | os.O_APPEND if stream else os.O_RDONLY
+        os.dup2(os.open(path, how, 0o666), stream)
+    os.closerange(3, 64)
+    sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
+    sys.argv = ["degrade", *order["argv"]]
+    workers.SPAWN = multiprocessing.get_context("fork")
+    if order["program"]:
+        runpy.run_path(order["program"], run_name="__main__")
+    else:
+        main()
 
 
 def serve() -> None:
@@ -88,7 +96,7 @@ def serve() -> None:
                 return
             number = os.fork()
             if number == 0:
-                become(json.loads(line))
+                leave(partial(become, json.loads(line)))
             print(number, flush=True)
 
 
