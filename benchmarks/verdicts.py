@@ -5,7 +5,7 @@
 A study is a line of two or four depths. Every run has an error rate of its own, drawn around that of its net with the
 standard deviation over seeds, and makes mistakes on so many images at that rate. The deepest net of two is worse by
 the true difference; of four, the three deeper ones are at the margin, which is the worst case for a false `degrades`.
-What judges is degrade.stats and the rule of degrade.verdicts.lines, as in the command.
+What judges is degrade.analysis.stats and the rule of degrade.analysis.verdicts, as in the command.
 """
 
 import argparse
@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from degrade.stats import Contrast, Sample, above, contrast, sample
-from degrade.verdicts.lines import located
+from degrade.analysis.stats import Contrast, Sample, above, contrast, sample
+from degrade.analysis.verdicts import located
 
 SEEDS = (2, 3, 5, 10)
 STDS = (0.1, 0.3, 1.0, 3.0)  # points, over seeds

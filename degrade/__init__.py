@@ -10,46 +10,46 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from degrade.anatomy import responses
+    from degrade.analysis.compare import Comparison, compare
     from degrade.errors import DataError, DegradeError, RunError, SpecError
-    from degrade.evaluation import Ensemble, Evaluation, ensemble, evaluate
-    from degrade.experiment import run
+    from degrade.experiments.construct import construct
+    from degrade.experiments.evaluate import Ensemble, Evaluation, ensemble, evaluate
+    from degrade.experiments.identity.grid import identity
+    from degrade.experiments.responses import responses
+    from degrade.experiments.trained import Trained, open_net
     from degrade.nets import build
-    from degrade.solution import construct
-    from degrade.solvers import identity
-    from degrade.spec import DataSpec, EngineSpec, NetSpec, RecipeSpec, RunSpec
-    from degrade.store import load
+    from degrade.spec.parts import DataSpec, EngineSpec, NetSpec, RecipeSpec, RunSpec
+    from degrade.store.folder import load
     from degrade.train.fit import Fit
     from degrade.train.probe import probe
-    from degrade.trained import Trained, open_net
-    from degrade.verdicts import Comparison, compare
+    from degrade.train.run import run
 
 _HOME = {
-    "Comparison": "verdicts",
+    "Comparison": "analysis.compare",
     "DataError": "errors",
-    "DataSpec": "spec",
+    "DataSpec": "spec.parts",
     "DegradeError": "errors",
-    "EngineSpec": "spec",
-    "Ensemble": "evaluation",
-    "Evaluation": "evaluation",
+    "EngineSpec": "spec.parts",
+    "Ensemble": "experiments.evaluate",
+    "Evaluation": "experiments.evaluate",
     "Fit": "train.fit",
-    "NetSpec": "spec",
-    "RecipeSpec": "spec",
+    "NetSpec": "spec.parts",
+    "RecipeSpec": "spec.parts",
     "RunError": "errors",
-    "RunSpec": "spec",
+    "RunSpec": "spec.parts",
     "SpecError": "errors",
-    "Trained": "trained",
+    "Trained": "experiments.trained",
     "build": "nets",
-    "compare": "verdicts",
-    "construct": "solution",
-    "ensemble": "evaluation",
-    "evaluate": "evaluation",
-    "identity": "solvers",
-    "load": "store",
-    "open_net": "trained",
+    "compare": "analysis.compare",
+    "construct": "experiments.construct",
+    "ensemble": "experiments.evaluate",
+    "evaluate": "experiments.evaluate",
+    "identity": "experiments.identity.grid",
+    "load": "store.folder",
+    "open_net": "experiments.trained",
     "probe": "train.probe",
-    "responses": "anatomy",
-    "run": "experiment",
+    "responses": "experiments.responses",
+    "run": "train.run",
 }
 
 __all__ = [

@@ -15,9 +15,10 @@ import pytest
 import torch
 import typer.main
 
-from degrade import data, workers
+from degrade import data
 from degrade.errors import UnavailableError
-from degrade.spec import RunSpec, parse
+from degrade.spec.parts import RunSpec, parse
+from degrade.sweep import workers
 from degrade.train.backends.native.build import kernels
 
 # Tests run side by side: threads of one that wait for a core only take it from another.

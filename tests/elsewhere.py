@@ -7,8 +7,8 @@ import os
 import socket
 from pathlib import Path
 
-from degrade import states, store
 from degrade.cli import main
+from degrade.store import folder, state
 from degrade.train.fit import Fit
 
 
@@ -37,8 +37,8 @@ def traced(fit: Fit, steps: int) -> bool:
 
 
 socket.gethostname = lambda: os.environ["HOST"]
-states.STALE = float(os.environ["STALE"])
-store.FileLock = NoLock
+state.STALE = float(os.environ["STALE"])
+folder.FileLock = NoLock
 Fit.advance = traced
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from degrade.point import MEANING, Point
-from degrade.spec import RunSpec
-from degrade.store import RunDir, Tables
+from degrade.spec.parts import RunSpec
+from degrade.spec.rows import MEANING, Point
+from degrade.store.folder import RunDir, Tables
 
 IMAGES = {"train": 50_000, "train_clean": 20_000, "test": 10_000, "val": 100}
 EVERY = 10  # iterations between two points, and seconds

@@ -16,9 +16,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from degrade import parquet
-from degrade.parquet import CURVES
-from degrade.point import TIMINGS
+from degrade.spec.rows import TIMINGS
+from degrade.store import parquet
+from degrade.store.parquet import CURVES
 from degrade.train.checkpoint import unpack
 
 DEGRADE = (sys.executable, "-m", "degrade")
@@ -169,7 +169,7 @@ class Warm(multiprocessing.context.ForkServerContext):
 
     def __init__(self) -> None:
         super().__init__()
-        self.set_forkserver_preload(["degrade.experiment", __name__])
+        self.set_forkserver_preload(["degrade.train.run", __name__])
 
 
 def states(root: Path) -> dict[str, dict[str, Any]]:

@@ -8,17 +8,20 @@ import pytest
 import torch
 from conftest import tiny
 
-from degrade import anatomy, data, experiment, parquet, store
-from degrade.anatomy import Under, responses
+from degrade import data
 from degrade.errors import RunError, SpecError
+from degrade.experiments import responses as measuring
+from degrade.experiments.construct import construct
+from degrade.experiments.responses import Under, responses
+from degrade.experiments.trained import open_net
 from degrade.figures import FORMATS
-from degrade.measures import BLOCKS, RESPONSES
-from degrade.point import LABELS
-from degrade.solution import construct
-from degrade.spec import NetSpec, parse
-from degrade.store import RunDir
+from degrade.spec.measures import BLOCKS, RESPONSES
+from degrade.spec.parts import NetSpec, parse
+from degrade.spec.rows import LABELS
+from degrade.store import folder, parquet
+from degrade.store.folder import RunDir
+from degrade.train import run
 from degrade.train.checkpoint import pack, unpack
-from degrade.trained import open_net
 
 SPECS = {net: tiny(net=net) for net in ("plain", "residual", "highway")}
 
@@ -26,7 +29,7 @@ SPECS = {net: tiny(net=net) for net in ("plain", "residual", "highway")}
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
-    experiment.run(SPECS.values(), folder)
+    run.run(SPECS.values(), folder)
     return folder
 
 
@@ -50,17 +53,17 @@ def test_every_net_has_its_rows_with_labels(nets):
 
 def test_what_is_measured_is_kept_with_the_run_and_not_measured_again(root, nets, monkeypatch):
     first = responses(nets, Under(split="train"))
-    tables = store.load(root)
+    tables = folder.load(root)
     kept = tables.responses[tables.responses.split == "train"]
     assert kept["std"].tolist() == first.layers.sort_values(["run", "layer"])["std"].tolist()
-    monkeypatch.setattr(anatomy, "measure", None)
+    monkeypatch.setattr(measuring, "measure", None)
     pd.testing.assert_frame_equal(responses(nets, Under(split="train")).blocks, first.blocks)
 
 
 def test_measurements_under_other_conditions_stand_beside_each_other(root, nets):
     conditions = [Under(), Under(bn="batch"), Under(split="train"), Under(bn="batch", batch=7)]
     found = [responses(nets[:1], under).layers for under in conditions]
-    stored = store.load(root).responses
+    stored = folder.load(root).responses
     own = stored[stored.run == SPECS["plain"].run]
     assert len(own) == len(own.drop_duplicates(["iteration", "split", "bn", "layer"]))
     assert {("test", "running"), ("test", "batch"), ("train", "running")} <= set(zip(own.split, own.bn, strict=True))
@@ -72,7 +75,7 @@ def test_a_run_whose_folder_cannot_be_written_is_measured_all_the_same(root, net
     def full(*_):
         raise OSError("read-only")
 
-    monkeypatch.setattr(anatomy.parquet, "save", full)
+    monkeypatch.setattr(measuring.parquet, "save", full)
     assert len(responses(nets[:1], Under(split="train", bn="batch")).layers) == 7
 
 
@@ -135,7 +138,7 @@ def test_a_net_on_its_own_cannot_be_measured_without_pictures(root, tmp_path):
 
 def test_a_net_named_twice_counts_once_and_a_run_at_two_iterations_is_two_nets(root, tmp_path):
     spec = tiny(net="plain", engine={"keep_checkpoints": [6]})
-    experiment.run([spec], tmp_path)
+    run.run([spec], tmp_path)
     folder = RunDir(tmp_path, spec.run)
     early, late = open_net(folder.kept(6)), open_net(folder.path)
     layers, _ = responses([early, late, open_net(folder.path)])
@@ -161,7 +164,7 @@ def test_a_run_on_other_data_is_labelled_by_them_and_kept_elsewhere(here, root, 
 def test_one_damaged_checkpoint_hides_no_other_and_a_folder_may_have_any_name(here, tmp_path):
     folder = tmp_path / "lr=0.1"
     good, bad = tiny(net="plain"), tiny(net="residual")
-    experiment.run([good, bad], folder)
+    run.run([good, bad], folder)
     for path in RunDir(folder, bad.run).checkpoints:
         if path.exists():
             path.write_bytes(path.read_bytes()[:-100])
@@ -174,7 +177,7 @@ def test_one_damaged_checkpoint_hides_no_other_and_a_folder_may_have_any_name(he
 
 def test_a_diverged_seed_is_left_out_of_table_and_figure_and_named(here, root, tmp_path):
     runs = [tiny(net="plain"), tiny(net="plain", seed=1)]
-    experiment.run(runs, tmp_path / "results")
+    run.run(runs, tmp_path / "results")
     broken = RunDir(tmp_path / "results", runs[1].run)
     state = unpack(broken.checkpoint.read_bytes())
     state["net"]["stages.1.0.first.0.weight"][:] = float("nan")
@@ -202,7 +205,7 @@ def test_what_a_file_says_its_rows_are_of_is_not_believed(here, root, tmp_path):
     shutil.copytree(root, tmp_path / "theirs")
     run = RunDir(tmp_path / "theirs", SPECS["plain"].run)
     first = responses([open_net(run.path)]).layers
-    for name in anatomy.NAMES:
+    for name in measuring.NAMES:
         rows = pd.read_parquet(run.tables[name])
         told = rows.assign(protocol=f"{tmp_path}/OUTSIDE/x-on-y", run="another", group="=1+1", depth=20)
         parquet.save(run.tables[name], parquet.of_frame(told, parquet.TABLES[name]))
@@ -218,11 +221,11 @@ def test_what_a_file_says_its_rows_are_of_is_not_believed(here, root, tmp_path):
 def test_no_folder_is_made_of_what_is_no_protocols_name(nets, tmp_path, name):
     found = responses(nets[:1])
     good, bad = (found._replace(blocks=found.blocks.assign(protocol=said)) for said in ("a-on-b", name))
-    evil = anatomy.Responses(found.layers.assign(protocol="a-on-b"), bad.blocks)
+    evil = measuring.Responses(found.layers.assign(protocol="a-on-b"), bad.blocks)
     with pytest.raises(RunError, match=r"is no protocol's name, and no folder is made of it; who wrote that file\?$"):
-        anatomy.keep(evil, tmp_path / "out")
+        measuring.keep(evil, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
-    assert anatomy.keep(good, tmp_path / "out") == [tmp_path / "out" / "a-on-b" / "blocks.parquet"]
+    assert measuring.keep(good, tmp_path / "out") == [tmp_path / "out" / "a-on-b" / "blocks.parquet"]
 
 
 def test_measurements_are_not_kept_where_a_link_leads(nets, tmp_path):
@@ -231,5 +234,5 @@ def test_measurements_are_not_kept_where_a_link_leads(nets, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "a-on-b").symlink_to("mine")
     with pytest.raises(RunError, match=r"cannot be written \(is a link\); choose another folder with --out"):
-        anatomy.keep(elsewhere, tmp_path)
+        measuring.keep(elsewhere, tmp_path)
     assert list((tmp_path / "mine").iterdir()) == []

@@ -19,10 +19,10 @@ from conftest import tiny
 
 from degrade.data import cifar
 from degrade.errors import DataError, RunError, SpecError
-from degrade.spec import NetSpec, RunSpec
-from degrade.store import RunDir, write_json
+from degrade.experiments.trained import open_net
+from degrade.spec.parts import NetSpec, RunSpec
+from degrade.store.folder import RunDir, write_json
 from degrade.train.checkpoint import pack, unpack
-from degrade.trained import open_net
 
 ROOT = Path(__file__).parent.parent
 EVIL = "\x1b]0;owned\x07\x1b[31m"

@@ -16,10 +16,13 @@ import pandas as pd
 import pytest
 from generated import ended, lay
 
-from degrade import bench, composition, figures, launch, reruns, seal, solvers, sweep
+from degrade import bench, figures
 from degrade.data import cifar
 from degrade.errors import DataError, DegradeError, SpecError
-from degrade.spec import NetSpec, RunSpec, parse
+from degrade.experiments.identity import grid
+from degrade.spec.parts import NetSpec, RunSpec, parse
+from degrade.store import seal
+from degrade.sweep import compose, expand, launch, rerun
 
 CASES = int(os.environ.get("CASES", "200"))
 
@@ -39,7 +42,7 @@ def none_of_that(*_: object, **__: object) -> None:
 def tame(tmp_path, here, monkeypatch):
     """The command line, in an empty folder of its own, with what trains, measures for long or downloads cut off."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    names = {"launcher_of": launch, "priced": launch, "train": reruns, "measured": solvers, "measure": bench}
+    names = {"launcher_of": launch, "priced": launch, "train": rerun, "measured": grid, "measure": bench}
     for name, place in names.items():
         monkeypatch.setattr(place, name, none_of_that)
     monkeypatch.setattr(figures, "FORMATS", ("svg",))  # a third of the time
@@ -78,8 +81,8 @@ def faults(done, usage: bool = True) -> list[str]:
 
 @pytest.mark.parametrize("half", [0, 1])
 def test_no_command_line_ends_in_a_traceback_or_leaves_anything(tame, tmp_path, half):
-    with composition.initialised():
-        keys = composition.keys(composition.configured(()))
+    with compose.initialised():
+        keys = compose.keys(compose.configured(()))
     found, ends = list[str](), list[int]()
     for case in range(half, CASES, 2):
         words, before = odd.line(Random(case), keys), tree(tmp_path)
@@ -118,8 +121,8 @@ def test_no_configuration_does_worse_than_an_error_of_one_line():
 @pytest.fixture
 def results(tmp_path) -> Path:
     """Four finished runs, those of SWEEP."""
-    with sweep.hydra():
-        specs = sweep.expand(SWEEP).specs
+    with expand.hydra():
+        specs = expand.expand(SWEEP).specs
     lay([ended(spec, 5.0 + spec.net.depth, 9.0) for spec in specs], tmp_path / "whole")
     return tmp_path / "whole"
 

@@ -14,7 +14,7 @@ from degrade.bench.apart import Apart, Paced
 from degrade.bench.ours import Aside, Ours, engine_of, shares
 from degrade.bench.same import NETS, Comparison, Sameness, available, sameness
 from degrade.errors import RunError, SpecError, UnavailableError
-from degrade.spec import NetSpec
+from degrade.spec.parts import NetSpec
 from degrade.train.backends import BACKENDS
 from degrade.train.backends.eager import Eager
 
@@ -29,10 +29,10 @@ def test_flops_of_a_step_are_three_forwards_less_the_first_layers_gradient_by_th
 
 
 def test_the_quickstart_is_that_of_the_configuration():
-    from degrade import sweep
+    from degrade.sweep import expand
 
-    with sweep.hydra():
-        (spec,) = sweep.expand(["data=digits", "net=plain", "depth=20"], look=False).specs
+    with expand.hydra():
+        (spec,) = expand.expand(["data=digits", "net=plain", "depth=20"], look=False).specs
     assert spec.recipe == cases.QUICKSTART
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from degrade import seal
 from degrade.data.cache import Cache, Known, key_of
 from degrade.data.images import fingerprint
 from degrade.errors import DataError
+from degrade.store import seal
 
 KEY = key_of("some pictures")
 
@@ -270,7 +270,7 @@ WORKER = """
 import sys
 from pathlib import Path
 from degrade import data
-from degrade.spec import parse
+from degrade.spec.parts import parse
 from degrade.train.fit import Fit
 
 def written():  # kB that this process alone has: pages of a file that it only reads are not among them

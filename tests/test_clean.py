@@ -4,9 +4,9 @@ import time
 import pytest
 from conftest import tiny
 
-from degrade.clean import remove, waste
 from degrade.errors import RunError
-from degrade.store import RunDir, write_json
+from degrade.store.clean import remove, waste
+from degrade.store.folder import RunDir, write_json
 
 
 def make(root, state, seed, age=0.0):

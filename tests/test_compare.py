@@ -8,13 +8,13 @@ import pytest
 from generated import Run, ended, lay, tables
 from rich.console import Console
 
-from degrade import screen
+from degrade.analysis.compare import COLUMNS, compare
 from degrade.cli import app
 from degrade.errors import DegradeError
-from degrade.sheets import Sheet, escaped, latex, markdown
-from degrade.spec import DataSpec, NetSpec, RecipeSpec, RunSpec
-from degrade.verdicts import COLUMNS, compare
-from degrade.verdicts.writing import FORMATS, TABLES, sheets
+from degrade.spec.parts import DataSpec, NetSpec, RecipeSpec, RunSpec
+from degrade.views import terminal
+from degrade.views.compare import FORMATS, TABLES, sheets
+from degrade.views.sheets import Sheet, escaped, latex, markdown
 
 CLEAN = {("plain", 8): 0.2, ("plain", 20): 9.0, ("residual", 8): 0.2, ("residual", 20): 0.1}
 
@@ -131,8 +131,8 @@ def test_runs_under_way_alone_are_named_and_nothing_is_said():
 def test_nothing_is_cut(capsys, columns, monkeypatch):
     """Every word of every cell is on the screen, in terminals of both widths."""
     runs = [*paper(), *digits(), *digits(seeds=1, lr=0.3)]
-    monkeypatch.setattr(screen, "console", Console(markup=False, width=int(columns)))
-    screen.show(sheets(compare(tables(runs)), list(TABLES)))
+    monkeypatch.setattr(terminal, "console", Console(markup=False, width=int(columns)))
+    terminal.show(sheets(compare(tables(runs)), list(TABLES)))
     shown = capsys.readouterr().out
     assert "…" not in shown
     assert max(len(line.rstrip()) for line in shown.splitlines()) <= int(columns)

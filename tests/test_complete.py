@@ -1,6 +1,6 @@
 import pytest
 
-from degrade.complete import overrides
+from degrade.cli.complete import overrides
 
 
 @pytest.mark.parametrize(

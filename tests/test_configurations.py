@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from degrade import composition
+from degrade.sweep import compose
 
 CODE = (
     "hydra:\n  launcher:\n    _target_: os.system\n",
@@ -20,9 +20,9 @@ CODE = (
 @pytest.mark.parametrize("text", CODE)
 def test_a_configuration_names_no_code(here, tmp_path, monkeypatch, text):
     """Of a study that somebody was given and put beside ours."""
-    shutil.copytree(composition.conf_dir(), tmp_path / "conf")
+    shutil.copytree(compose.conf_dir(), tmp_path / "conf")
     (tmp_path / "conf" / "study" / "evil.yaml").write_text(f"# @package _global_\n{text}")
-    monkeypatch.setattr(composition, "conf_dir", lambda: tmp_path / "conf")
+    monkeypatch.setattr(compose, "conf_dir", lambda: tmp_path / "conf")
     before = sorted(tmp_path.rglob("*"))
     done = here("sweep", "study=evil", "data=digits", "--dry-run")
     assert done.returncode == 2
@@ -74,9 +74,9 @@ STUDIES = {  # of somebody else: text of study/evil.yaml, and what is said of it
 
 def evil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, study: str) -> Path:
     """Our configurations, and beside them a study that somebody was given."""
-    shutil.copytree(composition.conf_dir(), tmp_path / "conf")
+    shutil.copytree(compose.conf_dir(), tmp_path / "conf")
     (tmp_path / "conf" / "study" / "evil.yaml").write_text(study)
-    monkeypatch.setattr(composition, "conf_dir", lambda: tmp_path / "conf")
+    monkeypatch.setattr(compose, "conf_dir", lambda: tmp_path / "conf")
     return tmp_path / "conf"
 
 
@@ -140,4 +140,4 @@ def test_what_a_command_line_sets_plainly_is_done(here):
 
 def test_targets_are_found_at_any_depth():
     node = OmegaConf.to_container(OmegaConf.create({"a": [{"b": {"_target_": "x.y"}}], "hydra": {"_target_": "z"}}))
-    assert list(composition.leaves(node)) == [("a.0.b._target_", "x.y"), ("hydra._target_", "z")]
+    assert list(compose.leaves(node)) == [("a.0.b._target_", "x.y"), ("hydra._target_", "z")]

@@ -6,19 +6,22 @@ import pytest
 from conftest import tiny
 
 import degrade
-from degrade import curves, experiment, reruns, store
+from degrade.analysis import curves
 from degrade.errors import RunError
-from degrade.solution import construct
-from degrade.spec import parse
-from degrade.store import RunDir
-from degrade.trained import open_net
+from degrade.experiments.construct import construct
+from degrade.experiments.trained import open_net
+from degrade.spec.parts import parse
+from degrade.store import folder
+from degrade.store.folder import RunDir
+from degrade.sweep import rerun
+from degrade.train import run
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """A plain and a residual net of 8 layers, trained."""
     folder = tmp_path_factory.mktemp("results")
-    experiment.run([tiny(net="plain"), tiny(net="residual")], folder)
+    run.run([tiny(net="plain"), tiny(net="residual")], folder)
     return folder
 
 
@@ -30,7 +33,7 @@ def test_predictions_agree_on_every_image_and_the_first_point_is_the_shallow_net
     built = made(root)
     assert (built.images, built.differ) == (150, 0)
     assert built.gap < 1e-3
-    tables = store.load(root)
+    tables = folder.load(root)
     last = curves.last_points(tables.curves).set_index(["run", "split"])
     for split in ("train_clean", "test"):
         deep, shallow = last.loc[(built.run.run, split)], last.loc[(tiny(net="plain").run, split)]
@@ -51,7 +54,7 @@ def test_it_is_a_run_of_its_own_that_its_spec_brings_back(root):
 
 
 def test_copies_of_two_seeds_are_one_group_of_two_runs(root):
-    experiment.run([tiny(net="plain", seed=1)], root)
+    run.run([tiny(net="plain", seed=1)], root)
     other = construct(open_net(RunDir(root, tiny(net="plain", seed=1).run).path), 14, root)
     assert other.run.group == made(root).run.group
     assert other.run.run != made(root).run.run
@@ -64,16 +67,16 @@ def test_exact_is_exact(root, net):
 
 def test_trained_on_it_begins_where_it_was_constructed_and_reruns_to_the_same_curve(root, tmp_path):
     built = made(root, "residual")
-    assert experiment.run([built.run], root) == {built.run.run: "finished"}
-    curve = store.load(root, runs=[built.run.run]).curves
+    assert run.run([built.run], root) == {built.run.run: "finished"}
+    curve = folder.load(root, runs=[built.run.run]).curves
     assert sorted(curve.iteration.unique()) == [0, 5, 10, 12]
     assert set(curve[curve.iteration == 0].split) == {"train_clean", "test"}
     again = RunDir(tmp_path, built.run.run)
     with pytest.raises(RunError, match="degrade construct --ckpt residual-A-8"):
-        experiment.run([built.run], tmp_path)
+        run.run([built.run], tmp_path)
     again.kept(0).write_bytes(built.folder.kept(0).read_bytes())
-    experiment.run([built.run], tmp_path)
-    assert reruns.same_curve(again.curve, built.folder.curve)
+    run.run([built.run], tmp_path)
+    assert rerun.same_curve(again.curve, built.folder.curve)
 
 
 def test_another_recipe_is_another_run(root):

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 from generated import EVERY, Run, ended, tables
 
-from degrade.origin import OriginSpec
-from degrade.spec import DataSpec, NetSpec, RunSpec
-from degrade.verdicts import COLUMNS, compare
-from degrade.verdicts.construction import constructions
+from degrade.analysis.compare import COLUMNS, compare
+from degrade.analysis.constructed import constructions
+from degrade.spec.origin import OriginSpec
+from degrade.spec.parts import DataSpec, NetSpec, RunSpec
 
 
 def spec(depth: int, seed: int = 0, origin: OriginSpec | None = None, net: str = "plain") -> RunSpec:

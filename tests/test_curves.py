@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 from conftest import tiny
 
-from degrade.curves import beyond_seeds, chosen, chosen_rates, final_errors, last_points, over_seeds, standing
+from degrade.analysis.curves import beyond_seeds, chosen, chosen_rates, final_errors, last_points, over_seeds, standing
 from degrade.errors import SpecError
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from degrade import data
-from degrade.checked import identity_of
 from degrade.data.images import Images, fingerprint
 from degrade.errors import DataError, SpecError
-from degrade.spec import DataSpec
+from degrade.spec.parts import DataSpec
+from degrade.spec.rules import identity_of
 
 
 @pytest.fixture(scope="module")

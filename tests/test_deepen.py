@@ -6,8 +6,8 @@ from torch import nn
 
 from degrade import nets
 from degrade.errors import SpecError
-from degrade.nets.construct import deepen
-from degrade.spec import SHORTCUTS, NetSpec
+from degrade.nets.deepen import deepen
+from degrade.spec.parts import SHORTCUTS, NetSpec
 
 KINDS = [(net, shortcut) for net, shortcuts in SHORTCUTS.items() for shortcut in shortcuts]
 X = torch.randn(40, 3, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -71,9 +71,10 @@ def test_python_of_the_readme_runs(degrade, tmp_path):
 
 def test_the_reference_study_says_what_the_readme_says():
     """Training error rises with depth in plain nets, and not in residual ones."""
-    from degrade import curves, store
+    from degrade.analysis import curves
+    from degrade.store import folder
 
-    finals = curves.final_errors(store.load(ROOT / "results" / "quickstart").curves)
+    finals = curves.final_errors(folder.load(ROOT / "results" / "quickstart").curves)
     clean = finals.set_index(["net", "depth"]).train_clean
     assert len(clean) == 8
     assert clean["plain", 56] - clean["plain", 20] >= 20
@@ -85,11 +86,11 @@ def test_the_reference_study_says_what_the_readme_says():
 
 
 def test_every_key_of_the_configuration_is_in_the_readme():
-    from degrade import composition
+    from degrade.sweep import compose
 
-    with composition.initialised():
-        keys = [key for key in composition.keys(composition.body(())) if "." not in key]
-        options = {group: composition.options(group) for group in composition.GROUPS if group != "engine"}
+    with compose.initialised():
+        keys = [key for key in compose.keys(compose.body(())) if "." not in key]
+        options = {group: compose.options(group) for group in compose.GROUPS if group != "engine"}
     for key in set(keys) - {"family"}:
         assert f"`{key}`" in README, key
     for group, names in options.items():

@@ -10,11 +10,11 @@ from conftest import tiny
 from degrade import data
 from degrade.cli import main
 from degrade.errors import RunError, SpecError
-from degrade.evaluation import ensemble, evaluate
-from degrade.experiment import run
-from degrade.spec import DataSpec
-from degrade.store import RunDir
-from degrade.trained import open_net, pictures
+from degrade.experiments.evaluate import ensemble, evaluate
+from degrade.experiments.trained import open_net, pictures
+from degrade.spec.parts import DataSpec
+from degrade.store.folder import RunDir
+from degrade.train.run import run
 
 RECIPE = {"iterations": 40, "eval_every": 20, "clean_images": 30}
 EAGER: dict = {"recipe": RECIPE, "engine": {"backend": "eager"}}

@@ -8,12 +8,12 @@ import pytest
 import torch
 from conftest import tiny
 
-from degrade import experiment
 from degrade.errors import RunError
-from degrade.experiment import run
-from degrade.point import TIMINGS
-from degrade.store import RunDir, load, write_json
+from degrade.spec.rows import TIMINGS
+from degrade.store.folder import RunDir, load, write_json
+from degrade.train import run as running
 from degrade.train.checkpoint import unpack
+from degrade.train.run import run
 
 
 def curve(root, spec):
@@ -131,10 +131,10 @@ def test_a_curve_ahead_of_its_checkpoint_is_cut_back(tmp_path):
 def test_a_long_evaluation_still_gives_signs_of_life(tmp_path, monkeypatch):
     folder = RunDir(tmp_path, tiny().run)
     with folder.claimed():
-        pulse = experiment.Pulse(lambda: False)
+        pulse = running.Pulse(lambda: False)
         with pulse.of(folder):
             assert (pulse(), folder.state.exists()) == (False, False)
-            monkeypatch.setattr(experiment, "LIFE", 0.0)
+            monkeypatch.setattr(running, "LIFE", 0.0)
             assert not pulse()
             assert folder.read_state()["state"] == "running"
         folder.write_state("finished")
@@ -164,14 +164,14 @@ def test_a_heartbeat_of_the_future_is_of_a_clock_that_was_wrong(tmp_path):
 
 def test_a_run_is_signed_before_its_pictures_are_loaded(tmp_path, monkeypatch):
     """So that a host whose locks are not ours sees it early: loading may take minutes."""
-    folder, load = RunDir(tmp_path, tiny().run), experiment.data.load
+    folder, load = RunDir(tmp_path, tiny().run), running.data.load
     seen = []
 
     def look(spec):
         seen.append(folder.read_state()["state"])
         return load(spec)
 
-    monkeypatch.setattr(experiment.data, "load", look)
+    monkeypatch.setattr(running.data, "load", look)
     run([tiny()], tmp_path)
     assert seen == ["running"]
 
@@ -183,7 +183,7 @@ def test_an_error_after_another_host_took_the_run_over_is_not_written_into_it(tm
         beat_of_another(folder, time.time())
         raise RunError("the disk of this host went away")
 
-    monkeypatch.setattr(experiment.Fit, "advance", broken)
+    monkeypatch.setattr(running.Fit, "advance", broken)
     with pytest.raises(RunError, match="went away"):
         run([tiny()], tmp_path)
     state = folder.read_state()
@@ -191,10 +191,10 @@ def test_an_error_after_another_host_took_the_run_over_is_not_written_into_it(tm
 
 
 def test_a_folder_that_is_removed_is_not_made_again_by_a_sign_of_life(tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment, "BEAT", 0.0)
-    monkeypatch.setattr(experiment, "LIFE", 0.0)
+    monkeypatch.setattr(running, "BEAT", 0.0)
+    monkeypatch.setattr(running, "LIFE", 0.0)
     spec = tiny(recipe={"eval_every": 6})
-    folder, advance, steps_done = RunDir(tmp_path, spec.run), experiment.Fit.advance, []
+    folder, advance, steps_done = RunDir(tmp_path, spec.run), running.Fit.advance, []
 
     def removed(fit, steps):
         shutil.rmtree(folder.path)
@@ -202,7 +202,7 @@ def test_a_folder_that_is_removed_is_not_made_again_by_a_sign_of_life(tmp_path, 
         steps_done.append(fit.iteration)
         return found
 
-    monkeypatch.setattr(experiment.Fit, "advance", removed)
+    monkeypatch.setattr(running.Fit, "advance", removed)
     with pytest.raises(RunError, match=r"state\.json: No such file or directory; bring it back"):
         run([spec], tmp_path)
     assert steps_done == [1]
@@ -221,7 +221,7 @@ PACK = [tiny(), tiny(net="plain"), tiny(seed=1, recipe={"iterations": 20}), tiny
 
 @pytest.mark.parametrize("together", [2, 4])
 def test_runs_advanced_in_turn_compute_what_they_do_alone(tmp_path, monkeypatch, together):
-    monkeypatch.setattr(experiment, "TURN", 1e-3)
+    monkeypatch.setattr(running, "TURN", 1e-3)
     packed, alone = tmp_path / "packed", tmp_path / "alone"
     assert run(PACK, packed, together=together) == run(PACK, alone) == {spec.run: "finished" for spec in PACK}
     for spec in PACK:
@@ -231,7 +231,7 @@ def test_runs_advanced_in_turn_compute_what_they_do_alone(tmp_path, monkeypatch,
 
 @pytest.mark.parametrize("polls", [3, 10, 40])
 def test_a_pack_told_to_stop_leaves_checkpoints_and_goes_on(tmp_path, monkeypatch, polls):
-    monkeypatch.setattr(experiment, "TURN", 1e-3)
+    monkeypatch.setattr(running, "TURN", 1e-3)
     left = iter(range(polls))
     states = run(PACK, tmp_path / "cut", stop=lambda: next(left, None) is None, together=4)
     assert set(states.values()) == {"interrupted"}
@@ -247,14 +247,14 @@ def test_a_pack_told_to_stop_leaves_checkpoints_and_goes_on(tmp_path, monkeypatc
 
 def broken_at(monkeypatch, victim, iteration, error):
     """From now on that run raises `error` once it has come so far."""
-    advance = experiment.Fit.advance
+    advance = running.Fit.advance
 
     def spoilt(fit, steps):
         if fit.spec.run == victim.run and fit.iteration >= iteration:
             raise error
         return advance(fit, 1)
 
-    monkeypatch.setattr(experiment.Fit, "advance", spoilt)
+    monkeypatch.setattr(running.Fit, "advance", spoilt)
 
 
 def test_an_error_of_a_gpu_ends_a_pack_and_blames_nobody(tmp_path, monkeypatch):
@@ -280,8 +280,8 @@ def test_an_error_of_a_runs_own_harms_no_run_beside_it(tmp_path, monkeypatch):
 
 
 def test_a_run_of_a_pack_that_is_over_is_free_and_stays_over(tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment, "LIFE", 0.0)  # signs of life at every look
-    monkeypatch.setattr(experiment, "TURN", 1e-3)
+    monkeypatch.setattr(running, "LIFE", 0.0)  # signs of life at every look
+    monkeypatch.setattr(running, "TURN", 1e-3)
     seen = []
 
     def look():
@@ -298,7 +298,7 @@ def test_a_run_of_a_pack_that_is_over_is_free_and_stays_over(tmp_path, monkeypat
 
 
 def test_time_in_which_others_are_advanced_counts(tmp_path):
-    turns = experiment.training(tiny(), tmp_path, experiment.Pulse(lambda: False), "", alone=False)
+    turns = running.training(tiny(), tmp_path, running.Pulse(lambda: False), "", alone=False)
     next(turns)
     time.sleep(0.3)
     assert list(turns)[-1:] in ([None], [])

@@ -13,11 +13,11 @@ from PIL import Image
 from processes import BOUND, DEGRADE, bound
 from test_folder import refused, spec, whole
 
-from degrade import data, experiment, nets
+from degrade import data, nets
 from degrade.data.pictures import decode, strictly
 from degrade.errors import SpecError
-from degrade.spec import NetSpec, parse
-from degrade.store import RunDir, load
+from degrade.spec.parts import NetSpec, parse
+from degrade.store.folder import RunDir, load
 
 SMALL = {"recipe": {"iterations": 2, "eval_every": 1}, "data": {"train_limit": 30, "test_limit": 20}}
 
@@ -52,7 +52,7 @@ def mixed(**changes):
 )
 def test_the_ends_of_what_can_be_asked_for_are_trained(tmp_path, changes):
     run = mixed(**changes)
-    (state,) = experiment.run([run], tmp_path).values()
+    (state,) = run.run([run], tmp_path).values()
     assert state in ("finished", "diverged")
     curve = load(tmp_path).curves
     assert curve.error.between(0, 100).all()
@@ -95,7 +95,7 @@ def test_one_class_and_one_image_are_trained(tmp_path):
     one_class(tmp_path / "photos", 1)
     found = data.prepare(spec(tmp_path / "photos"))
     run = parse({**mixed().tree(), "data": {**data_tree(found), "train_limit": None, "test_limit": None}})
-    assert [*experiment.run([run], tmp_path / "results").values()] == ["finished"]
+    assert [*run.run([run], tmp_path / "results").values()] == ["finished"]
 
 
 def data_tree(found) -> dict:

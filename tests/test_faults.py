@@ -11,13 +11,15 @@ import pytest
 from conftest import tiny
 from faults import kills
 
-from degrade import experiment, files, serving
-from degrade.clean import waste
 from degrade.data.cache import Cache, Known, key_of
 from degrade.errors import DataError, RunError
-from degrade.experiment import run
-from degrade.store import RunDir, write_json
+from degrade.store import files
+from degrade.store.clean import waste
+from degrade.store.folder import RunDir, write_json
+from degrade.sweep import worker
+from degrade.train import run as running
 from degrade.train.checkpoint import pack, unpack
+from degrade.train.run import run
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -93,7 +95,7 @@ def test_what_the_disk_refuses_is_one_line_with_a_way_out(tmp_path, monkeypatch)
     def refuse(*_):
         raise FULL
 
-    monkeypatch.setattr(experiment, "record", refuse)
+    monkeypatch.setattr(running, "record", refuse)
     with pytest.raises(RunError, match=r"No space left on device; make room, .* goes on"):
         run([SPEC], tmp_path)
     assert "No space left" in RunDir(tmp_path, SPEC.run).read_state()["reason"]
@@ -119,7 +121,7 @@ def test_where_the_state_cannot_be_written_either_the_first_error_is_heard(tmp_p
     def full(*_):
         raise FULL
 
-    monkeypatch.setattr(experiment, "resume", full)
+    monkeypatch.setattr(running, "resume", full)
     monkeypatch.setattr(RunDir, "write_state", refuse)
     with pytest.raises(RunError, match="No space left on device"):
         run([SPEC], tmp_path)
@@ -151,7 +153,7 @@ def test_a_log_that_cannot_be_opened_is_the_reason_of_the_failure(tmp_path):
     """The worker died, and nobody said of what."""
     folder = RunDir(tmp_path, SPEC.run)
     folder.log.mkdir(parents=True)
-    report = serving.work([SPEC], tmp_path, lambda: False, "")
+    report = worker.work([SPEC], tmp_path, lambda: False, "")
     assert report.fit
     assert "log.txt: Is a directory" in report.reason
     assert "log.txt: Is a directory" in folder.read_state()["reason"]
@@ -167,12 +169,12 @@ def test_a_log_on_a_full_disk_hides_no_reason(tmp_path, monkeypatch):
         print("the last words")
         raise RunError("of its own")
 
-    monkeypatch.setattr(experiment, "run", break_off)
+    monkeypatch.setattr(running, "run", break_off)
     monkeypatch.setattr(sys, "stdout", os.fdopen(1, "w", closefd=False))
     monkeypatch.setattr(sys, "stderr", os.fdopen(2, "w", buffering=1, closefd=False))
     full = os.open("/dev/full", os.O_WRONLY)
     try:
-        report = serving.work([SPEC], tmp_path, lambda: False, "")
+        report = worker.work([SPEC], tmp_path, lambda: False, "")
     finally:
         for kept, stream in ((stdout, 1), (stderr, 2)):
             os.dup2(kept, stream)

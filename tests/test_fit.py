@@ -9,8 +9,8 @@ from conftest import ON_CPU, tiny
 
 from degrade import data
 from degrade.errors import RunError, SpecError
-from degrade.point import TIMINGS
-from degrade.spec import SHORTCUTS, RunSpec
+from degrade.spec.parts import SHORTCUTS, RunSpec
+from degrade.spec.rows import TIMINGS
 from degrade.train.fit import Fit, pick_device
 
 GOLDEN = Path(__file__).parent / "golden" / "losses.json"

@@ -15,9 +15,10 @@ import pytest
 from conftest import tiny
 from PIL import Image
 
-from degrade import data, experiment
-from degrade.spec import DataSpec
-from degrade.store import RunDir, write_json
+from degrade import data
+from degrade.spec.parts import DataSpec
+from degrade.store.folder import RunDir, write_json
+from degrade.train import run
 
 ENDLESS: dict[str, Callable[[Path], object]] = {
     "a pipe": os.mkfifo,
@@ -46,7 +47,7 @@ PREPARED = """
 import resource, sys
 from degrade import data
 from degrade.errors import DataError
-from degrade.spec import DataSpec
+from degrade.spec.parts import DataSpec
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))  # bytes: of a device there is no end
 if sys.argv[2:]:
     try:
@@ -100,7 +101,7 @@ def theirs(photos, tmp_path) -> tuple[RunDir, Path]:
     """A run of somebody who trained on these pictures, whose cache is not in the gift; and the pictures."""
     asked = {"name": "image_folder", "root": str(photos), "train_limit": None, "test_limit": None}
     spec = tiny(data=asked, recipe={"iterations": 2})
-    experiment.run([spec], tmp_path / "theirs")
+    run.run([spec], tmp_path / "theirs")
     shutil.rmtree(photos / ".degrade")
     return RunDir(tmp_path / "theirs", spec.run), photos
 

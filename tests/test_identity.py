@@ -13,14 +13,15 @@ import torch
 from typer.testing import CliRunner
 
 import degrade
-from degrade import cli, solvers
+from degrade import cli
 from degrade.errors import SpecError
+from degrade.experiments.identity import grid
+from degrade.experiments.identity import learn as learning
+from degrade.experiments.identity.learn import POINTS, Chain, features, generator, learn, rate, relative_error, stack
+from degrade.experiments.identity.trial import IDENTITY, Trial
 from degrade.figures import draw
 from degrade.figures.identity import FLOOR, finals, panels
 from degrade.nets import Plain, Residual
-from degrade.train import identity
-from degrade.train.identity import POINTS, Chain, features, generator, learn, rate, relative_error, stack
-from degrade.trial import IDENTITY, Trial
 
 SMALL = {"width": 4, "steps": 20}
 FEW = Trial(**SMALL, size=4, lr=0.3)
@@ -86,7 +87,7 @@ def test_a_step_is_that_of_torch_to_the_bit():
     velocity = [torch.zeros_like(p) for p in ours.parameters()]
     for _ in range(3):
         x = features(FEW, FEW.batch, draws)
-        identity.step(ours, velocity, x, 0.1, FEW)
+        learning.step(ours, velocity, x, 0.1, FEW)
         solver.zero_grad()
         torch.nn.functional.mse_loss(theirs(x), x).backward()
         solver.step()
@@ -129,7 +130,7 @@ GRID = {"blocks": (1, 2), "seeds": (0, 1), **SMALL}
 def test_a_second_call_trains_nothing_and_returns_the_same(tmp_path, monkeypatch):
     first = degrade.identity(**GRID, results=tmp_path)
     assert len(first) == 2 * 2 * 2 * POINTS
-    monkeypatch.setattr(identity, "learn", None)
+    monkeypatch.setattr(learning, "learn", None)
     assert degrade.identity(**GRID, results=tmp_path).equals(first)
     (folder,) = (tmp_path / "identity").iterdir()
     files = sorted(path.name for path in folder.iterdir())
@@ -146,14 +147,14 @@ def test_other_settings_lie_in_another_folder(tmp_path):
 
 
 def test_an_interrupted_call_keeps_the_trials_that_were_done(tmp_path, monkeypatch):
-    real, calls = identity.learn, count()
+    real, calls = learning.learn, count()
 
     def third_is_interrupted(*words):
         if next(calls) == 2:
             raise KeyboardInterrupt
         return real(*words)
 
-    monkeypatch.setattr(identity, "learn", third_is_interrupted)
+    monkeypatch.setattr(learning, "learn", third_is_interrupted)
     with pytest.raises(KeyboardInterrupt):
         degrade.identity(**GRID, results=tmp_path)
     kept = {path: path.read_bytes() for path in tmp_path.glob("identity/*/trials/*")}
@@ -165,7 +166,7 @@ def test_an_interrupted_call_keeps_the_trials_that_were_done(tmp_path, monkeypat
 
 def test_a_stopped_trial_leaves_no_file(tmp_path):
     (tmp_path / "trials").mkdir()
-    solvers.keep(FEW, tmp_path, stop=lambda: True)
+    grid.keep(FEW, tmp_path, stop=lambda: True)
     assert list((tmp_path / "trials").iterdir()) == []
 
 
@@ -224,7 +225,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path, words, s
 
 def test_an_unknown_setting_and_a_folder_that_cannot_be_are_one_line(degrade, tmp_path):
     with pytest.raises(SpecError, match=r"^depht: no such key"):
-        solvers.identity(depht=3, results=tmp_path)
+        grid.identity(depht=3, results=tmp_path)
     done = degrade("identity", "--results", "/dev/null/x")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("degrade: results=/dev/null/x: cannot be made")

@@ -5,11 +5,12 @@ from unittest.mock import ANY
 
 import pytest
 
-from degrade import launch, store, sweep
 from degrade.errors import RunError, SpecError
-from degrade.launch import How
-from degrade.prices import Prices, Sample, kind
-from degrade.store import RunDir, run_dirs
+from degrade.store import folder
+from degrade.store.folder import RunDir, find, run_dirs
+from degrade.sweep import expand, launch, rerun
+from degrade.sweep.cost import Prices, Sample, kind
+from degrade.sweep.launch import How
 
 TINY = ["study=smoke", "depth=8", "recipe.iterations=4", "data.train_limit=40", "width=2"]
 
@@ -74,10 +75,10 @@ def test_why_a_finished_run_could_not_be_mended_is_what_the_command_says(tmp_pat
     """It stood in the log alone; the terminal said to move the curve away, which helped nothing."""
     assert at_once(tmp_path, "net=plain,residual", "shortcut=A") == 0
     folders = run_dirs(tmp_path)
-    for folder in folders:
-        for path in (folder.checkpoint, folder.previous):
+    for each in folders:
+        for path in (each.checkpoint, each.previous):
             path.unlink(missing_ok=True)
-        folder.curve.write_bytes(b"damaged")
+        each.curve.write_bytes(b"damaged")
     capsys.readouterr()
     rule = r"curve\.parquet: .*; there is no checkpoint: move .* away to train it anew"
     ours = launcher == "workers"
@@ -129,14 +130,14 @@ def test_a_rerun_of_what_is_not_over_is_refused(tmp_path):
     (folder,) = run_dirs(tmp_path)
     folder.write_state("interrupted")
     with pytest.raises(RunError, match="is interrupted; only what is finished can be compared with"):
-        launch.rerun("plain", tmp_path)
+        rerun.rerun(*find("plain", tmp_path))
 
 
 def test_a_run_that_diverged_reruns_to_the_same_curve(tmp_path, capsys):
     """Its last loss is no number, which equals nothing, itself included, unless asked kindly."""
     assert at_once(tmp_path, "net=plain", "recipe.lr=1e9", "recipe.iterations=60") == 0
     assert list(states(tmp_path).values()) == ["diverged"]
-    assert launch.rerun("plain", tmp_path) == 0
+    assert rerun.rerun(*find("plain", tmp_path)) == 0
     assert "the same curve to the last bit" in capsys.readouterr().out
 
 
@@ -145,8 +146,8 @@ def test_a_plan_prices_the_rest_of_a_run_that_was_begun(tmp_path, capsys, measur
     launch.price(overrides, ())
     whole = capsys.readouterr().out
     assert at_once(tmp_path, "net=plain") == 0
-    with sweep.hydra():
-        (spec,) = sweep.expand(overrides).specs
+    with expand.hydra():
+        (spec,) = expand.expand(overrides).specs
     RunDir(tmp_path, spec.run).path.mkdir()
     RunDir(tmp_path, spec.run).write_state("interrupted", iteration=100_000, iterations=100_000)
     launch.price(overrides, ())
@@ -217,19 +218,19 @@ def test_a_wrong_time_limit_is_one_line(tmp_path, measured, limit):
 def test_a_run_is_found_by_the_beginning_of_its_name_or_its_folder(tmp_path):
     assert at_once(tmp_path, "shortcut=A") == 0
     plain, _ = run_dirs(tmp_path)
-    assert store.find("plain", tmp_path)[0].run == plain.run
-    assert store.find(str(plain.path), tmp_path / "elsewhere") == (ANY, tmp_path)
-    assert store.find(str(plain.path), tmp_path / "elsewhere")[0].path == plain.path
+    assert folder.find("plain", tmp_path)[0].run == plain.run
+    assert folder.find(str(plain.path), tmp_path / "elsewhere") == (ANY, tmp_path)
+    assert folder.find(str(plain.path), tmp_path / "elsewhere")[0].path == plain.path
     with pytest.raises(RunError, match="no run begins so"):
-        store.find("highway", tmp_path)
+        folder.find("highway", tmp_path)
     with pytest.raises(RunError, match="2 runs begin so"):
-        store.find("", tmp_path)
+        folder.find("", tmp_path)
 
 
 def test_a_rerun_gives_the_same_curve_beside_the_first(tmp_path, capsys):
     assert at_once(tmp_path, "net=plain") == 0
     for n in (1, 2):
-        assert launch.rerun("plain", tmp_path) == 0
+        assert rerun.rerun(*find("plain", tmp_path)) == 0
         assert "the same curve to the last bit" in capsys.readouterr().out
         assert (tmp_path / "reruns" / str(n)).is_dir()
     assert len(run_dirs(tmp_path)) == 1

@@ -3,7 +3,7 @@ import torch
 
 from degrade.nets import build
 from degrade.nets.layers import blocks, conv_layers
-from degrade.spec import SHORTCUTS, NetSpec
+from degrade.spec.parts import SHORTCUTS, NetSpec
 
 KINDS = [(net, shortcut) for net in SHORTCUTS for shortcut in SHORTCUTS[net]]
 

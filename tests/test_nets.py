@@ -4,13 +4,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from degrade import nets, spec
+from degrade import nets
 from degrade.nets.blocks import Gate
 from degrade.nets.shortcuts import OPTIONS, option_a
-from degrade.spec import NetSpec
+from degrade.spec import parts
+from degrade.spec.parts import NetSpec
 
 ROWS = list(csv.DictReader((Path(__file__).parent / "golden" / "sizes.csv").read_text().splitlines()))
-KINDS = [(net, shortcut) for net, shortcuts in spec.SHORTCUTS.items() for shortcut in shortcuts]
+KINDS = [(net, shortcut) for net, shortcuts in parts.SHORTCUTS.items() for shortcut in shortcuts]
 
 
 def build(net="residual", shortcut="A", depth=8, **shape):
@@ -28,7 +29,7 @@ def test_parameters_and_multiply_adds_are_those_of_the_paper(row):
 
 def test_every_net_and_option_has_a_row_of_known_sizes():
     assert {(row["net"], row["shortcut"]) for row in ROWS} == set(KINDS)
-    assert set(nets.NETS) == set(spec.SHORTCUTS)
+    assert set(nets.NETS) == set(parts.SHORTCUTS)
 
 
 @pytest.mark.parametrize(("net", "shortcut"), KINDS)
@@ -138,9 +139,9 @@ def test_gates_begin_at_their_bias_and_nothing_else_does():
 
 def test_nets_with_gates_are_those_that_the_spec_knows():
     gated = {
-        net for net, options in spec.SHORTCUTS.items() if any("gate" in n for n in build(net, options[0]).state_dict())
+        net for net, options in parts.SHORTCUTS.items() if any("gate" in n for n in build(net, options[0]).state_dict())
     }
-    assert gated == set(spec.GATED)
+    assert gated == set(parts.GATED)
 
 
 def test_highway_nets_take_the_projections_of_residual_nets():

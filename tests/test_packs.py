@@ -4,7 +4,7 @@ import pytest
 from conftest import tiny
 
 from degrade.errors import SpecError
-from degrade.packs import AUTO, Queue
+from degrade.sweep.queue import AUTO, Queue
 
 
 def names(pack):

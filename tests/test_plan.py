@@ -9,17 +9,17 @@ import pytest
 from conftest import tiny
 from processes import children, cmdline, until
 
-from degrade import plan
 from degrade.errors import RunError
-from degrade.prices import kind
+from degrade.sweep import estimate
+from degrade.sweep.cost import kind
 
 QUICK = {"iterations": 1000, "eval_every": 1000}
 
 
 def test_every_kind_is_measured_in_a_process_of_its_own(monkeypatch):
-    monkeypatch.setattr(plan, "SPAWN", multiprocessing.get_context("spawn"))  # as for a user: they load torch
+    monkeypatch.setattr(estimate, "SPAWN", multiprocessing.get_context("spawn"))  # as for a user: they load torch
     specs = [tiny(recipe=QUICK), tiny(depth=14, recipe=QUICK), tiny(net="plain", recipe=QUICK)]
-    prices = plan.measured(specs, 2)
+    prices = estimate.measured(specs, 2)
     assert set(prices.samples) == {kind(specs[0]), kind(specs[2])}
     assert sorted(prices.samples[kind(specs[0])]) == [8, 14]
     assert prices.load > 0.3  # torch
@@ -29,16 +29,16 @@ def test_every_kind_is_measured_in_a_process_of_its_own(monkeypatch):
 
 def test_workers_are_imitated_and_each_gpu_has_one():
     a, b, c = tiny(), tiny(net="plain"), tiny(width=8)
-    assert plan.grouped([a, b, c], 2, gpus=0) == [[a], [b], [c]]
-    assert plan.grouped([a], 4, gpus=0) == [[a]] * 4
-    assert plan.grouped([a, b, c], 2, gpus=2) == [[a, c], [b]]
-    assert plan.grouped([a], 4, gpus=4) == [[a]]
+    assert estimate.grouped([a, b, c], 2, gpus=0) == [[a], [b], [c]]
+    assert estimate.grouped([a], 4, gpus=0) == [[a]] * 4
+    assert estimate.grouped([a, b, c], 2, gpus=2) == [[a, c], [b]]
+    assert estimate.grouped([a], 4, gpus=4) == [[a]]
 
 
 def test_a_measurement_that_dies_is_one_line(monkeypatch):
-    monkeypatch.setattr(plan, "answer", die)
+    monkeypatch.setattr(estimate, "answer", die)
     with pytest.raises(RunError, match="a process died over a few steps of residual-A-8-w4; is there memory"):
-        plan.apart([], 0, [tiny()])
+        estimate.apart([], 0, [tiny()])
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")

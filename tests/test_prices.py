@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from conftest import tiny
 
-from degrade.prices import Prices, Sample, averaged, kind, line, makespan
+from degrade.sweep.cost import Prices, Sample, averaged, kind, line, makespan
 
 EIGHT = Sample(load=2.0, begin=1.0, step=0.1, image=0.01, probe=0.5, memory=1e6, checkpoint=1e3)
 TWENTY = replace(EIGHT, begin=1.5, step=0.4, memory=3e6, checkpoint=2e3)

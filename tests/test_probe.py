@@ -10,11 +10,11 @@ from conftest import tiny
 
 from degrade import data
 from degrade.errors import SpecError
-from degrade.experiment import run
-from degrade.spec import SHORTCUTS
-from degrade.store import RunDir, load
+from degrade.spec.parts import SHORTCUTS
+from degrade.store.folder import RunDir, load
 from degrade.train.fit import Fit
 from degrade.train.probe import probe
+from degrade.train.run import run
 
 KINDS = [(net, shortcut) for net in SHORTCUTS for shortcut in SHORTCUTS[net]]
 VARIANTS = [{}, {"norm": "none"}, {"bn_group": 4}, {"batch": 17}, {"batch": 2}]

@@ -6,7 +6,7 @@ from test_fit import bits, finish, taken_up
 from degrade import data
 from degrade.errors import SpecError
 from degrade.nets import build
-from degrade.spec import SHORTCUTS
+from degrade.spec.parts import SHORTCUTS
 from degrade.train.fit import Fit
 from degrade.train.recompute import recomputed
 

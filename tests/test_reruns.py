@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 from conftest import ON_CPU, tiny
 
-from degrade import experiment, launch, reruns
 from degrade.errors import RunError
-from degrade.launch import How
-from degrade.store import RunDir, load, run_dirs, write_json
+from degrade.store.folder import RunDir, find, load, run_dirs, write_json
+from degrade.sweep import launch, rerun
+from degrade.sweep.launch import How
+from degrade.train import run
 
 TINY = ["study=smoke", "depth=8", "recipe.iterations=4", "data.train_limit=40", "width=2"]
 
@@ -33,12 +34,12 @@ def files(folder: RunDir) -> dict[str, bytes]:
 def twice(root, *, probe: int = 2, lr: float = 0.05) -> tuple[RunDir, RunDir]:
     """A run, and the same with a probe in reruns/1; with another `lr`, the curve of the first is another one."""
     spec = tiny(recipe={"iterations": 6})
-    experiment.run([spec], root)
-    experiment.run([reruns.with_probe(spec, probe)], root / "reruns" / "1")
+    run.run([spec], root)
+    run.run([rerun.with_probe(spec, probe)], root / "reruns" / "1")
     first, again = RunDir(root, spec.run), RunDir(root / "reruns" / "1", spec.run)
     if lr != spec.recipe.lr:
         other = tiny(recipe={"iterations": 6, "lr": lr})
-        experiment.run([other], root / "other")
+        run.run([other], root / "other")
         first.curve.write_bytes(RunDir(root / "other", other.run).curve.read_bytes())
     return first, again
 
@@ -47,7 +48,7 @@ def test_a_rerun_with_a_probe_puts_it_beside_the_first_and_changes_nothing_else(
     assert at_once(tmp_path, "net=plain") == 0
     (folder,) = run_dirs(tmp_path)
     before = files(folder)
-    assert launch.rerun("plain", tmp_path, 2) == 0
+    assert rerun.rerun(*find("plain", tmp_path), 2) == 0
     said = capsys.readouterr().out.replace("\n", "")
     assert f"the same curve to the last bit; probe.parquet added to {folder.path}" in said
     after = files(folder)
@@ -57,13 +58,13 @@ def test_a_rerun_with_a_probe_puts_it_beside_the_first_and_changes_nothing_else(
     assert set(rows.iteration) == {0, 2}
     assert set(rows.run) == {folder.run}
     with pytest.raises(RunError, match=r"has a probe already; move .* away to have another"):
-        launch.rerun("plain", tmp_path, 1)
+        rerun.rerun(*find("plain", tmp_path), 1)
 
 
 def test_where_another_curve_comes_out_the_probe_stays_in_the_rerun(tmp_path, capsys):
     first, again = twice(tmp_path, lr=0.02)
     before = files(first)
-    reruns.report(first, again)
+    rerun.report(first, again)
     said = capsys.readouterr().out
     assert f"{again.path}: another curve;" in said
     assert "probe.parquet stays here, not with the first run" in said
@@ -72,11 +73,11 @@ def test_where_another_curve_comes_out_the_probe_stays_in_the_rerun(tmp_path, ca
 
 def test_a_probe_that_is_there_is_never_replaced(tmp_path):
     first, again = twice(tmp_path)
-    reruns.report(first, again)
+    rerun.report(first, again)
     kept = first.tables["probe"].read_bytes()
     (tmp_path / "reruns" / "1").rename(tmp_path / "reruns" / "0")
-    experiment.run([reruns.with_probe(tiny(recipe={"iterations": 6}), 1)], tmp_path / "reruns" / "1")
-    reruns.report(first, again)
+    run.run([rerun.with_probe(tiny(recipe={"iterations": 6}), 1)], tmp_path / "reruns" / "1")
+    rerun.report(first, again)
     assert first.tables["probe"].read_bytes() == kept != again.tables["probe"].read_bytes()
 
 
@@ -119,15 +120,15 @@ def test_runs_are_trained_again_as_they_were_the_first_time(tmp_path):
     folder.begin(spec, {})
     folder.write_curve(spec, [])
     folder.write_state("finished")
-    (found,) = reruns.unprobed([tiny(engine={"probe": 5, "threads": 1})], tmp_path)
-    assert found == reruns.with_probe(spec, 5)
-    assert reruns.unprobed([spec, tiny(seed=1, engine={"probe": 5})], tmp_path) == []
+    (found,) = rerun.unprobed([tiny(engine={"probe": 5, "threads": 1})], tmp_path)
+    assert found == rerun.with_probe(spec, 5)
+    assert rerun.unprobed([spec, tiny(seed=1, engine={"probe": 5})], tmp_path) == []
 
 
 def test_what_lies_in_a_rerun_already_is_not_trained_a_third_time(tmp_path, capsys):
     first, _ = twice(tmp_path)
-    (bare,) = reruns.unprobed([reruns.with_probe(first.read_spec(), 3)], tmp_path)
-    assert reruns.reprobe([bare], tmp_path, jobs=1, fail_fast=False) == 0
+    (bare,) = rerun.unprobed([rerun.with_probe(first.read_spec(), 3)], tmp_path)
+    assert rerun.reprobe([bare], tmp_path, jobs=1, fail_fast=False) == 0
     assert "probe.parquet added to" in capsys.readouterr().out
     assert [path.name for path in (tmp_path / "reruns").iterdir()] == ["1"]
 
@@ -135,14 +136,14 @@ def test_what_lies_in_a_rerun_already_is_not_trained_a_third_time(tmp_path, caps
 def two_places(root) -> list:
     """Two finished runs without a probe, of which the second has been begun again already: two folders of reruns."""
     specs = [tiny(recipe={"iterations": 6}), tiny(seed=1, recipe={"iterations": 6})]
-    experiment.run(specs, root)
-    experiment.run([reruns.with_probe(specs[1], 3)], root / "reruns" / "1")
-    return [reruns.with_probe(spec, 2) for spec in specs]
+    run.run(specs, root)
+    run.run([rerun.with_probe(specs[1], 3)], root / "reruns" / "1")
+    return [rerun.with_probe(spec, 2) for spec in specs]
 
 
 @pytest.mark.parametrize("fail_fast", [False, True])
 def test_a_group_whose_failure_could_not_be_written_keeps_no_other_from_being_trained(tmp_path, monkeypatch, fail_fast):
-    asked, trained, train = two_places(tmp_path), [], reruns.train
+    asked, trained, train = two_places(tmp_path), [], rerun.train
 
     def broken(specs, path, **how):
         trained.append(path.name)
@@ -150,10 +151,10 @@ def test_a_group_whose_failure_could_not_be_written_keeps_no_other_from_being_tr
             raise RunError("its disk went away")
         train(specs, path, **how)
 
-    monkeypatch.setattr(reruns, "probed", lambda *_: [])
-    monkeypatch.setattr(reruns, "train", broken)
+    monkeypatch.setattr(rerun, "probed", lambda *_: [])
+    monkeypatch.setattr(rerun, "train", broken)
     with pytest.raises(RunError, match="its disk went away"):
-        reruns.reprobe(asked, tmp_path, jobs=1, fail_fast=fail_fast)
+        rerun.reprobe(asked, tmp_path, jobs=1, fail_fast=fail_fast)
     assert trained == (["1"] if fail_fast else ["1", "2"])
 
 
@@ -165,9 +166,9 @@ def test_a_run_that_fails_again_is_counted(tmp_path, monkeypatch):
             RunDir(path, spec.run).path.mkdir(parents=True, exist_ok=True)
             RunDir(path, spec.run).write_state("failed", reason="of its own")
 
-    monkeypatch.setattr(reruns, "probed", lambda *_: [])
-    monkeypatch.setattr(reruns, "train", fail)
-    assert reruns.reprobe(asked, tmp_path, jobs=1, fail_fast=False) == 2
+    monkeypatch.setattr(rerun, "probed", lambda *_: [])
+    monkeypatch.setattr(rerun, "train", fail)
+    assert rerun.reprobe(asked, tmp_path, jobs=1, fail_fast=False) == 2
 
 
 def test_a_finished_run_that_had_to_be_mended_gets_its_probe_too(tmp_path, capsys):
@@ -185,17 +186,17 @@ def test_a_rerun_of_which_nobody_knows_what_it_was_is_left_alone(tmp_path):
     first, again = twice(tmp_path)
     again.spec.write_bytes(b"damaged")
     first.tables["probe"].unlink(missing_ok=True)
-    (bare,) = reruns.unprobed([reruns.with_probe(first.read_spec(), 2)], tmp_path)
+    (bare,) = rerun.unprobed([rerun.with_probe(first.read_spec(), 2)], tmp_path)
     again.state.unlink()
-    assert reruns.place(tmp_path, bare).name == "2"
+    assert rerun.place(tmp_path, bare).name == "2"
 
 
 def test_a_rerun_that_was_stopped_goes_on_only_with_the_same_probe(tmp_path):
     spec, polls = tiny(engine={"probe": 2}), iter([False] * 4)
-    experiment.run([spec], tmp_path / "reruns" / "1", stop=lambda: next(polls, True))
-    assert reruns.place(tmp_path, spec).name == "1"
-    assert reruns.place(tmp_path, reruns.with_probe(spec, 3)).name == "2"
-    assert reruns.place(tmp_path, replace(spec, seed=1)).name == "1"
+    run.run([spec], tmp_path / "reruns" / "1", stop=lambda: next(polls, True))
+    assert rerun.place(tmp_path, spec).name == "1"
+    assert rerun.place(tmp_path, rerun.with_probe(spec, 3)).name == "2"
+    assert rerun.place(tmp_path, replace(spec, seed=1)).name == "1"
 
 
 def said_at_a_terminal(folder: Path, typed: str, *arguments: str) -> str:
@@ -225,10 +226,10 @@ def test_at_a_terminal_it_asks(tmp_path, answer, added):
 @pytest.mark.parametrize("backend", ON_CPU)
 def test_a_rerun_has_the_backend_that_the_run_had_whatever_auto_would_take_now(tmp_path, backend):
     spec = tiny(recipe={"iterations": 6}, engine={"backend": backend})
-    experiment.run([spec], tmp_path)
+    run.run([spec], tmp_path)
     folder = RunDir(tmp_path, spec.run)
     written = json.loads(folder.spec.read_text())
     written["spec"]["engine"]["backend"] = "auto"
     write_json(folder.spec, written)
     assert folder.read_spec().engine.backend == "auto"
-    assert reruns.as_trained(folder).engine.backend == backend
+    assert rerun.as_trained(folder).engine.backend == backend

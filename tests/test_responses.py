@@ -8,8 +8,8 @@ from torch import nn
 
 from degrade import nets
 from degrade.nets.layers import blocks, conv_layers
-from degrade.spec import SHORTCUTS, NetSpec
-from degrade.train.responses import measure
+from degrade.nets.responses import measure
+from degrade.spec.parts import SHORTCUTS, NetSpec
 
 KINDS = [(net, shortcut) for net, shortcuts in SHORTCUTS.items() for shortcut in shortcuts]
 X = torch.randn(23, 2, 12, 12, generator=torch.Generator().manual_seed(0))

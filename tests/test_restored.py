@@ -8,9 +8,9 @@ import torch
 from test_mending import SPEC, cut_short, finished
 
 from degrade.errors import RunError
-from degrade.experiment import run
-from degrade.store import RunDir, load
+from degrade.store.folder import RunDir, load
 from degrade.train.checkpoint import pack, unpack
+from degrade.train.run import run
 
 
 def other(change):

@@ -5,16 +5,20 @@ import pytest
 import torch
 from conftest import tiny
 
-from degrade import data, samples
+from degrade import data
+from degrade.sweep import sample
 from degrade.train.fit import Fit
 
 BACKENDS = ["auto", "eager"]
-PEAK = "from degrade import samples; from degrade.spec import parse; print(samples.measure(parse({tree!r})).memory)"
+PEAK = (
+    "from degrade.sweep import sample; from degrade.spec.parts import parse;"
+    "print(sample.measure(parse({tree!r})).memory)"
+)
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(samples, "PATIENCE", 0.02)
+    monkeypatch.setattr(sample, "PATIENCE", 0.02)
 
 
 @dataclass
@@ -25,27 +29,27 @@ class Stepped:
 
 
 def test_depths_are_measured_up_to_the_one_asked_for(monkeypatch):
-    monkeypatch.setattr(samples, "measure", lambda spec, load: Stepped(0.0))
-    found = {depth: list(samples.sampled(tiny(depth=depth))) for depth in (8, 14, 20, 32, 110)}
+    monkeypatch.setattr(sample, "measure", lambda spec, load: Stepped(0.0))
+    found = {depth: list(sample.sampled(tiny(depth=depth))) for depth in (8, 14, 20, 32, 110)}
     assert found == {8: [8], 14: [8, 14], 20: [8, 20], 32: [8, 20, 32], 110: [8, 20, 56]}
-    monkeypatch.setattr(samples, "measure", lambda spec, load: Stepped(1.0))
-    assert list(samples.sampled(tiny(depth=110))) == [8, 20]  # long steps: two have to do
+    monkeypatch.setattr(sample, "measure", lambda spec, load: Stepped(1.0))
+    assert list(sample.sampled(tiny(depth=110))) == [8, 20]  # long steps: two have to do
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_sample_is_about_what_training_takes(backend):
     spec = tiny(width=16, recipe={"iterations": 60, "eval_every": 60}, engine={"backend": backend})
-    sample = samples.measure(spec)
+    found = sample.measure(spec)
     fit = Fit(spec, data.load(spec.data))
     begun = time.perf_counter()
     fit.advance(60)
-    assert 0.1 < 60 * sample.step / (time.perf_counter() - begun) < 10  # a guard against a wrong unit, not a timing
-    assert sample.probe == 0
-    assert sample.checkpoint > 8 * sum(p.numel() for p in fit.backend.copy().parameters())
+    assert 0.1 < 60 * found.step / (time.perf_counter() - begun) < 10  # a guard against a wrong unit, not a timing
+    assert found.probe == 0
+    assert found.checkpoint > 8 * sum(p.numel() for p in fit.backend.copy().parameters())
 
 
 def test_a_probe_is_measured_where_it_is_asked_for():
-    assert samples.measure(tiny(engine={"probe": 5})).probe > 0
+    assert sample.measure(tiny(engine={"probe": 5})).probe > 0
 
 
 @pytest.mark.parametrize("engine", [{"backend": "auto"}, {"backend": "eager"}, {"recompute": True}], ids=str)
@@ -66,5 +70,5 @@ def test_the_peak_is_that_of_the_process_and_grows_with_the_batch(degrade, tmp_p
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu_the_peak_is_of_its_memory_and_that_of_the_net_before_does_not_count():
-    large, small = (samples.measure(tiny(recipe={"batch": n}, engine={"device": "cuda"})) for n in (2048, 16))
+    large, small = (sample.measure(tiny(recipe={"batch": n}, engine={"device": "cuda"})) for n in (2048, 16))
     assert 0 < small.memory < large.memory

@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import tiny
 
-from degrade import parquet, seal
 from degrade.errors import NewerError, RunError
-from degrade.parquet import CURVES
-from degrade.point import Point
-from degrade.store import run_dirs
+from degrade.spec.rows import Point
+from degrade.store import parquet, seal
+from degrade.store.folder import run_dirs
+from degrade.store.parquet import CURVES
 
 SPEC = tiny()
 POINT = Point(1, 0.5, "train", 1.0, 50.0, 10, 0.1, 1.0, 9.0, 2.0)

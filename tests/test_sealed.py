@@ -16,18 +16,20 @@ from generated import ended, lay
 from rich.console import Console
 
 import degrade
-from degrade import figures, parquet, screen, solvers
+from degrade import figures
 from degrade.errors import RunError, SpecError
-from degrade.measures import BlockResponse, LayerResponse
-from degrade.origin import OriginSpec
-from degrade.parquet import CURVES, TABLES
-from degrade.spec import EngineSpec, NetSpec, RecipeSpec, RunSpec
-from degrade.states import KEPT, fault_of, possible
-from degrade.store import RunDir, write_json
+from degrade.experiments.identity import grid
+from degrade.experiments.identity.trial import Copied, Trial
+from degrade.experiments.trained import open_net
+from degrade.spec.measures import BlockResponse, LayerResponse
+from degrade.spec.origin import OriginSpec
+from degrade.spec.parts import EngineSpec, NetSpec, RecipeSpec, RunSpec
+from degrade.store import parquet
+from degrade.store.folder import RunDir, write_json
+from degrade.store.parquet import CURVES, TABLES
+from degrade.store.state import KEPT, fault_of, possible
 from degrade.train.checkpoint import pack, unpack
 from degrade.train.fit import FORMAT
-from degrade.trained import open_net
-from degrade.trial import Copied, Trial
 
 RUN = ended(RunSpec(net=NetSpec(net="plain", depth=8)), 5.0, 9.0)
 OTHER = ended(RunSpec(net=NetSpec(net="plain", depth=14)), 6.0, 9.5)
@@ -68,12 +70,12 @@ class TestStates:
     def test_the_live_table_takes_what_numbers_there_are(self, tmp_path, monkeypatch, terminal, values, name):
         spec, room = RUN.spec, Console(width=120, force_terminal=terminal)
         signs = {"heartbeat": 0.0, "pid": 1, "reason": "x"}
-        monkeypatch.setattr(screen, "console", room)
-        with screen.Progress([spec], tmp_path, 1) as progress, room.capture() as said:
+        monkeypatch.setattr(terminal, "console", room)
+        with terminal.Progress([spec], tmp_path, 1) as progress, room.capture() as said:
             progress.states[spec.run] = {"state": name, "iteration": 2, **signs, **values}
             progress.active = [spec.run]
             room.print(progress.table())
-            room.print(screen.line(spec, progress.states[spec.run]))
+            room.print(terminal.line(spec, progress.states[spec.run]))
         assert spec.name in said.get()
 
     def test_not_more_was_done_than_there_is_to_do(self, here, folder):
@@ -219,9 +221,9 @@ class TestTrials:
     def trial(self, here, tmp_path) -> tuple[Callable[[], Any], Path]:
         """The command that reads its file, and that file."""
         trial, root = Trial(net="plain", blocks=1, seed=0, steps=2), tmp_path / "results"
-        path = solvers.kept(trial, solvers.home([trial], root))
+        path = grid.kept(trial, grid.home([trial], root))
         path.parent.mkdir(parents=True)
-        parquet.write_rows(path, trial.labels(), [Copied(1, 0.9, 0.9, 0.7), Copied(2, 0.5, 0.6, 0.7)], solvers.SCHEMA)
+        parquet.write_rows(path, trial.labels(), [Copied(1, 0.9, 0.9, 0.7), Copied(2, 0.5, 0.6, 0.7)], grid.SCHEMA)
         words = ("--net", "plain", "--blocks", "1", "--seeds", "0", "--steps", "2", "--results", str(root))
         return lambda: here("identity", *words), path
 
@@ -242,18 +244,18 @@ class TestTrials:
     )
     def test_what_none_has_measured_is_named(self, trial, column, value):
         again, path = trial
-        columns(path, solvers.SCHEMA, **{column: value})
+        columns(path, grid.SCHEMA, **{column: value})
         one_line(again(), path.name, f"{column} cannot be {value!r}", "remove it, and the same command makes it anew")
 
     def test_one_without_rows_is_named(self, trial):
         again, path = trial
-        parquet.save(path, solvers.SCHEMA.empty_table())
+        parquet.save(path, grid.SCHEMA.empty_table())
         one_line(again(), path.name, "has no rows")
 
     @pytest.mark.parametrize("value", [np.inf, 1e100, 0.0])
     def test_one_that_diverged_is_read(self, trial, value):
         again, path = trial
-        columns(path, solvers.SCHEMA, relative_error=value, running=value)
+        columns(path, grid.SCHEMA, relative_error=value, running=value)
         done = again()
         assert done.returncode == 0 or "every stack diverged" in done.stderr
 

@@ -1,9 +1,9 @@
 import pytest
 from conftest import tiny
 
-from degrade.checked import identity_of
 from degrade.errors import SpecError
-from degrade.spec import DataSpec, NetSpec, RecipeSpec, RunSpec, parse
+from degrade.spec.parts import DataSpec, NetSpec, RecipeSpec, RunSpec, parse
+from degrade.spec.rules import identity_of
 
 
 def test_a_spec_survives_the_way_through_plain_values():

@@ -6,7 +6,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from degrade.stats import ALPHA, Sample, above, below, contrast, holm, interval, sample, seeds_needed
+from degrade.analysis.stats import ALPHA, Sample, above, below, contrast, holm, interval, sample, seeds_needed
 
 MANY = 10_000_000  # images, for a floor that does not matter
 

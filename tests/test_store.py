@@ -12,10 +12,10 @@ import pytest
 from conftest import tiny
 
 from degrade.errors import RunError
-from degrade.files import write
-from degrade.parquet import CURVES, save, table
-from degrade.point import MEANING, Point
-from degrade.store import RunDir, load, write_json
+from degrade.spec.rows import MEANING, Point
+from degrade.store.files import write
+from degrade.store.folder import RunDir, load, write_json
+from degrade.store.parquet import CURVES, save, table
 
 
 def points(*iterations: int) -> list[Point]:
@@ -177,7 +177,7 @@ def test_rows_are_written_as_arrow_itself_would_and_without_pandas(tmp_path):
 
 def test_a_process_that_trains_does_not_load_pandas(tmp_path):
     code = (
-        "import sys, pathlib, torch; from degrade import experiment; from degrade.spec import parse;"
+        "import sys, pathlib, torch; from degrade import experiment; from degrade.spec.parts import parse;"
         f"experiment.run([parse({tiny().tree()!r})], pathlib.Path({str(tmp_path)!r}));"
         "print('pandas' in sys.modules)"
     )

@@ -13,16 +13,17 @@ import pytest
 from generated import ended, lay
 from PIL import Image
 
-from degrade import launch, parquet, reruns, serving
 from degrade.errors import RunError
-from degrade.escape import controls, formula, markdown
-from degrade.files import write
-from degrade.parquet import CURVES
-from degrade.point import Point
-from degrade.sheets import Sheet, latex
-from degrade.sheets import markdown as in_markdown
-from degrade.spec import NetSpec, RunSpec
-from degrade.store import RunDir, run_dirs, write_json
+from degrade.spec.escape import controls, formula, markdown
+from degrade.spec.parts import NetSpec, RunSpec
+from degrade.spec.rows import Point
+from degrade.store import parquet
+from degrade.store.files import write
+from degrade.store.folder import RunDir, run_dirs, write_json
+from degrade.store.parquet import CURVES
+from degrade.sweep import launch, rerun, worker
+from degrade.views.sheets import Sheet, latex
+from degrade.views.sheets import markdown as in_markdown
 
 EVIL = "\x1b]0;owned\x07\x1b[31m"
 
@@ -143,10 +144,10 @@ def test_links_lead_nowhere(here, foreign, tmp_path):
     assert (tmp_path / "mine" / "kept").exists()
     log = tmp_path / "log.txt"
     log.symlink_to(tmp_path / "bashrc")
-    with pytest.raises(OSError, match="symbolic"), serving.output_to(log):
+    with pytest.raises(OSError, match="symbolic"), worker.output_to(log):
         pass
     assert not (tmp_path / "bashrc").exists()
-    with pytest.raises(OSError, match="symbolic"), serving.output_to(tmp_path / "own.txt", log):
+    with pytest.raises(OSError, match="symbolic"), worker.output_to(tmp_path / "own.txt", log):
         pass
     assert not (tmp_path / "bashrc").exists()
 
@@ -187,7 +188,7 @@ def test_nor_is_anything_trained_again_there(foreign, tmp_path, name):
     (foreign / name).parent.mkdir(exist_ok=True)
     (foreign / name).symlink_to(tmp_path / "mine")
     with pytest.raises(RunError, match=f"{name}: is a link"):
-        reruns.place(foreign, run_dirs(foreign)[0].read_spec())
+        rerun.place(foreign, run_dirs(foreign)[0].read_spec())
 
 
 def test_a_file_in_the_making_is_never_a_link(tmp_path):

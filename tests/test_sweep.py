@@ -2,19 +2,19 @@ from dataclasses import replace
 
 import pytest
 
-from degrade import composition, sweep
 from degrade.errors import SpecError
-from degrade.spec import RecipeSpec
+from degrade.spec.parts import RecipeSpec
+from degrade.sweep import compose, expand
 
 
-def expand(*overrides: str) -> sweep.Plan:
+def expand(*overrides: str) -> expand.Plan:
     """On the digits where nothing else is said: the default wants an archive."""
     said = any(o.startswith(("data=", "study=", "+data=")) for o in overrides)
-    with sweep.hydra():
-        return sweep.expand([*overrides, *([] if said else ["data=digits"])])
+    with expand.hydra():
+        return expand.expand([*overrides, *([] if said else ["data=digits"])])
 
 
-def kinds(plan: sweep.Plan) -> set[tuple[str, str, int]]:
+def kinds(plan: expand.Plan) -> set[tuple[str, str, int]]:
     return {(spec.net.net, spec.net.shortcut, spec.net.depth) for spec in plan.specs}
 
 
@@ -49,8 +49,8 @@ def test_the_longest_run_comes_first():
 
 
 def test_without_a_word_it_is_the_papers_study_on_cifar10():
-    with sweep.hydra():
-        plan = sweep.expand(["depth=20,56,110"], look=False)
+    with expand.hydra():
+        plan = expand.expand(["depth=20,56,110"], look=False)
     assert {(spec.data.name, spec.recipe) for spec in plan.specs} == {("cifar10", RecipeSpec())}
     assert len(plan.jobs) == 12
     assert {spec.recipe.name for spec in expand("data=digits").specs} == {"quickstart"}
@@ -61,11 +61,11 @@ STUDIES = {"quickstart": 8, "quickstart3": 24, "smoke": 8, "fig1": 2, "fig4": 4,
 
 
 def test_every_study_is_the_runs_it_says_and_data_or_recipe_can_be_replaced():
-    with sweep.hydra():
-        assert set(composition.options("study")) == set(STUDIES)
+    with expand.hydra():
+        assert set(compose.options("study")) == set(STUDIES)
         for study, count in STUDIES.items():
-            assert len(sweep.expand([f"study={study}"], look=False).jobs) == count, study
-            small = sweep.expand([f"study={study}", "data=digits", "recipe=quickstart"], look=False)
+            assert len(expand.expand([f"study={study}"], look=False).jobs) == count, study
+            small = expand.expand([f"study={study}", "data=digits", "recipe=quickstart"], look=False)
             assert {spec.data.name for spec in small.specs} == {"digits"}
 
 
@@ -76,9 +76,9 @@ def test_any_key_can_be_an_axis_a_group_too():
 
 
 def test_setting_keys_on_a_copy_equals_composing_them():
-    with sweep.hydra():
-        for job in sweep.expand(["depth=8,20", "recipe.milestones=[0.25,0.5]", "study=smoke"]).jobs:
-            assert sweep.spec_from(composition.composed(job.overrides)) == job.spec
+    with expand.hydra():
+        for job in expand.expand(["depth=8,20", "recipe.milestones=[0.25,0.5]", "study=smoke"]).jobs:
+            assert expand.spec_from(compose.composed(job.overrides)) == job.spec
 
 
 def test_a_run_means_the_same_in_every_sweep():
@@ -141,9 +141,9 @@ def test_excluded_combinations_are_left_out():
     assert {spec.data.name for spec in expand_without(["seed=1"], "seed=0,1").specs} == {"digits"}
 
 
-def expand_without(exclude, *overrides: str) -> sweep.Plan:
-    with sweep.hydra():
-        return sweep.expand(["data=digits", *overrides], exclude=exclude)
+def expand_without(exclude, *overrides: str) -> expand.Plan:
+    with expand.hydra():
+        return expand.expand(["data=digits", *overrides], exclude=exclude)
 
 
 @pytest.mark.parametrize(
@@ -173,8 +173,8 @@ def test_studies_together_are_the_union_of_their_sweeps():
 
 
 def test_one_run_needs_no_axes_of_the_config():
-    with sweep.hydra():
-        assert len(sweep.expand(["depth=8", "data=digits"], axes_of_config=False).jobs) == 1
+    with expand.hydra():
+        assert len(expand.expand(["depth=8", "data=digits"], axes_of_config=False).jobs) == 1
 
 
 def test_pictures_are_looked_at_once_and_only_when_every_line_is_right(monkeypatch):
@@ -184,7 +184,7 @@ def test_pictures_are_looked_at_once_and_only_when_every_line_is_right(monkeypat
         looked.append(1)
         return replace(spec, content="0123456789abcdef")
 
-    monkeypatch.setattr(sweep.data, "prepare", prepare)
+    monkeypatch.setattr(expand.data, "prepare", prepare)
     with pytest.raises(SpecError, match="depth=21"):
         expand("data=cifar10", "depth=20,21")
     assert looked == []

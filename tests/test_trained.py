@@ -17,12 +17,12 @@ from torch import nn
 from degrade import data
 from degrade.data.batches import scale_of
 from degrade.errors import DegradeError, RunError, SpecError
-from degrade.experiment import run
+from degrade.experiments.trained import OURS, fingerprint, open_net, pictures
 from degrade.nets import build
-from degrade.spec import DataSpec, NetSpec, parse
-from degrade.store import RunDir
+from degrade.spec.parts import DataSpec, NetSpec, parse
+from degrade.store.folder import RunDir
 from degrade.train.checkpoint import pack, unpack
-from degrade.trained import OURS, fingerprint, open_net, pictures
+from degrade.train.run import run
 
 SPEC = tiny(engine={"checkpoint_every": 5, "keep_checkpoints": [5]}, data={"validation": 20})
 

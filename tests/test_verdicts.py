@@ -7,13 +7,13 @@ from conftest import tiny
 from generated import IMAGES, Run, ended, tables
 from scipy import stats
 
+from degrade.analysis.compare import COLUMNS, compare
+from degrade.analysis.outcomes import labelled, outcomes
+from degrade.analysis.verdicts import verdicts
 from degrade.errors import SpecError
-from degrade.origin import OriginSpec
-from degrade.spec import RunSpec, parse
-from degrade.store import Tables, load
-from degrade.verdicts import COLUMNS, compare
-from degrade.verdicts.lines import verdicts
-from degrade.verdicts.outcomes import labelled, outcomes
+from degrade.spec.origin import OriginSpec
+from degrade.spec.parts import RunSpec, parse
+from degrade.store.folder import Tables, load
 
 
 def spec_of(net: str = "plain", depth: int = 8, seed: int = 0, **more) -> RunSpec:
@@ -300,7 +300,7 @@ def test_on_curves_that_degrade_it_is_seen():
 
 def test_real_curves_go_all_the_way(tmp_path):
     """Two runs, trained; the errors are those of their last points."""
-    from degrade.experiment import run
+    from degrade.train.run import run
 
     run([tiny(depth=8), tiny(depth=14)], tmp_path)
     found = compare(load(tmp_path))

@@ -12,11 +12,11 @@ import pytest
 from conftest import tiny
 from processes import DEGRADE, KEYS, PATIENCE, Result, begin, children, results, states, until
 
-from degrade import workers
-from degrade.serving import Report
-from degrade.store import RunDir, write_json
+from degrade.store.folder import RunDir, write_json
+from degrade.sweep import workers
+from degrade.sweep.worker import Report
+from degrade.sweep.workers import cause, default_jobs
 from degrade.train.checkpoint import unpack
-from degrade.workers import cause, default_jobs
 
 LONG = [*KEYS, "depth=8", "recipe.iterations=600", "recipe.eval_every=50", "engine.checkpoint_every=20", "jobs=2"]
 

@@ -50,8 +50,8 @@ def leave(act: Callable[[], object]) -> NoReturn:
 
 def become(order: dict[str, Any]) -> None:
     """The command itself, in a fork."""
-    from degrade import workers
     from degrade.cli import main
+    from degrade.sweep import workers
 
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -6,7 +6,7 @@ import numpy as np
 
 from degrade import nets
 from degrade.data.images import Images, Splits
-from degrade.spec import DataSpec, EngineSpec, NetSpec, RecipeSpec, RunSpec
+from degrade.spec.parts import DataSpec, EngineSpec, NetSpec, RecipeSpec, RunSpec
 
 PAPER = RecipeSpec()
 QUICKSTART = RecipeSpec(name="quickstart", iterations=1_800, batch=32, lr=0.02, augment="crop", eval_every=180)
@@ -45,7 +45,7 @@ class Case:
 
     @property
     def evaluated(self) -> int:
-        """Images looked at by the evaluations of a whole run, as degrade.plan counts them."""
+        """Images looked at by the evaluations of a whole run, as degrade.sweep.estimate counts them."""
         points = -(-self.recipe.iterations // self.recipe.eval_every)
         return (points - 1) * min(self.recipe.clean_images, self.train) + self.train + points * self.test
 

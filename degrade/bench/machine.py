@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from degrade.experiment import environment
+from degrade.train.run import environment
 
 FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")  # what the speed hangs on
 

@@ -10,12 +10,12 @@ from statistics import median
 import torch
 
 from degrade.bench.cases import Case
-from degrade.experiment import BEAT
-from degrade.point import Point
-from degrade.spec import EngineSpec
-from degrade.store import RunDir
+from degrade.spec.parts import EngineSpec
+from degrade.spec.rows import Point
+from degrade.store.folder import RunDir
 from degrade.train.checkpoint import pack
 from degrade.train.fit import EVALUATION_BATCH, Fit
+from degrade.train.run import BEAT
 
 TIMES = 5  # that each of the other acts is timed
 SPLITS = 3  # rows of a curve at each of its points: train, train_clean, test

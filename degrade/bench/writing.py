@@ -12,8 +12,8 @@ from degrade.bench.limit import Peak
 from degrade.bench.same import Sameness
 from degrade.bench.timing import Measured, Row
 from degrade.errors import RunError
-from degrade.files import write
-from degrade.sheets import Sheet, markdown
+from degrade.store.files import write
+from degrade.views.sheets import Sheet, markdown
 
 FORMAT = 1  # of the JSON
 TARGETS = {"evaluation": 0.05, "checkpoints and logging": 0.01}  # shares of a run with the paper's recipe, at most

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 import degrade
 from degrade.errors import DegradeError, RunError, SpecError
-from degrade.escape import controls
+from degrade.spec.escape import controls
 
 if TYPE_CHECKING:
     from degrade.figures import Drawn
@@ -96,7 +96,7 @@ def version(value: bool) -> None:
 
 
 def offered(ctx: typer.Context, incomplete: str) -> list[str]:
-    from degrade import complete
+    from degrade.cli import complete
 
     return complete.overrides(incomplete, list(ctx.params.get("overrides") or ()))
 

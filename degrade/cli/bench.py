@@ -32,8 +32,8 @@ def bench(
     cores. Exit code 1 where a backend does not compute what eager fp32 does. How to read it: benchmarks/README.md.
     """
     from degrade import bench as measuring
-    from degrade import screen
     from degrade.bench import writing
+    from degrade.views import terminal
 
     depths = tuple(numbers("depth", depth, int))
     names = tuple(listed(only))
@@ -41,12 +41,12 @@ def bench(
         depths=depths, only=names, device=device, threads=threads, seconds=seconds, rounds=rounds, check=check
     )
     piped = str(json) == "-"
-    with screen.bar() as note:
+    with terminal.bar() as note:
         report = measuring.measure(asked, command(), *([] if piped else [note]))
     if piped:
         print(writing.as_json(report))
     else:
-        screen.show(writing.sheets(report))
+        terminal.show(writing.sheets(report))
     if json and not piped:
         try:
             json.write_text(f"{writing.as_json(report)}\n")

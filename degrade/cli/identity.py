@@ -32,12 +32,12 @@ def identity(
     A solution is known for both, so the error that is left is the solver's. Takes about three minutes on two cores;
     stopped, the same command goes on.
     """
-    from degrade import solvers
-    from degrade.workers import default_jobs
+    from degrade.experiments.identity import grid
+    from degrade.sweep.workers import default_jobs
 
     if jobs is not None and jobs < 1:
         raise SpecError(f"--jobs={jobs}: must be at least 1")
-    asked = solvers.trials(
+    asked = grid.trials(
         net=listed(net),
         blocks=numbers("blocks", blocks, int),
         seeds=numbers("seeds", seeds, int),
@@ -47,19 +47,19 @@ def identity(
         width=width,
     )
     try:
-        frame = solvers.measured(asked, results, jobs or default_jobs(on_cpu=True))
+        frame = grid.measured(asked, results, jobs or default_jobs(on_cpu=True))
     except Stopped as stopped:
-        print(f"stopped; what is done is kept in {solvers.home(asked, results)}: the same command goes on")
+        print(f"stopped; what is done is kept in {grid.home(asked, results)}: the same command goes on")
         raise typer.Exit(128 + stopped.signal) from None
     show(frame)
-    for path in solvers.draw(frame, solvers.home(asked, results), command()):
+    for path in grid.draw(frame, grid.home(asked, results), command()):
         out(path)
 
 
 def show(frame: "pd.DataFrame") -> None:
     """Mean ± sample standard deviation of the last relative error over seeds; below, what it is to copy nothing."""
     from degrade.figures.identity import finals
-    from degrade.screen import console, grid
+    from degrade.views.terminal import console, grid
 
     table = grid("net", ">blocks", ">layers", ">lr", ">||f(x) - x||² / ||x||²", ">running", ">seeds")
     for row in finals(frame).to_dict("records"):

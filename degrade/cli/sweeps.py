@@ -32,7 +32,7 @@ def sweep(
     cores. A study is a preset: what is given beside it replaces its values and adds axes, and study=A,B is the union of
     both. The first axis turns slowest. Keys and their values: conf/ and the README.
     """
-    from degrade import launch
+    from degrade.sweep import launch
 
     how = launch.How(
         dry_run=dry_run,
@@ -48,7 +48,7 @@ def sweep(
 @app.command()
 def train(overrides: Overrides = None) -> None:
     """Train one run, as in `degrade train net=plain depth=20`."""
-    from degrade import launch
+    from degrade.sweep import launch
 
     raise typer.Exit(launch.launch(overrides or [], launch.How(alone=True)))
 
@@ -56,7 +56,7 @@ def train(overrides: Overrides = None) -> None:
 @app.command()
 def plan(overrides: Overrides = None, exclude: Exclude = None) -> None:
     """Show what a sweep would train, and what it costs here. What is done already costs nothing."""
-    from degrade import launch
+    from degrade.sweep import launch
 
     launch.price(overrides or [], exclude or [])
 
@@ -73,9 +73,10 @@ def rerun(
 
     With `--probe N` its gradients by layer are logged; where the same curve comes out, they are put beside it.
     """
-    from degrade import launch
+    from degrade.store import folder
+    from degrade.sweep import rerun
 
-    raise typer.Exit(launch.rerun(run, results, probe))
+    raise typer.Exit(rerun.rerun(*folder.find(run, results), probe))
 
 
 @app.command("recipe-diff")
@@ -84,9 +85,10 @@ def recipe_diff(
     results: Root = Path("results"),
 ) -> None:
     """List everything in which a run differs from the paper."""
-    from degrade import store, tables
+    from degrade.store import folder
+    from degrade.views import tables
 
-    tables.differences(store.find(run, results)[0].read_spec())
+    tables.differences(folder.find(run, results)[0].read_spec())
 
 
 @app.command()
@@ -95,7 +97,7 @@ def status(
     json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
     """List the runs under RESULTS and how they stand."""
-    from degrade import tables
+    from degrade.views import tables
 
     tables.status(results or [Path("results")], as_json=json)
 
@@ -109,7 +111,7 @@ def clean(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Remove run folders, after showing which and asking. Runs in progress are never touched."""
-    from degrade.clean import remove, waste
+    from degrade.store.clean import remove, waste
 
     if not (failed or orphaned or older_than is not None):
         raise RunError("clean: say what: --failed, --orphaned, --older-than DAYS")
@@ -134,7 +136,8 @@ def agreed(question: str) -> bool:
 @app.command()
 def nets(overrides: Overrides = None) -> None:
     """Print parameters and multiply-adds of nets. As in `degrade nets depth=20,56,110`."""
-    from degrade import sweep, tables
+    from degrade.sweep import expand
+    from degrade.views import tables
 
-    with sweep.hydra():
-        tables.costs(sweep.expand(overrides or [], look=False).specs)
+    with expand.hydra():
+        tables.costs(expand.expand(overrides or [], look=False).specs)

@@ -32,23 +32,25 @@ def compare(
     Errors of each group over seeds, verdicts with intervals, the interaction of depth and net, the paper's numbers
     beside ours. docs/verdicts.md explains every number. CSV is one table, the verdicts where --table names none.
     """
-    from degrade import curves, screen, store, verdicts
-    from degrade.verdicts import writing
+    from degrade.analysis import compare, curves
+    from degrade.store import folder
+    from degrade.views import compare as writing
+    from degrade.views import terminal
 
     names, roots = listed(table), results or [Path("results")]
     writing.check(form, names)
-    tables = store.load(*roots)
+    tables = folder.load(*roots)
     if tables.curves.empty:
         where = ", ".join(map(str, roots))
         raise RunError(f"{where}: no run has a measured point; train one, or wait for its first evaluation")
     wanted = {"net": listed(net), "depth": listed(depth), "shortcut": listed(shortcut), "data": listed(data)}
     rows = curves.chosen(tables.runs, **wanted)
-    found = verdicts.compare(tables._replace(runs=rows), last=last, margin=margin, width=width)
+    found = compare.compare(tables._replace(runs=rows), last=last, margin=margin, width=width)
     if form == "table":
         shown = writing.sheets(found, names)
         if not shown:
             raise RunError(f"--table={table}: nothing to say there of these runs; leave it out to see what there is")
-        screen.show(shown)
+        terminal.show(shown)
         return
     print(writing.written(found, form, names))
     if form == "csv" and len(found.left_out):

@@ -8,8 +8,8 @@ from degrade.data import cifar, digits, folder
 from degrade.data.cache import Cache
 from degrade.data.images import Note, Pair, Splits, fingerprint
 from degrade.errors import DataError, SpecError, pick
-from degrade.files import at_home
-from degrade.spec import DataSpec
+from degrade.spec.parts import DataSpec
+from degrade.store.files import at_home
 
 
 def quiet(what: str, done: int, total: int) -> None:

@@ -28,12 +28,12 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from degrade import seal
 from degrade.data.images import Images, Pair, fingerprint
 from degrade.errors import DataError, NewerError
-from degrade.files import read as read_file
-from degrade.files import user_cache, write
-from degrade.spec import DataSpec
+from degrade.spec.parts import DataSpec
+from degrade.store import seal
+from degrade.store.files import read as read_file
+from degrade.store.files import user_cache, write
 
 FORMAT = 1  # of the folders, and of how pictures are decoded: part of every key
 SPLITS = ("train", "test")

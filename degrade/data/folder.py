@@ -20,8 +20,8 @@ from degrade.data.images import Note
 from degrade.data.pictures import Unreadable, decode, strictly
 from degrade.data.tree import FORM, NAMED, Picture, Tree, at, scanned
 from degrade.errors import DataError, SpecError
-from degrade.files import at_home
-from degrade.spec import DataSpec
+from degrade.spec.parts import DataSpec
+from degrade.store.files import at_home
 
 CHUNK = 64  # pictures that a thread takes at once: one alone is a tenth of a millisecond
 THREADS = min(16, os.cpu_count() or 1)  # Pillow decodes and resizes without the interpreter's lock

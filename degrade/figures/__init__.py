@@ -11,9 +11,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure as MplFigure
 
-from degrade import files
 from degrade.errors import DegradeError, RunError, pick
-from degrade.escape import controls
 from degrade.figures import style
 from degrade.figures.constructed import constructed
 from degrade.figures.draw import draw
@@ -21,6 +19,8 @@ from degrade.figures.gradients import MISSING, abreast, gradients
 from degrade.figures.lines import fig1, fig4, fig6, options
 from degrade.figures.panels import AXES, OVER, TRAIN, NothingToDraw, Panel, View
 from degrade.figures.responses import blocks, fig7, gates
+from degrade.spec.escape import controls
+from degrade.store import files
 
 __all__ = [
     "AXES",
@@ -40,7 +40,7 @@ __all__ = [
 
 
 class Figure(NamedTuple):
-    """What makes a figure: rows of a table of degrade.store.Tables (curves: of degrade.curves.standing) -> panels.
+    """What makes a figure: rows of a table of degrade.store (curves: of analysis.curves.standing) -> panels.
 
     It raises NothingToDraw where the runs do not allow the figure; it is not called without rows.
     """
@@ -91,7 +91,7 @@ def save(
 ) -> Iterator[Drawn]:
     """Draws the named figures (default: all that the runs allow) of each protocol into folder/<protocol>/.
 
-    `tables`: the frames that figures are made of, by their names in degrade.store.Tables.
+    `tables`: the frames that figures are made of, by their names in degrade.store.folder.Tables.
 
     A figure shows one protocol, or with `mix` all of them, and then says so. One that fails stops no other.
     Raises SpecError for an unknown name; RunError where the folder cannot be written or there is nothing to draw at

@@ -1,10 +1,10 @@
-"""The solution by construction (Sec. 1) beside what training finds: frame of degrade.curves.standing -> panels."""
+"""The solution by construction (Sec. 1) beside what training finds: frame of analysis.curves.standing -> panels."""
 
 import pandas as pd
 
 from degrade.figures.lines import Look, keys_of, kind_label, lines_of, panel
 from degrade.figures.panels import NothingToDraw, Panel, View
-from degrade.origin import copied_depth
+from degrade.spec.origin import copied_depth
 
 CLEAN = "train_clean"  # the only training error that a net has before its first step
 

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from degrade.escape import controls
 from degrade.figures import style
 from degrade.figures.panels import Line, Panel
+from degrade.spec.escape import controls
 
 ABREAST = 3  # panels in a row
 SPOTS = 6  # markers on a line, about

@@ -1,6 +1,6 @@
 """Gradient norms over depth: what the paper says of them ("healthy norms", Sec. 4.1) and does not show.
 
-The frame is `probe` of degrade.store.Tables: a row per (run, iteration, weighted layer).
+The frame is `probe` of degrade.store.folder.Tables: a row per (run, iteration, weighted layer).
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from math import floor, log10
 import numpy as np
 import pandas as pd
 
-from degrade.curves import KEYS
+from degrade.analysis.curves import KEYS
 from degrade.figures.lines import NETS, keys_of, kind_label
 from degrade.figures.panels import Line, NothingToDraw, Panel, View
 

@@ -1,4 +1,4 @@
-"""The figure of the identity experiment (Sec. 3.1): relative error against depth; rows are degrade.trial.IDENTITY's."""
+"""The figure of the identity experiment (Sec. 3.1): relative error against depth; rows are IDENTITY's."""
 
 import numpy as np
 import pandas as pd

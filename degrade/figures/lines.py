@@ -1,6 +1,6 @@
 """The paper's curves: frame -> panels of labelled lines and bands. How they are drawn is draw.py's.
 
-The frames are those of degrade.curves.standing: a row per (run, iteration, split), with the run's state and schedule.
+The frames are those of analysis.curves.standing: a row per (run, iteration, split), with the run's state and schedule.
 Several seeds are their mean and a band from the least to the greatest, as far as all of them go; a seed that is ahead
 of the others goes on as a dotted line of its own, so that no mean is over changing runs.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from degrade.curves import KEYS, beyond_seeds, over_seeds
+from degrade.analysis.curves import KEYS, beyond_seeds, over_seeds
 from degrade.figures.panels import Line, NothingToDraw, Panel, View, gridlines, needed, yticks
 
 NETS = {"plain": 0, "residual": 1, "highway": 2}  # order of panels, left to right

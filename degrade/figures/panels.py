@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from degrade.curves import KEYS, last_points
+from degrade.analysis.curves import KEYS, last_points
 from degrade.errors import RunError, SpecError, pick
 
 CUT = 20.0  # %, where the paper cuts its axis

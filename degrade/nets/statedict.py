@@ -13,7 +13,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from degrade.errors import RunError
-from degrade.files import excess
+from degrade.store.files import excess
 
 # where training scripts put a state dict beside their optimiser's state and the like
 WRAPPERS = ("state_dict", "model_state_dict", "net_state_dict", "model_state", "model", "net", "network", "params")

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from degrade.checked import LIMIT, kinds
 from degrade.errors import NewerError, RunError
-from degrade.files import excess
+from degrade.spec.rules import LIMIT, kinds
+from degrade.store.files import excess
 
 T = TypeVar("T")
 

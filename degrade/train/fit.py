@@ -13,11 +13,11 @@ from torch import Tensor
 from degrade.data.batches import Batches, Resident, scale_of
 from degrade.data.images import Splits
 from degrade.errors import RunError, SpecError
-from degrade.measures import LayerGradient
 from degrade.nets import build
 from degrade.nets.norms import parts
-from degrade.point import Point
-from degrade.spec import RunSpec
+from degrade.spec.measures import LayerGradient
+from degrade.spec.parts import RunSpec
+from degrade.spec.rows import Point
 from degrade.train.backends import BACKENDS, choose
 from degrade.train.checkpoint import check, rows_of
 from degrade.train.precision import settle

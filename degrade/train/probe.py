@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from degrade.measures import LayerGradient
 from degrade.nets.layers import conv_layers
+from degrade.spec.measures import LayerGradient
 
 HEAD, LAST_STAGE = "head", 4  # the last layer of a net, and the stage it counts as
 

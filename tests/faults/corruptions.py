@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from degrade import parquet
 from degrade.data.cache import Cache, Known, key_of
 from degrade.errors import DataError, RunError
-from degrade.measures import LayerGradient
-from degrade.parquet import CURVES, TABLES
-from degrade.point import Point
-from degrade.store import RunDir, run_dirs
+from degrade.spec.measures import LayerGradient
+from degrade.spec.rows import Point
+from degrade.store import parquet
+from degrade.store.folder import RunDir, run_dirs
+from degrade.store.parquet import CURVES, TABLES
 from degrade.train.checkpoint import unpack
 from faults import sweeps
 from faults.children import child

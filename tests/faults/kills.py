@@ -15,9 +15,9 @@ from typing import NamedTuple
 import processes
 from processes import PATIENCE, Result, Sweep, children
 
-from degrade import parquet
-from degrade.parquet import CURVES
-from degrade.store import RunDir
+from degrade.store import parquet
+from degrade.store.folder import RunDir
+from degrade.store.parquet import CURVES
 from degrade.train.checkpoint import unpack
 from faults import sweeps
 

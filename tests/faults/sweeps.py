@@ -18,13 +18,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from degrade import data, environment, experiment, parquet, serving
+from degrade import data
 from degrade.errors import DegradeError
-from degrade.parquet import CURVES, TABLES
-from degrade.point import TIMINGS
-from degrade.spec import RunSpec, parse
-from degrade.states import OVER
-from degrade.store import RunDir, make_root, run_dirs
+from degrade.spec.parts import RunSpec, parse
+from degrade.spec.rows import TIMINGS
+from degrade.store import parquet
+from degrade.store.folder import RunDir, make_root, run_dirs
+from degrade.store.parquet import CURVES, TABLES
+from degrade.store.state import OVER
+from degrade.sweep import worker
+from degrade.train import environment, run
 from degrade.train.checkpoint import unpack
 from faults.children import child, lanes, lines
 from faults.shim import FILLS, HARMS, KILLED, Shim
@@ -75,7 +78,7 @@ def pictures(folder: Path, train: int = 6, test: int = 3, size: int = 8) -> None
 def steady() -> None:
     """The same file events at each training, however quick the machine is."""
     torch.set_num_threads(1)
-    experiment.TURN, experiment.BEAT = 0.0, float("inf")  # one step a turn
+    run.TURN, run.BEAT = 0.0, float("inf")  # one step a turn
     environment.commit = lambda: None  # two processes of git
 
 
@@ -95,7 +98,7 @@ def sweep(base: Path) -> str:
         wanted = specs(base)
         make_root(results)
         for spec in wanted:
-            report = serving.work([spec], results, lambda: False, "degrade sweep")
+            report = worker.work([spec], results, lambda: False, "degrade sweep")
             if report.reason and RunDir(results, spec.run).known()["state"] not in ("failed", *OVER):
                 unsaid = f"{REFUSED}{report.reason}"  # the parent says it, where the folder cannot
     except DegradeError as error:

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from degrade.errors import UnavailableError
-from degrade.files import user_cache
+from degrade.store.files import user_cache
 
 HERE = Path(__file__).parent
 SOURCES = ("kernels.c", "kernels.h", "lanes.h", "pool.h", "convolve.h", "normalise.h", "ends.h")

@@ -1,0 +1,1 @@
+"""Frames to frames: no torch, no file but the paper's numbers, no matplotlib."""

@@ -1,0 +1,80 @@
+"""All that is said of a results folder, as frames: what `degrade compare` prints and `degrade.compare` returns."""
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from degrade.analysis.constructed import COPIES, constructed
+from degrade.analysis.outcomes import REACHED, SUMMARY, labelled, outcomes, reached, summary
+from degrade.analysis.replication import PAPER, TABLE6, beside_paper, table6
+from degrade.analysis.verdicts import INTERACTION, MARGIN, VERDICTS, interaction, verdicts
+from degrade.errors import SpecError
+from degrade.store.folder import Tables
+from degrade.store.state import CONSTRUCTED, OVER
+
+LAST = 5  # evaluations of the mean over the last ones
+LEFT_OUT = {
+    "run": "its name",
+    "state": "running | interrupted | failed | ...; or without a curve",
+    "reason": "what it says of a failure",
+}
+# table -> column -> what it means, with its unit
+COLUMNS = {
+    "summary": SUMMARY,
+    "reached": REACHED,
+    "verdicts": VERDICTS,
+    "interaction": INTERACTION,
+    "paper": PAPER,
+    "table6": TABLE6,
+    "constructed": COPIES,
+    "left_out": LEFT_OUT,
+}
+
+
+class Comparison(NamedTuple):
+    """Frames with the columns of COLUMNS. Protocols are never mixed: everything stays within one."""
+
+    summary: pd.DataFrame  # errors of each group
+    reached: pd.DataFrame  # how soon each group reached a training error
+    verdicts: pd.DataFrame  # deeper nets against shallower ones, within one line
+    interaction: pd.DataFrame  # how much more depth costs a plain net
+    paper: pd.DataFrame  # the paper's numbers beside ours
+    table6: pd.DataFrame  # Table 6 beside ours
+    constructed: pd.DataFrame  # constructed nets beside nets from random weights
+    left_out: pd.DataFrame  # runs that are not over, and so in none of these
+
+    def frames(self) -> dict[str, pd.DataFrame]:
+        return self._asdict()
+
+
+def compare(tables: Tables, *, last: int = LAST, margin: float = MARGIN, width: float | None = None) -> Comparison:
+    """Verdicts on the runs of degrade.load, and what they rest on.
+
+    `last`: evaluations of the mean over the last ones; `margin`: the smallest difference of interest, in points;
+    `width`: half of the 95 % interval for which seeds are counted, in points (None: what would decide each pair). Runs
+    that are finished or diverged count at their error, those that never left chance among them; others are in
+    `left_out`. Where no run is over, all frames but that and `constructed` are empty. Raises SpecError for a `last`,
+    `margin` or `width` that cannot be.
+    """
+    if last < 1:
+        raise SpecError(f"--last={last}: must be at least 1 evaluation")
+    known = tables.runs.reindex(columns=["run", "state", "outcome", "reason"]).astype(object)
+    runs = known.where(known.notna(), "").astype(str)
+    measured = runs.run.isin(tables.curves.run.unique())
+    counts = runs.state.isin(OVER) & measured
+    ended = tables.curves.run.isin(runs.run[counts])
+    curves = labelled(tables.curves[ended], tables.specs)
+    ends = outcomes(curves, set(runs.run[runs.state == "diverged"]), last)
+    out = runs[~counts & (runs.state != CONSTRUCTED)]
+    begun = tables.curves.run.isin(runs.run) & (tables.curves.origin != "")  # their start counts, whatever came of it
+    built = labelled(tables.curves[begun | ended], tables.specs)
+    return Comparison(
+        summary=summary(ends, dict(zip(runs.run, runs.outcome, strict=True)), last),
+        reached=reached(curves),
+        verdicts=verdicts(ends, margin, width),
+        interaction=interaction(ends),
+        paper=beside_paper(ends, tables.specs),
+        table6=table6(ends, tables.specs),
+        constructed=constructed(built, set(runs.run[counts])),
+        left_out=out.assign(state=out.state.where(measured | ~out.state.isin(OVER), "without a curve"))[list(LEFT_OUT)],
+    )

@@ -1,0 +1,147 @@
+"""The paper's numbers beside ours, where our protocol is the paper's; elsewhere, in what it differs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from degrade.analysis.deviations import Deviation, departures
+from degrade.analysis.outcomes import GROUP, by_group
+from degrade.analysis.paper import band, results, stated
+from degrade.spec.parts import RunSpec
+
+METRICS = {"test": "test_error", "train": "train_error", "train_clean": "train_error"}  # split -> of the paper
+PAPER = GROUP | {
+    "split": "test | train | train_clean; the paper does not say how it measured its training error",
+    "ours": "mean error at the last iterate, %",
+    "std": "over runs, points; NaN for one run",
+    "runs": "of ours",
+    "paper": "the paper's error, %; NaN where it has none for this net, or our protocol is another",
+    "bound": "> or <: the paper says only that it is above or below",
+    "paper_runs": "of the paper's; 1 where it does not say",
+    "digitised": "the paper's value was read off a figure by us",
+    "source": "table or figure of the paper",
+    "difference": "ours less the paper's, points; NaN for a bound",
+    "low": "lower end of the expected band (degrade.analysis.paper.band), %",
+    "high": "its upper end, %",
+    "inside": "whether ours is in the band; missing where there is none",
+    "differs": "in what our protocol is not the paper's, or that the paper has no such net; else nothing",
+}
+TABLE6 = {
+    "protocol": "ours, of the columns ours_*; nothing where there is none",
+    "line": "ours: residual-A",
+    "method": "as Table 6 has it",
+    "layers": "weighted layers",
+    "params": "parameters, millions: the paper's figure, else our arithmetic",
+    "paper": "the paper's test error, %: mean of its runs",
+    "paper_best": "of its runs, where it says so, %",
+    "paper_std": "over its runs, points",
+    "ours": "our test error at the last iterate, mean over runs, %",
+    "ours_best": "of our runs, %",
+    "ours_std": "over our runs, points; NaN for one run",
+    "ours_runs": "how many",
+    "differs": "in what our protocol is not the paper's; else nothing",
+}
+NO_NUMBER = "the paper has no CIFAR-10 number for this net"
+METHODS = {
+    "maxout": "Maxout",
+    "nin": "NIN",
+    "dsn": "DSN",
+    "fitnet": "FitNet",
+    "highway": "Highway",
+    "residual": "ResNet",
+}
+
+
+def said(found: list[Deviation]) -> str:
+    """data.name digits (paper: cifar10), recipe.batch 32 (paper: 128)."""
+    return ", ".join(f"{each.key} {each.run} (paper: {each.paper})" for each in found)
+
+
+def protocol_departures(spec: RunSpec) -> list[Deviation]:
+    """Those that all runs of its protocol have: not of the net, whose keys have no dot."""
+    return [each for each in departures(spec) if "." in each.key]
+
+
+def beside_paper(ends: pd.DataFrame, specs: Mapping[str, RunSpec]) -> pd.DataFrame:
+    """The columns of PAPER, a row a group and split. Constructed nets have none."""
+    drawn = ends[(ends.origin == "") & ends.split.isin(list(METRICS))]
+    rows: list[dict[str, Any]] = []
+    for keys, own in by_group(drawn, "split"):
+        spec, runs, ours = specs[own.run.iloc[0]], len(own), float(own["last"].mean())
+        differs = said(protocol_departures(spec))
+        row = {
+            **keys,
+            "ours": ours,
+            "std": own["last"].std(),
+            "runs": runs,
+            "bound": "",
+            "source": "",
+            "differs": differs,
+        }
+        rows.append(row if differs else row | beside(spec, keys["split"], ours, runs))
+    frame = pd.DataFrame(rows, columns=list(PAPER))
+    return frame.astype({"paper_runs": "Int64", "digitised": "boolean", "inside": "boolean"})
+
+
+def beside(spec: RunSpec, split: str, ours: float, runs: int) -> dict[str, Any]:
+    """What the paper has for this net, and whether ours is what is expected."""
+    net = spec.net
+    number = None if departures(spec) else stated(net.net, net.shortcut, net.depth, METRICS[split])
+    if number is None:
+        return {"differs": NO_NUMBER}
+    low, high = band(number, runs)
+    return {
+        "paper": number.value,
+        "bound": number.bound,
+        "paper_runs": number.runs,
+        "digitised": number.digitised,
+        "source": number.source,
+        "difference": float("nan") if number.bound else ours - number.value,
+        "low": low,
+        "high": high,
+        "inside": low <= ours <= high,
+    }
+
+
+def table6(ends: pd.DataFrame, specs: Mapping[str, RunSpec]) -> pd.DataFrame:
+    """The columns of TABLE6: its rows, and beside them our residual nets with option A of one protocol at a time.
+
+    Depths that the paper does not have come at the end. Empty where there is no such net.
+    """
+    wanted = (ends.origin == "") & (ends.net == "residual") & (ends.shortcut == "A") & (ends.width == 16)
+    rows: list[dict[str, Any]] = []
+    for (protocol, line), own in ends[wanted & (ends.split == "test")].groupby(["protocol", "line"]):
+        ours = {int(str(depth)): of_ours(each["last"]) for depth, each in own.groupby("depth")}
+        differs = said(protocol_departures(specs[own.run.iloc[0]]))
+        known = printed()
+        more = sorted({*ours} - {row["layers"] for row in known if row["method"] == METHODS["residual"]})
+        for row in known + [{"method": METHODS["residual"], "layers": depth} for depth in more]:
+            mine = ours.get(row["layers"], {}) if row["method"] == METHODS["residual"] else {}
+            params = row.get("params", arithmetic(row["layers"]) if mine else None)
+            rows.append({"protocol": protocol, "line": line, "differs": differs} | row | mine | {"params": params})
+    return pd.DataFrame(rows, columns=list(TABLE6)).astype({"layers": "Int64", "ours_runs": "Int64"})
+
+
+def of_ours(errors: pd.Series) -> dict[str, Any]:
+    ours = {"ours": errors.mean(), "ours_best": errors.min(), "ours_std": errors.std()}
+    return {**ours, "ours_runs": len(errors)}
+
+
+def printed() -> list[dict[str, Any]]:
+    """Table 6 as it stands in the paper, a row a net."""
+    rows: dict[tuple[str, int | None], dict[str, Any]] = {}
+    names = {"params": "params", "test_error": "paper", "test_error_best": "paper_best"}
+    for each in results().query("source == 'Table 6'").to_dict("records"):
+        layers = None if pd.isna(each["depth"]) else int(each["depth"])
+        row = rows.setdefault((each["net"], layers), {"method": METHODS[each["net"]], "layers": layers})
+        row[names[each["metric"]]] = each["value"]
+        if each["metric"] == "test_error":
+            row["paper_std"] = each["std"]
+    return list(rows.values())
+
+
+def arithmetic(depth: int) -> float | None:
+    """Parameters, in millions, of a residual net with option A on CIFAR-10, where paper.csv has them."""
+    number = stated("residual", "A", depth, "params")
+    return None if number is None else number.value / 1e6

@@ -1,0 +1,56 @@
+"""What the shell offers for a half-typed KEY=VALUE: keys, groups, and values, also after a comma."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+from degrade.errors import DegradeError
+from degrade.spec.parts import CHOICES, NORMALIZES, PARTS
+from degrade.sweep import compose
+
+COMMON = {
+    **{
+        f"{part}.{f.name}": ("true", "false")
+        for part, kind in PARTS.items()
+        for f in fields(kind)
+        if f.type in (bool, "bool")
+    },
+    "data.normalize": NORMALIZES,
+    "recipe.bn_group": ("null", "64"),
+    "engine.probe": ("0", "100", "1000"),
+    "depth": ("8", "20", "32", "44", "56", "110"),
+    "gate_bias": ("-4", "-2", "0"),
+    "seed": ("0", "1", "2"),
+    "width": ("16", "32", "64"),
+}
+
+
+def overrides(incomplete: str, before: Sequence[str] = ()) -> list[str]:
+    """All continuations of `dep`, `net=`, `net=plain,res`; none where nothing can be said.
+
+    bash takes `net=plain,res` for three words and replaces the last one alone: then `before` ends in `net` (the sign
+    itself comes as nothing) or in `net` and `=`, and the continuations begin after the sign.
+    """
+    if len(before) > 1 and before[-1] == "=":
+        return values(before[-2], incomplete)
+    if incomplete == "" and before and "=" not in before[-1] and before[-2:-1] != ["="]:
+        return values(before[-1], "")
+    key, sign, typed = incomplete.partition("=")
+    return [f"{key}={value}" for value in values(key, typed)] if sign else keys(key)
+
+
+def keys(begin: str) -> list[str]:
+    with compose.initialised():
+        names = [*compose.GROUPS, *compose.keys(compose.body(()))]
+    return [f"{name}=" for name in dict.fromkeys(names) if name.startswith(begin)]
+
+
+def values(key: str, typed: str) -> list[str]:
+    """`plain,res` -> `plain,residual`: what was typed, its last value completed, none twice."""
+    try:
+        with compose.initialised():
+            known = compose.options(key) if key in compose.GROUPS else CHOICES.get(key, COMMON.get(key, ()))
+    except DegradeError:
+        return []
+    before, comma, last = typed.rpartition(",")
+    taken = before.split(",")
+    return [f"{before}{comma}{value}" for value in known if value.startswith(last) and value not in taken]

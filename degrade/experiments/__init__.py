@@ -1,0 +1,1 @@
+"""Questions asked of trained nets, or apart from sweeps."""

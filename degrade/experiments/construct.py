@@ -1,0 +1,139 @@
+"""The solution by construction as a run of its own: made, proved on every image, stored, ready to be trained on."""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from degrade import data
+from degrade.data.batches import Resident
+from degrade.errors import RunError
+from degrade.experiments.trained import Trained
+from degrade.nets.deepen import deepen
+from degrade.spec.origin import OriginSpec
+from degrade.spec.parts import RunSpec
+from degrade.spec.rows import Point
+from degrade.store.files import write
+from degrade.store.folder import RunDir
+from degrade.store.state import CONSTRUCTED
+from degrade.train.checkpoint import pack, unpack
+from degrade.train.environment import environment
+from degrade.train.fit import EVALUATION_BATCH, Fit
+from degrade.train.resume import progress
+
+
+class Constructed(NamedTuple):
+    """A constructed run, and how it compares with the net it copies over all its images."""
+
+    run: RunSpec
+    folder: RunDir
+    images: int  # training, validation and test
+    differ: int  # of which the two nets predict different classes
+    gap: float  # the largest difference between two outputs (logits)
+    errors: dict[str, float]  # %, by split, before its first step
+    known: bool  # whether it was there already; then nothing was written
+
+
+def construct(
+    source: Trained,
+    depth: int,
+    root: Path,
+    *,
+    exact: bool = False,
+    like: RunSpec | None = None,
+    command: str = "",
+) -> Constructed:
+    """Stores a net of `depth` layers that copies `source` and adds identities (Sec. 1) as a run under `root`.
+
+    `like`: how it is to be trained on, the source's own recipe, data and seed where it is None; the stored run can be
+    trained by degrade.run([constructed.run], root). `exact`: added blocks are the identity to the bit under running
+    statistics, rather than close to it in training mode too.
+
+    Raises RunError for a net that is no run of ours, or if predictions differ on more than one image in a thousand (on
+    any with `exact`); SpecError for a depth that is not above the source's.
+    """
+    if source.run is None:
+        raise RunError(f"{source.label}: is no run of degrade, so that its data and recipe are not known; give a run")
+    begun = like or source.run
+    origin = OriginSpec(
+        run=source.run.run,
+        group=source.run.group,
+        depth=source.spec.depth,
+        iteration=source.iteration,
+        weights=source.weights,
+        how="exact" if exact else "matched",
+    )
+    spec = replace(begun, net=replace(source.spec, depth=depth), origin=origin)
+    fit = Fit(spec, data.load(spec.data))
+    deeper, images, differ, gap = proved(source, fit, exact=exact)
+    folder = RunDir(root, spec.run)
+    known = not store(folder, fit, deeper, command)
+    start = unpack(folder.kept(0).read_bytes())["points"]
+    errors = {point.split: point.error for point in (Point(*values) for values in start)}
+    return Constructed(spec, folder, images, differ, gap, errors, known)
+
+
+def proved(source: Trained, fit: Fit, *, exact: bool) -> tuple[nn.Module, int, int, float]:
+    """The deeper net on the device of `fit`, and how it agrees with the source over all images (`agreement`).
+
+    Raises RunError where it does not, or where there is nothing to agree with.
+    """
+    spec, net = fit.spec, copy.deepcopy(source.net).to(fit.device).to(memory_format=torch.channels_last)
+    recipe: dict[str, Any] = {"seed": spec.seed, "norm": spec.recipe.norm, "bn_group": spec.recipe.bn_group}
+    deeper = deepen(net, source.spec, spec.net.depth, lambda: inputs(fit.train), exact=exact, **recipe).to(fit.device)
+    deeper = deeper.to(memory_format=torch.channels_last)
+    try:
+        images, differ, gap = agreement(net, deeper, [part for part in (fit.train, fit.val, fit.test) if part])
+    except RunError as error:
+        raise RunError(f"{source.label}: {error}") from None
+    if differ > (0 if exact else images // 1000):
+        raise RunError(
+            f"depth={spec.net.depth}: {differ} of {images:,} predictions differ from {source.label}'s; nothing stored"
+        )
+    return deeper, images, differ, gap
+
+
+def inputs(images: Resident) -> Iterator[Tensor]:
+    """All images as they are, x (N, C, H, W), channels last, which is faster."""
+    for start in range(0, len(images), EVALUATION_BATCH):
+        x, _ = images.clean(slice(start, start + EVALUATION_BATCH))
+        yield x.contiguous(memory_format=torch.channels_last)
+
+
+def agreement(one: nn.Module, other: nn.Module, splits: list[Resident]) -> tuple[int, int, float]:
+    """(images, those of which the predicted classes differ, the largest difference between two logits).
+
+    Raises RunError where the outputs of the first are not finite.
+    """
+    images, differ, gap = 0, 0, 0.0
+    with torch.inference_mode():
+        for x in (x for split in splits for x in inputs(split)):
+            first, second = one(x), other(x)
+            if not first.isfinite().all():
+                raise RunError("what it puts out are no finite numbers: it has diverged, and there is nothing to copy")
+            images += len(x)
+            differ += int((first.argmax(1) != second.argmax(1)).sum())
+            gap = max(gap, float((first - second).abs().max()))
+    return images, differ, gap
+
+
+def store(folder: RunDir, fit: Fit, net: nn.Module, command: str) -> bool:
+    """Writes the run with its first checkpoint and the points of iteration 0; False where it is there already.
+
+    Raises RunError where another process has it.
+    """
+    with folder.claimed() as mine:
+        if not mine:
+            raise RunError(f"{folder.path}: another process is training it; wait for its end")
+        if folder.kept(0).exists():
+            return False
+        folder.begin(fit.spec, environment(fit.device, command))
+        fit.begin_from(net.state_dict())
+        folder.write_curve(fit.spec, fit.points)
+        write(folder.kept(0), pack(fit.state()))
+        folder.write_state(CONSTRUCTED, outcome="", reason="", **progress(fit))
+        return True

@@ -1,0 +1,122 @@
+"""The error of trained nets on any dataset, each alone and several together."""
+
+import copy
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from degrade.data import quiet
+from degrade.data.images import Note, fingerprint
+from degrade.errors import RunError
+from degrade.experiments.measure import judged, logits
+from degrade.experiments.trained import Pictures, Trained, pictures
+from degrade.spec.parts import DataSpec, RunSpec
+from degrade.train.fit import pick_device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How one net, or several together, do on one split: evaluation mode, images as they are."""
+
+    label: str  # of the net, or "ensemble of 3"
+    net: str  # what it is: residual-A-20; "" for an ensemble
+    iteration: int  # SGD steps done; 0 where unknown
+    data: str
+    split: str  # train (without augmentation) | test | val
+    n: int  # images
+    loss: float  # mean cross-entropy, nats
+    error: float  # top-1 error, %
+    weights: str  # of the net (degrade.experiments.trained.Trained); "" for an ensemble
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ensemble:
+    """The mean of several nets' softmax outputs, beside each of them."""
+
+    members: tuple[Evaluation, ...]
+    together: Evaluation
+
+
+def evaluate(
+    trained: Trained,
+    asked: DataSpec | None = None,
+    *,
+    split: str = "test",
+    given_scale: bool = False,
+    device: str = "auto",
+    note: Note = quiet,
+) -> Evaluation:
+    """Loss and error of a net on its own pictures, or on those `asked` for, scaled as `pictures` says.
+
+    On its own pictures and the same device, a run's last measured loss and error come out again: but for rounding, and
+    to the bit on a CPU if the run's backend was eager.
+    Raises as `pictures` does, and SpecError for a split or device that is not there.
+    """
+    shown = pictures(trained, asked, given_scale=given_scale, note=note)
+    said, labels = outputs(trained, shown, split, device)
+    return found(trained, shown, split, said, labels)
+
+
+def ensemble(
+    members: Sequence[Trained],
+    asked: DataSpec | None = None,
+    *,
+    split: str = "test",
+    given_scale: bool = False,
+    device: str = "auto",
+    note: Note = quiet,
+) -> Ensemble:
+    """Several nets as one: the class of the largest mean softmax, taken in float64. Each sees the same pictures by its
+    own scale. As in Table 5 of the paper, whose members differ in depth.
+
+    Raises as `evaluate` does, and RunError for fewer than two nets, or nets whose own pictures are not the same.
+    """
+    if len(members) < 2:
+        raise RunError("an ensemble needs two nets or more")
+    alone: list[Evaluation] = []
+    total, labels, seen = torch.zeros(()), torch.zeros(()), set[str]()
+    for trained in members:
+        shown = pictures(trained, asked, given_scale=given_scale, note=note)
+        seen.add(fingerprint(shown.images(split)))
+        if len(seen) > 1:
+            pair = f"{members[0].label} and {trained.label}"
+            raise RunError(f"{pair}: trained on different pictures; say on which to measure, by data=...")
+        said, labels = outputs(trained, shown, split, device)
+        alone.append(found(trained, shown, split, said, labels))
+        total = total + said.double().softmax(1)
+    both = judged((total / len(members)).log(), labels)  # cross-entropy takes the softmax of it: the mean once more
+    first = alone[0]
+    known: dict[str, Any] = {"data": first.data, "split": split, **both._asdict()}
+    together = Evaluation(label=f"ensemble of {len(members)}", net="", iteration=0, weights="", **known)
+    return Ensemble(members=tuple(alone), together=together)
+
+
+def outputs(trained: Trained, shown: Pictures, split: str, device: str) -> tuple[Tensor, Tensor]:
+    """Logits (n, classes) float32 and labels (n,) of a split. The net itself stays where it is."""
+    place = pick_device(device)
+    images = shown.resident(split, place)
+    precision = trained.run.engine.precision if trained.run else "fp32"
+    with threads_of(trained.run):
+        return logits(copy.deepcopy(trained.net).to(place), images, precision), images.labels
+
+
+def found(trained: Trained, shown: Pictures, split: str, said: Tensor, labels: Tensor) -> Evaluation:
+    what = trained.run or RunSpec(net=trained.spec)
+    known: dict[str, Any] = {"label": trained.label, "net": what.name, "iteration": trained.iteration}
+    known |= {"weights": trained.weights}
+    return Evaluation(**known, data=shown.spec.name, split=split, **judged(said, labels)._asdict())
+
+
+@contextmanager
+def threads_of(run: RunSpec | None) -> Generator[None]:
+    """As many CPU threads as a run was trained with: others add up in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(run.engine.threads if run else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

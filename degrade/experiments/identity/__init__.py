@@ -1,0 +1,1 @@
+"""Can solvers find the identity (Sec. 3.1)?"""

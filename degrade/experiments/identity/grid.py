@@ -1,0 +1,194 @@
+"""The identity experiment (Sec. 3.1): a grid of trials in processes of their own, each kept as soon as it is done.
+
+<results>/identity/<settings>/trials/<trial>.parquet   trial.IDENTITY, a row at each of ten iterations
+                              identity.parquet         the same of all trials of the last call
+                              identity.png .svg .pdf   relative error against depth
+"""
+
+import contextlib
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from degrade.errors import RunError, SpecError, Stopped
+from degrade.experiments.identity.trial import IDENTITY, Trial
+from degrade.spec.rules import build
+from degrade.store import parquet
+from degrade.store.files import inside
+from degrade.sweep.worker import KINDS, end_with_parent
+from degrade.sweep.workers import SPAWN, TICK, held_back, signals
+from degrade.views.terminal import bar
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = parquet.schema_of(IDENTITY)
+ANEW = "remove it, and the same command makes it anew"
+
+
+def identity(
+    *,
+    net: Sequence[str] = ("plain", "residual"),
+    blocks: Sequence[int] = (1, 2, 4, 8, 16),
+    seeds: Sequence[int] = (0, 1, 2),
+    lr: Sequence[float] = (3.0,),
+    results: Path | str = "results",
+    jobs: int | None = None,
+    **settings: Any,
+) -> "pd.DataFrame":
+    """Trains stacks to reproduce their input and returns trial.IDENTITY, a row at each of ten iterations.
+
+    `settings` are other fields of trial.Trial: layers, width, steps and so on. Trials that are done already are
+    read. With `jobs`, they are spread over so many processes; a script must then be guarded by `if __name__ ==
+    "__main__"`. identity.parquet and the figure are written, too. Raises SpecError for what cannot be, RunError for a
+    folder that cannot be written, Stopped after a signal (with `jobs`).
+    """
+    from degrade.figures.panels import NothingToDraw  # loads matplotlib, which a trial does not need
+
+    asked = trials(net=net, blocks=blocks, seeds=seeds, lr=lr, **settings)
+    frame = measured(asked, Path(results), jobs)
+    with contextlib.suppress(NothingToDraw):  # where every stack has diverged: the numbers are there all the same
+        draw(frame, home(asked, Path(results)))
+    return frame
+
+
+def trials(
+    *, net: Sequence[str], blocks: Sequence[int], seeds: Sequence[int], lr: Sequence[float], **settings: Any
+) -> list[Trial]:
+    """Every combination once. Raises SpecError for a value that cannot be, and where there is none of one kind."""
+    for key, values in (("net", net), ("blocks", blocks), ("seeds", seeds), ("lr", lr)):
+        if not values:
+            raise SpecError(f"{key}=: names nothing; give one value or several, as in {EXAMPLES[key]}")
+    axes = product(dict.fromkeys(net), dict.fromkeys(blocks), dict.fromkeys(lr), dict.fromkeys(seeds))
+    return [build(Trial, {"net": n, "blocks": b, "lr": r, "seed": s, **settings}) for n, b, r, s in axes]
+
+
+EXAMPLES = {"net": "plain,residual", "blocks": "1,2,4", "seeds": "0,1,2", "lr": "0.3,3"}
+
+
+def home(asked: Sequence[Trial], results: Path) -> Path:
+    """The folder of trials with the same settings. Raises RunError where that is a link."""
+    return inside(results, "identity", asked[0].settings)
+
+
+def kept(trial: Trial, folder: Path) -> Path:
+    return folder / "trials" / f"{trial.name}.parquet"
+
+
+def measured(asked: Sequence[Trial], results: Path, jobs: int | None = None) -> "pd.DataFrame":
+    """Trains the trials that are missing; the rows of all that are asked for, which identity.parquet holds too."""
+    folder = home(asked, results)
+    missing = [trial for trial in asked if not kept(trial, folder).exists()]
+    if missing:
+        try:
+            (folder / "trials").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"results={results}: cannot be made ({error.strerror}); name another folder") from None
+        train(missing, folder, jobs)
+    table = parquet.together([rows_of(trial, folder) for trial in asked], SCHEMA)
+    try:
+        parquet.save(folder / "identity.parquet", table)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written ({error.strerror}); name another folder by results") from None
+    return table.to_pandas()
+
+
+def rows_of(trial: Trial, folder: Path) -> Any:
+    """What a trial has measured. Raises RunError for a file that cannot be read, or is not of this trial."""
+    path = kept(trial, folder)
+    try:
+        rows = parquet.read(path, SCHEMA)
+    except RunError as error:
+        raise RunError(str(error).replace(parquet.AGAIN, ANEW)) from None
+    if not len(rows):
+        raise RunError(f"{path}: has no rows; {ANEW}")
+    for key, value in trial.labels().items():
+        if others := {*rows[key].to_pylist()} - {value}:
+            raise RunError(f"{path}: {key} cannot be {others.pop()!r} of {trial.name}; {ANEW}")
+    return rows
+
+
+def train(missing: Sequence[Trial], folder: Path, jobs: int | None) -> None:
+    """Long trials first. Raises Stopped after a signal, RunError where a process died; what is done is kept."""
+    queue = sorted(missing, key=lambda trial: -trial.cost)
+    if jobs is not None:
+        spread(queue, folder, jobs)
+        return
+    total, done = sum(trial.cost for trial in queue), 0
+    with bar() as note:
+        for trial in queue:
+            keep(trial, folder)
+            done += trial.cost
+            note(doing(queue), 100 * done // total, 100)
+
+
+def doing(queue: Sequence[Trial]) -> str:
+    return f"training {len(queue)} {'stack' if len(queue) == 1 else 'stacks'}, %"
+
+
+def spread(queue: Sequence[Trial], folder: Path, jobs: int) -> None:
+    """The trials on `jobs` spawned processes, one CPU thread each."""
+    halt, done, total = SPAWN.Event(), SPAWN.Value("q", 0), sum(trial.cost for trial in queue)
+    jobs = min(jobs, len(queue))
+    pool = ProcessPoolExecutor(jobs, mp_context=SPAWN, initializer=begin, initargs=(halt, done))
+    with signals() as received, bar() as note, pool:
+        with held_back():  # inherited: a signal that comes before `begin` must not end a process
+            futures = [pool.submit(work, trial, folder) for trial in queue]
+        while not received and wait(futures, timeout=TICK).not_done:
+            note(doing(queue), 100 * done.value // total, 100)
+        if received:
+            halt.set()
+            pool.shutdown(cancel_futures=True)
+            raise Stopped(received[0])
+    try:
+        for future in futures:
+            future.result()
+    except BrokenProcessPool:
+        raise RunError(f"{folder}: a process died; what is done is kept: run the same command again") from None
+
+
+INSIDE: dict[str, Any] = {}  # what `begin` leaves for `work`, in a process of the pool
+
+
+def begin(halt: Any, done: Any) -> None:
+    """Makes a process of the pool ready: signals are for its parent to decide on, whose end is its own."""
+    for kind in KINDS:
+        signal.signal(kind, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, KINDS)
+    end_with_parent()
+    INSIDE.update(halt=halt, done=done)
+
+
+def work(trial: Trial, folder: Path) -> None:
+    def tell() -> None:
+        with INSIDE["done"].get_lock():
+            INSIDE["done"].value += trial.cost // trial.steps
+
+    keep(trial, folder, INSIDE["halt"].is_set, tell)
+
+
+def keep(
+    trial: Trial,
+    folder: Path,
+    stop: Callable[[], bool] = lambda: False,
+    tell: Callable[[], None] = lambda: None,
+) -> None:
+    """Trains one trial and writes its file, in one atomic step, unless it was stopped."""
+    from degrade.experiments.identity.learn import learn  # only a process that trains loads torch
+
+    rows = learn(trial, stop, tell)
+    if not stop():
+        parquet.write_rows(kept(trial, folder), trial.labels(), rows, SCHEMA)
+
+
+def draw(frame: "pd.DataFrame", folder: Path, command: str = "") -> tuple[Path, ...]:
+    """The figure in all formats; its files."""
+    from degrade import figures
+    from degrade.figures.identity import panels, title_of
+
+    shown = figures.draw(panels(frame), title_of(frame))
+    return figures.write(shown, "identity", sorted(frame.trial.unique()), folder, command)

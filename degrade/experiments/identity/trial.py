@@ -1,0 +1,95 @@
+"""What one trial of the identity experiment is, and what is measured in it.
+
+Sec. 3.1 of the paper: "The degradation problem suggests that the solvers might have difficulties in approximating
+identity mappings by multiple nonlinear layers." A trial asks that of one stack of blocks and one seed.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from degrade.spec.rules import LARGEST, LIMIT, Checked, digest, plain
+
+AXES = ("net", "blocks", "lr", "seed")  # in which the trials of one folder differ
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial(Checked):
+    """A stack of `blocks` blocks of `layers` 3x3 layers, trained to put out what comes in."""
+
+    prefix: ClassVar[str] = ""
+
+    net: str = "residual"
+    blocks: int = 1
+    layers: int = 2  # of a block
+    width: int = 16  # channels
+    size: int = 8  # pixels of a side
+    batch: int = 16  # images, drawn anew for every step
+    steps: int = 1500
+    lr: float = (
+        3.0  # the greatest of the schedule; of 0.03, 0.1, 0.3, 1, 3, 10 the best from 8 layers on, for both nets
+    )
+    momentum: float = 0.9  # Sec. 4.2
+    weight_decay: float = 1e-4  # Sec. 4.2
+    seed: int = 0  # of initial weights and images
+
+    def check(self) -> None:
+        self.one_of("net", ("plain", "residual"))
+        for name, least, most in (("blocks", 1, 256), ("layers", 1, 3), ("width", 1, 4096), ("size", 1, 1024)):
+            self.demand(least <= getattr(self, name) <= most, name, f"must be from {least} to {most}")
+        self.demand(self.batch >= 2, "batch", "must be at least 2")
+        self.demand(self.steps >= 1, "steps", "must be at least 1")
+        self.demand(0 < self.lr <= LARGEST, "lr", f"must be a number above 0, at most {LARGEST:g}")
+        self.demand(0 <= self.momentum < 1, "momentum", "must be from 0 to below 1")
+        self.demand(0 <= self.weight_decay <= LARGEST, "weight_decay", "must be a number from 0 up")
+        self.demand(0 <= self.seed < LIMIT, "seed", "must be from 0 to 2**63 - 1")
+
+    @property
+    def name(self) -> str:
+        """plain-4-lr3.0-s0: what tells it from the others in its folder."""
+        return f"{self.net}-{self.blocks}-lr{self.lr!r}-s{self.seed}"
+
+    @property
+    def settings(self) -> str:
+        """l2-w16-1500-3f2a91ab: what all trials in its folder share."""
+        shared = {key: value for key, value in plain(self).items() if key not in AXES}
+        return f"l{self.layers}-w{self.width}-{self.steps}-{digest(shared)}"
+
+    @property
+    def cost(self) -> int:
+        """Work in arbitrary units."""
+        return self.blocks * self.layers * self.steps
+
+    def labels(self) -> dict[str, Any]:
+        """The columns of a row that say which trial it is."""
+        kept = ("net", "blocks", "layers", "width", "lr", "steps", "seed")
+        return {"trial": self.name, "depth": self.blocks * self.layers, **{key: getattr(self, key) for key in kept}}
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """How well the stack reproduces its input, after some steps."""
+
+    iteration: int
+    relative_error: float
+    running: float
+    predict_mean: float
+
+
+IDENTITY: dict[str, tuple[str, str]] = {
+    "trial": ("string", "name of the trial in its folder"),
+    "net": ("string", "what a block computes: plain, relu(F(x)) | residual, relu(F(x) + x)"),
+    "blocks": ("int64", "blocks in the stack"),
+    "layers": ("int64", "3x3 layers of a block"),
+    "depth": ("int64", "weighted layers: blocks x layers"),
+    "width": ("int64", "channels"),
+    "lr": ("float64", "the greatest learning rate of the schedule"),
+    "steps": ("int64", "SGD steps of the schedule"),
+    "seed": ("int64", "seed of initial weights and images"),
+    "iteration": ("int64", "SGD steps done"),
+    "relative_error": (
+        "float64",
+        "||f(x) - x||^2 / ||x||^2 on 256 held-out images, evaluation mode; 1: no better than zeros; inf: diverged",
+    ),
+    "running": ("float64", "the same on the batches since the last row, each before its step, training mode"),
+    "predict_mean": ("float64", "relative_error of putting out each channel's mean, whatever comes in"),
+}

@@ -1,0 +1,169 @@
+"""Layer responses of trained nets, Fig. 7: measured once, kept beside the run, as frames."""
+
+import copy
+import errno
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from degrade import figures
+from degrade.data.batches import Resident
+from degrade.errors import RunError, SpecError
+from degrade.experiments.trained import Trained, pictures
+from degrade.nets.norms import parts
+from degrade.nets.responses import measure
+from degrade.spec.parts import DataSpec
+from degrade.store import parquet
+from degrade.store.folder import RunDir
+from degrade.store.parquet import TABLES
+from degrade.train.fit import EVALUATION_BATCH, pick_device
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAMES = ("responses", "blocks")  # of degrade.store.parquet.TABLES
+SAME = ("run", "iteration", "split", "bn", "n")  # what makes two measurements the same
+FOREIGN = "foreign"  # the protocol of nets that are no runs of ours
+
+
+class Responses(NamedTuple):
+    """What was measured on some nets, each with the labels of its run."""
+
+    layers: "pd.DataFrame"  # degrade.spec.measures.RESPONSES
+    blocks: "pd.DataFrame"  # degrade.spec.measures.BLOCKS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Under:
+    """The conditions of a measurement. Raises SpecError for what cannot be."""
+
+    split: str = "test"  # train | test
+    bn: str = "running"  # running: evaluation mode; batch: BN normalises each batch by itself
+    batch: int | None = None  # images at once; None: the run's own under bn=batch, else what is handy
+
+    def __post_init__(self) -> None:
+        for name, known in (("split", ("train", "test")), ("bn", ("running", "batch"))):
+            if getattr(self, name) not in known:
+                raise SpecError(f"--{name}={getattr(self, name)}: unknown; known: {', '.join(known)}")
+        if self.batch is not None and self.batch < 2:
+            raise SpecError(f"--batch={self.batch}: must be at least 2 images")
+
+    def images(self, trained: Trained) -> int:
+        own = trained.run.recipe.batch if trained.run else 128  # Sec. 4.2
+        return self.batch or (own if self.bn == "batch" else EVALUATION_BATCH)
+
+
+def responses(
+    nets: Sequence[Trained], under: Under | None = None, asked: DataSpec | None = None, *, given_scale: bool = False
+) -> Responses:
+    """Responses of every 3x3 layer and block of `nets` (Fig. 7), on their own data or on those `asked` for.
+
+    What is measured on a run's own data is kept in its folder, and taken from there where it has the same iteration,
+    split and statistics. A net that is named twice counts once; a run at several iterations is several nets, called
+    run@iteration. Raises as degrade.experiments.trained.pictures does.
+    """
+    distinct = {(net.run.run if net.run else net.label, net.iteration, net.weights): net for net in nets}
+    found = [measured(net, under or Under(), asked, given_scale) for net in distinct.values()]
+    layers, blocks = (parquet.together([each[name] for each in found], TABLES[name]).to_pandas() for name in NAMES)
+    return Responses(apart(layers), apart(blocks))
+
+
+def apart(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """The rows with runs that are there at several iterations told apart by name."""
+    several = rows.groupby("run").iteration.transform("nunique") > 1
+    at = "@" + rows.iteration.astype(str)
+    return rows.assign(**{name: rows[name].where(~several, rows[name] + at) for name in ("run", "group")})
+
+
+def measured(trained: Trained, under: Under, asked: DataSpec | None, given_scale: bool) -> dict[str, Any]:
+    """The tables of NAMES for one net."""
+    own = trained.folder if asked is None and under.batch is None else None
+    where: dict[str, Any] = {"iteration": trained.iteration, "split": under.split, "bn": under.bn}
+    before = {name: told_by(trained, rows_of(own, name)) for name in NAMES} if own else {}
+    known = {name: parquet.split(rows, **where)[0] for name, rows in before.items()}
+    if known and all(len(rows) for rows in known.values()):
+        return known
+    shown, device = pictures(trained, asked, given_scale=given_scale), pick_device("auto")
+    images, net = shown.resident(under.split, device), copy.deepcopy(trained.net).to(device)
+    made = measure(net, batches(images, under.images(trained)), **where, pad=trained.spec.pad)
+    tables = {
+        name: parquet.table(labels(trained, shown.spec.name, elsewhere=asked is not None), rows, TABLES[name])
+        for name, rows in zip(NAMES, made, strict=True)
+    }
+    for name, rows in before.items():
+        assert own is not None
+        with suppress(OSError):  # of a folder that may only be read; next time it is measured again
+            parquet.save(
+                own.tables[name], parquet.together([parquet.split(rows, **where)[1], tables[name]], TABLES[name])
+            )
+    return tables
+
+
+def rows_of(folder: RunDir, name: str) -> Any:
+    path = folder.tables[name]
+    return parquet.read(path, TABLES[name]) if path.exists() else TABLES[name].empty_table()
+
+
+def told_by(trained: Trained, rows: Any) -> Any:
+    """Rows from the folder of a run, with the labels of that run: they need not be of it because they say so."""
+    told = labels(trained, "", elsewhere=False)
+    for place, field in enumerate(rows.schema):
+        if field.name in told:
+            rows = rows.set_column(place, field, parquet.column([told[field.name]] * len(rows), field.type))
+    return rows
+
+
+def batches(images: Resident, size: int) -> Iterator[Tensor]:
+    """All images as they are, x (N, C, H, W); none alone, of which BN could take no variance."""
+    for index in parts(torch.arange(len(images), device=images.labels.device), size):
+        yield images.clean(index)[0]
+
+
+def labels(trained: Trained, data: str, *, elsewhere: bool) -> dict[str, str | int]:
+    """The label columns of a net; of one that is no run of ours, what is known.
+
+    `elsewhere`: on other data than it was trained on, which is no measurement of its protocol.
+    """
+    if trained.run is not None:
+        own = trained.run.labels()
+        return {**own, "data": data, "protocol": f"{own['protocol']}-on-{data}"} if elsewhere else own
+    net, name = trained.spec, f"{trained.label}-{trained.weights[:8]}"
+    shape = {"net": net.net, "family": net.family, "shortcut": net.shortcut, "depth": net.depth, "width": net.width}
+    rest = {"seed": 0, "data": data, "recipe": "unknown", "precision": "fp32", "origin": ""}
+    return {"run": name, "group": name, "protocol": FOREIGN, **shape, **rest}
+
+
+def keep(measured: Responses, folder: Path) -> list[Path]:
+    """Writes what was measured on other nets than runs of ours, or on other data, to files beside their figures.
+
+    Measurements that are there already stay, unless they are of the same net under the same conditions. Raises RunError
+    for what is no protocol's name, before anything is written, and where the folder cannot be written or is a link.
+    """
+    found = [
+        (folder / figures.named(str(protocol)) / f"{name}.parquet", name, rows)
+        for name, frame in zip(NAMES, measured, strict=True)
+        for protocol, rows in frame.groupby("protocol")
+        if protocol == FOREIGN or "-on-" in str(protocol)
+    ]
+    for path, name, rows in found:
+        add(path, name, parquet.of_frame(rows, TABLES[name]))
+    return [path for path, _, _ in found]
+
+
+def add(path: Path, name: str, rows: Any) -> None:
+    """Adds rows to a file, in the place of those of the same net, iteration, images and statistics."""
+    new = {tuple(row[key] for key in SAME) for row in rows.to_pylist()}
+    try:
+        if path.parent.is_symlink():
+            raise OSError(errno.EMLINK, "is a link")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        before = parquet.read(path, TABLES[name]) if path.exists() else TABLES[name].empty_table()
+        kept = [tuple(row[key] for key in SAME) not in new for row in before.to_pylist()]
+        parquet.save(path, parquet.together([parquet.where(before, kept), rows], TABLES[name]))
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written ({error.strerror}); choose another folder with --out") from None

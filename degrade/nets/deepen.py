@@ -1,0 +1,128 @@
+"""A deeper net that computes what a trained one does: "there exists a solution by construction to the deeper model:
+the added layers are identity mapping, and the other layers are copied" (Sec. 1).
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from degrade.errors import SpecError
+from degrade.nets import build
+from degrade.nets.layers import Block, blocks
+from degrade.nets.moments import Moments
+from degrade.spec.parts import NetSpec
+
+CLOSED, SHUT = -20.0, -1e4  # biases of a gate: T = 2e-9, which learns a little still, and 0 in float32
+Statistics = tuple[Tensor, Tensor] | None  # mean and variance of each channel, (C,); None: exact
+
+
+def deepen(
+    net: nn.Module,
+    spec: NetSpec,
+    depth: int,
+    batches: Callable[[], Iterable[Tensor]],
+    *,
+    exact: bool = False,
+    seed: int = 0,
+    norm: str = "batch",
+    bn_group: int | None = None,
+) -> nn.Module:
+    """A net of `depth` layers with the weights of `net` and, at the end of each stage, blocks that are the identity.
+
+    BN of added blocks is matched to the statistics of the features it sees over all of batches(), x (N, C, H, W), so
+    that it stays close to the identity in training mode. `exact`: it is the identity to the bit under running
+    statistics instead. What the identity leaves free is drawn from `seed`. Raises SpecError for a depth not above.
+    """
+    if depth <= spec.depth:
+        raise SpecError(f"depth={depth}: must be above {spec.depth}, the depth of the net that is copied")
+    weights = net.state_dict()
+    channels, classes = weights["stem.0.weight"].shape[1], len(weights["head.bias"])
+    deeper = build(
+        replace(spec, depth=depth),
+        channels=channels,
+        classes=classes,
+        seed=seed,
+        norm=norm,
+        bn_group=bn_group,
+    )
+    deeper.load_state_dict(weights, strict=False)
+    known = {block.name for block in blocks(net)}
+    seen = None if exact or norm == "none" else stage_statistics(net, batches())
+    with torch.no_grad():
+        for block in (block for block in blocks(deeper) if block.name not in known):
+            become_identity(block, seen[block.stage] if seen else None)
+            close_gate(block, signed=spec.shortcut in ("B", "C"), exact=exact)
+    return deeper.eval()
+
+
+def stage_statistics(net: nn.Module, batches: Iterable[Tensor]) -> dict[int, tuple[Tensor, Tensor]]:
+    """stage (from 1) -> mean and variance of each channel of its output, (C,), in evaluation mode."""
+    last = {block.stage: block for block in blocks(net)}
+    moments = {stage: Moments() for stage in last}
+
+    def listen(stage: int) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        return lambda module, inputs, output: moments[stage].add(output)
+
+    handles = [block.module.register_forward_hook(listen(stage)) for stage, block in last.items()]
+    net.eval()
+    with torch.inference_mode():
+        for x in batches:
+            net(x)
+    for handle in handles:
+        handle.remove()
+    return {stage: each.by_channel() for stage, each in moments.items()}
+
+
+def become_identity(block: Block, seen: Statistics) -> None:
+    """Sets the weights of a block so that it returns its input x >= 0.
+
+    With a shortcut that F is added to, F(x) = 0: the last BN is zero, and all before it stays as drawn. Otherwise every
+    layer is the identity, since ReLU changes nothing of x >= 0; and so is a projection. A gate then mixes x with x.
+    """
+    parts = dict(block.module.named_children())
+    layers = [layer.module for layer in block.layers]
+    if "gate" not in parts and "shortcut" in parts:
+        silence(layers[-1])
+    else:
+        for layer in layers:
+            pass_through(layer, seen)
+    if isinstance(shortcut := parts.get("shortcut"), nn.Sequential):
+        pass_through(shortcut, seen)
+
+
+def close_gate(block: Block, *, signed: bool, exact: bool) -> None:
+    """Closes a gate where mixing x with x is not enough; elsewhere it stays as drawn.
+
+    For `exact`, since products are rounded; and where projections before it have made x `signed`, which no ReLU hands
+    on: then next to nothing of the block learns.
+    """
+    gate = dict(block.module.named_children()).get("gate")
+    if isinstance(gate, nn.Conv2d) and (signed or exact):
+        gate.weight.zero_()
+        nn.init.constant_(gate.get_parameter("bias"), SHUT if exact else CLOSED)
+
+
+def pass_through(pair: nn.Sequential, seen: Statistics) -> None:
+    """conv-norm as the identity: a Dirac kernel, and a norm that undoes itself."""
+    conv, norm = pair[0], pair[1]
+    assert isinstance(conv, nn.Conv2d)
+    nn.init.dirac_(conv.weight)
+    if conv.bias is not None:
+        conv.bias.zero_()
+    if isinstance(norm, nn.BatchNorm2d):
+        mean, variance = seen or (torch.zeros_like(norm.bias), torch.ones_like(norm.bias) - norm.eps)
+        norm.get_buffer("running_mean").copy_(mean)
+        norm.get_buffer("running_var").copy_(variance)
+        norm.weight.copy_((variance + norm.eps).sqrt())
+        norm.bias.copy_(mean)
+
+
+def silence(pair: nn.Sequential) -> None:
+    """conv-norm that puts out 0: by its norm, or without one by its kernel."""
+    conv, norm = pair[0], pair[1]
+    assert isinstance(conv, nn.Conv2d)
+    for layer in (norm,) if isinstance(norm, nn.BatchNorm2d) else (conv,):
+        for parameter in layer.parameters():
+            parameter.zero_()

@@ -1,0 +1,145 @@
+"""What the layers of a net put out, in one streaming pass: Fig. 7 of the paper, and how little each block changes.
+
+Sums are float64 on the device, so that neither the number of images nor their batches matter to memory or result.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from degrade.nets.layers import Block, Layer, blocks, conv_layers
+from degrade.nets.moments import Moments
+from degrade.nets.shortcuts import ZeroPad
+from degrade.spec.measures import BlockResponse, LayerResponse
+
+Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
+
+
+@dataclass
+class Norms:
+    """Sums of squares over all images and positions around one block; `gate`: sum and count of what a gate puts out."""
+
+    x: Tensor | float = 0.0
+    f: Tensor | float = 0.0  # of what the last 3x3 layer puts out
+    brought: Tensor | float = 0.0  # of x, brought to the shape of the output
+    moved: Tensor | float = 0.0  # of the output less that
+    gate: Tensor | float = 0.0
+    gates: int = 0
+
+    def add(self, x: Tensor, f: Tensor, brought: Tensor, y: Tensor) -> None:
+        self.x = self.x + norm2(x)
+        self.f = self.f + norm2(f)
+        self.brought = self.brought + norm2(brought)
+        self.moved = self.moved + norm2(y.double() - brought.double())
+
+
+def norm2(x: Tensor) -> Tensor:
+    return x.double().square().sum()
+
+
+@dataclass
+class Watch:
+    """Hooks on a net that add up what passes."""
+
+    layers: list[Layer]
+    blocks: list[Block]
+    pad: str
+    moments: dict[str, Moments] = field(default_factory=dict[str, Moments])
+    norms: dict[str, Norms] = field(default_factory=dict[str, Norms])
+    latest: dict[str, Tensor] = field(
+        default_factory=dict[str, Tensor]
+    )  # outputs of last layers, until their block ends
+
+    def attach(self) -> list[RemovableHandle]:
+        handles: list[RemovableHandle] = []
+        last = {block.layers[-1].name for block in self.blocks}
+        for layer in self.layers:
+            self.moments[layer.name] = Moments()
+            hook = self._of_layer(layer.name, keep=layer.name in last)
+            handles.append(layer.module.register_forward_hook(hook))
+        for block in self.blocks:
+            self.norms[block.name] = Norms()
+            handles.append(block.module.register_forward_hook(self._of_block(block)))
+            if gate := dict(block.module.named_children()).get("gate"):
+                handles.append(gate.register_forward_hook(self._of_gate(self.norms[block.name])))
+        return handles
+
+    def _of_layer(self, name: str, *, keep: bool) -> Hook:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            self.moments[name].add(output)
+            if keep:
+                self.latest[name] = output
+
+        return hook
+
+    def _of_block(self, block: Block) -> Hook:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            x = inputs[0]
+            f = self.latest.pop(block.layers[-1].name)
+            self.norms[block.name].add(x, f, brought(x, output, self.pad), output)
+
+        return hook
+
+    def _of_gate(self, norms: Norms) -> Hook:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            norms.gate = norms.gate + output.double().sum()
+            norms.gates += output.numel()
+
+        return hook
+
+
+def brought(x: Tensor, y: Tensor, pad: str) -> Tensor:
+    """x in the shape of y, by option A of Sec. 3.3; itself where the shapes are equal."""
+    if x.shape == y.shape:
+        return x
+    stride = -(-x.shape[-1] // y.shape[-1])
+    return ZeroPad(x.shape[1], y.shape[1], stride, pad)(x)
+
+
+def opening(block: Block, norms: Norms) -> float:
+    """Mean opening of the shortcut: 1 - T where a gate decides, 1 where there is a shortcut, 0 where there is none."""
+    if norms.gates:
+        return 1 - float(norms.gate) / norms.gates
+    return float("shortcut" in dict(block.module.named_children()))
+
+
+def ratio(part: Tensor | float, whole: Tensor | float) -> float:
+    """Of the norms whose squares are given; 0 where the signal is dead and nothing is added to it."""
+    return (float(part) / float(whole)) ** 0.5 if float(whole) else 0.0 if not float(part) else float("inf")
+
+
+def measure(
+    net: nn.Module, batches: Iterable[Tensor], *, iteration: int, split: str, bn: str = "running", pad: str = "after"
+) -> tuple[list[LayerResponse], list[BlockResponse]]:
+    """Responses of every 3x3 layer and every block to all of x (N, C, H, W), which may come in any batches.
+
+    `bn` running: evaluation mode. batch: BN normalises each batch by itself, so that the batches matter; its running
+    statistics move, so `net` should be the caller's own copy. `pad`: how option A brings x to a new shape.
+    """
+    watch, seen = Watch(conv_layers(net), blocks(net), pad), 0
+    handles = watch.attach()
+    net.train(bn == "batch")
+    with torch.inference_mode():
+        for x in batches:
+            net(x)
+            seen += len(x)
+    for handle in handles:
+        handle.remove()
+    under = {"iteration": iteration, "split": split, "bn": bn, "n": seen}
+    layers = [layer_row(layer, watch.moments[layer.name], under) for layer in watch.layers]
+    return layers, [block_row(block, watch.norms[block.name], under) for block in watch.blocks]
+
+
+def layer_row(layer: Layer, moments: Moments, under: dict[str, int | str]) -> LayerResponse:
+    (mean, std), std_channel = moments.pooled(), moments.by_channel()[1].sqrt().mean().item()
+    where = {"layer": layer.index, "name": layer.name, "stage": layer.stage, "block": layer.block, "place": layer.place}
+    return LayerResponse(**under, **where, std=std, std_channel=std_channel, mean=mean)  # pyright: ignore
+
+
+def block_row(block: Block, norms: Norms, under: dict[str, int | str]) -> BlockResponse:
+    where = {"index": block.index, "name": block.name, "stage": block.stage, "block": block.block}
+    change, distance = ratio(norms.f, norms.x), ratio(norms.moved, norms.brought)
+    return BlockResponse(**under, **where, change=change, distance=distance, opening=opening(block, norms))  # pyright: ignore

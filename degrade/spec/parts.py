@@ -1,0 +1,300 @@
+"""What a run is: frozen dataclasses whose rules live in `__post_init__`, and the names that follow from them.
+
+Defaults are the paper's CIFAR-10 protocol (He et al. 2015, Sec. 4.2). Values equal to a default stay out of the
+hashes, so a new field orphans no stored run: a released default never changes.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+
+from degrade.errors import SpecError
+from degrade.spec.origin import OriginSpec
+from degrade.spec.rules import ASIDE, LARGEST, LIMIT, Checked, build, digest, identity_of, plain
+
+# The shortcut options (Sec. 3.3) that each net can take. The blocks themselves: degrade.nets.NETS.
+SHORTCUTS: dict[str, tuple[str, ...]] = {
+    "plain": ("none",),
+    "residual": ("A", "B", "C"),
+    "highway": ("A", "B", "C"),
+}
+GATED = ("highway",)  # the nets whose blocks have a gate
+# What each key of few values can be; also what the shell completes.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "family": ("cifar",),
+    "net": tuple(SHORTCUTS),
+    "shortcut": ("A", "B", "C", "none"),
+    "pad": ("after", "split"),
+    "recipe.augment": ("none", "crop", "crop_flip"),
+    "recipe.momentum_form": ("torch", "caffe"),
+    "recipe.decay_scope": ("all", "conv"),
+    "recipe.warmup": ("auto", "on", "off"),
+    "recipe.norm": ("batch", "none"),
+    "recipe.init": ("he", "xavier", "small"),
+    "engine.precision": ("fp32", "tf32", "bf16"),
+    "engine.device": ("auto", "cpu", "cuda"),
+    "engine.backend": ("auto", "eager", "graph", "native"),
+}
+NORMALIZES = ("pixel", "channel")
+
+
+def depths_near(depth: int) -> str:
+    """The two depths of the form 6n+2 around a wrong one."""
+    below = max(8, depth - (depth - 2) % 6)
+    return f"{below} or {below + 6}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetSpec(Checked):
+    """A net of the CIFAR family, Sec. 4.2: 6n+2 weighted layers in three stages."""
+
+    family: str = "cifar"
+    net: str = "residual"  # a key of SHORTCUTS
+    shortcut: str = "A"  # Sec. 3.3; "none" for plain nets
+    depth: int = 20  # weighted layers
+    width: int = 16  # channels of the first stage; doubled at each of the two others
+    pad: str = "after"  # where option A puts its zero channels; the paper does not say
+    # what the bias of a gate T begins at. Below 0, blocks begin by handing x on (arXiv:1505.00387, Sec. 2.2): at -2,
+    # T is 0.12 where x is 0
+    gate_bias: float = -2.0
+
+    def check(self) -> None:
+        for name in ("family", "net", "shortcut", "pad"):
+            self.one_of(name, CHOICES[name])
+        self.demand(
+            self.depth >= 8 and self.depth % 6 == 2,
+            "depth",
+            f"not 6n+2 (n >= 1), the depths of Sec. 4.2; use {depths_near(self.depth)}",
+        )
+        self.demand(self.depth <= 10_000, "depth", "must be at most 10000; the paper's deepest has 1202 layers")
+        self.demand(1 <= self.width <= 4096, "width", "must be from 1 to 4096")
+        if SHORTCUTS[self.net] == ("none",):  # one plain net, whatever the sweep crossed it with
+            object.__setattr__(self, "shortcut", "none")
+        self.one_of("shortcut", SHORTCUTS[self.net])
+        if self.shortcut != "A":  # only option A pads
+            object.__setattr__(self, "pad", "after")
+        self.demand(abs(self.gate_bias) <= LARGEST, "gate_bias", f"must be a number, as in -2, at most {LARGEST:g}")
+        if self.net not in GATED:
+            object.__setattr__(self, "gate_bias", -2.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec(Checked):
+    """Which pictures. They enter the names by `content`, a fingerprint of what they are, not where they lie."""
+
+    prefix: ClassVar[str] = "data."
+
+    name: str = "cifar10"
+    content: str = ""  # filled in by degrade.data.prepare
+    root: str | None = field(default=None, metadata=ASIDE)  # the folder of the pictures, or of a downloaded archive
+    size: int | None = field(default=None, metadata=ASIDE)  # pixels of a side (seen in `content`); null: the data's own
+    skip_bad: bool = field(default=False, metadata=ASIDE)  # go on without unreadable pictures (seen in `content`)
+    # what is subtracted, and divided by: pixel, the mean image alone (Sec. 4.2); channel, mean and deviation of each
+    # channel; or these given for C channels, [means..., deviations...] in units of full scale
+    normalize: str | tuple[float, ...] = "pixel"
+    validation: int = 0  # training images held out, as even over the classes as can be, before train_limit
+    train_limit: int | None = None  # images, as even over the classes as can be; null: all
+    test_limit: int | None = None
+
+    def check(self) -> None:
+        for name in ("name", "content"):  # parts of paths: of a protocol's figures, of the cache
+            ok = re.fullmatch(r"[\w-]*", getattr(self, name)) is not None
+            self.demand(ok, name, "must be letters, digits, - and _")
+        root = self.root
+        self.demand(root is None or (root.strip() != "" and "\0" not in root), "root", "must be a folder, or null")
+        self.demand(self.size is None or 1 <= self.size <= 1024, "size", "must be from 1 to 1024, or null")
+        given = self.normalize
+        ok = given in NORMALIZES
+        if not isinstance(given, str):
+            deviations = given[len(given) // 2 :]
+            ok = given != () and len(given) % 2 == 0 and all(map(math.isfinite, given)) and min(deviations) > 0
+        self.demand(ok, "normalize", "must be pixel, channel, or [means...,deviations...] with deviations above 0")
+        self.demand(self.validation >= 0, "validation", "must be a number of images, or 0 for none")
+        for name in ("train_limit", "test_limit"):
+            value = getattr(self, name)
+            self.demand(value is None or value >= 1, name, "must be at least 1, or null for all")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeSpec(Checked):
+    """How a net is trained, Sec. 4.2. Everything is counted in iterations (SGD steps)."""
+
+    prefix: ClassVar[str] = "recipe."
+
+    name: str = field(default="paper", metadata=ASIDE)  # a label; the values below are what counts
+    iterations: int = 64_000
+    batch: int = 128
+    lr: float = 0.1
+    milestones: tuple[float, ...] = (0.5, 0.75)  # of all iterations: lr / 10 at 32k and 48k of 64k
+    momentum: float = 0.9
+    momentum_form: str = "torch"  # torch: v = m v + g, p -= lr v; caffe, the authors': v = m v + lr g, p -= v
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    decay_scope: str = "all"  # all parameters, as replications have it; conv: kernels only, as the authors most likely
+    warmup: str = "auto"  # lr / 10 until the net has started; auto: nets with shortcuts, of depth >= 110 (Sec. 4.2)
+    warmup_error: float = 80.0  # %, the running training error below which it ends (Sec. 4.2)
+    warmup_window: int = 391  # iterations that error is taken over, and between two looks at it: a pass over 50,000
+    warmup_cap: int = 3_910  # iterations after which it ends in any case
+    norm: str = "batch"  # none: no batch normalisation anywhere, biases instead
+    bn_group: int | None = None  # BN over sub-batches of so many images (64: two GPUs); null: the whole batch
+    precise_bn: bool = False  # before the last evaluation, BN's statistics become true averages over the training set
+    init: str = "he"  # N(0, 2/fan); xavier: N(0, 2/(fan in + fan out)); small: N(0, 0.01^2)
+    augment: str = "crop_flip"  # crop: of the picture padded by an eighth of its side (4 for the paper's 32)
+    eval_every: int = 1_000  # iterations between two points of the curves
+    clean_images: int = 5_000  # training images of the clean error before the last point, which takes all
+
+    def check(self) -> None:
+        for name in ("iterations", "eval_every", "clean_images", "warmup_window", "warmup_cap"):
+            self.demand(getattr(self, name) >= 1, name, "must be at least 1")
+        self.demand(1 <= self.batch <= 1_000_000, "batch", "must be from 1 to 1000000")
+        for key in (key for key in CHOICES if key.startswith(self.prefix)):
+            self.one_of(key.removeprefix(self.prefix), CHOICES[key])
+        self.demand(
+            self.bn_group is None or self.bn_group >= 2, "bn_group", "must be at least 2, or null for the batch"
+        )
+        self.demand(0 < self.warmup_error <= 100, "warmup_error", "must be a percentage above 0")
+        for name in ("lr", "weight_decay"):
+            value = getattr(self, name)
+            self.demand(0 <= value <= LARGEST, name, f"must be a number from 0 up, at most {LARGEST:g}")
+        self.demand(0 <= self.momentum < 1, "momentum", "must be from 0 to below 1")
+        self.demand(
+            all(0 < m < 1 for m in self.milestones) and list(self.milestones) == sorted(set(self.milestones)),
+            "milestones",
+            "must be rising fractions of all iterations between 0 and 1, as in [0.5,0.75]",
+        )
+        self.demand(not self.nesterov or self.momentum > 0, "nesterov", "needs recipe.momentum above 0")
+
+    def warms_up(self, net: NetSpec) -> bool:
+        """Whether a net begins at a tenth of the rate (Sec. 4.2 has it for ResNet-110 alone).
+
+        `auto` has it for every net with shortcuts, highway nets too, of that depth or more.
+        """
+        deep = net.net != "plain" and net.depth >= 110
+        return self.warmup == "on" or (self.warmup == "auto" and deep)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSpec(Checked):
+    """How the machine does it. Only `precision` can change the result."""
+
+    prefix: ClassVar[str] = "engine."
+
+    precision: str = "fp32"
+    device: str = field(default="auto", metadata=ASIDE)  # auto: cuda where there is one
+    backend: str = field(default="auto", metadata=ASIDE)  # auto: the fastest that this run can have here
+    threads: int = field(default=1, metadata=ASIDE)  # CPU threads of one run; sweeps use one run a core
+    deterministic: bool = field(default=True, metadata=ASIDE)  # on a GPU: only algorithms that repeat to the bit
+    checkpoint_every: str | int = field(default="60s", metadata=ASIDE)  # seconds (60s) or iterations (500)
+    recompute: bool = field(default=False, metadata=ASIDE)  # keep the inputs of blocks alone, for less memory
+    keep_checkpoints: tuple[int, ...] = field(default=(), metadata=ASIDE)  # iterations whose checkpoint stays for good
+    # runs of a sweep that a worker advances in turn; auto: as many as fit on its GPU, at most 4; without a GPU 1
+    runs_per_gpu: str | int = field(default="auto", metadata=ASIDE)
+    probe: int = field(default=0, metadata=ASIDE)  # iterations between two looks at the gradients by layer; 0: none
+
+    def check(self) -> None:
+        for key in (key for key in CHOICES if key.startswith(self.prefix)):
+            self.one_of(key.removeprefix(self.prefix), CHOICES[key])
+        self.demand(1 <= self.threads <= 1024, "threads", "must be from 1 to 1024")
+        rule = "the kernels of engine.backend=native have no such thing; use auto or eager"
+        self.demand(not self.recompute or self.backend != "native", "recompute", rule)
+        every = self.checkpoint_every
+        ok = every >= 1 if isinstance(every, int) else re.fullmatch(r"\d{1,18}s", every) is not None  # below 2**63
+        self.demand(ok, "checkpoint_every", "must be seconds, as in 60s, or a number of iterations")
+        self.demand(all(i >= 1 for i in self.keep_checkpoints), "keep_checkpoints", "must be iterations, as in [1000]")
+        several = self.runs_per_gpu
+        ok = 1 <= several <= 16 if isinstance(several, int) else several == "auto"  # two of torch's 32 streams for each
+        self.demand(ok, "runs_per_gpu", "must be auto, or a number of runs from 1 to 16")
+        self.demand(self.probe >= 0, "probe", "must be a number of iterations, as in 100, or 0 for none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec(Checked):
+    """One training of one configuration with one seed."""
+
+    net: NetSpec = field(default_factory=NetSpec)
+    data: DataSpec = field(default_factory=DataSpec)
+    recipe: RecipeSpec = field(default_factory=RecipeSpec)
+    engine: EngineSpec = field(default_factory=EngineSpec)
+    seed: int = 0
+    origin: OriginSpec | None = None  # None: weights are drawn at random
+
+    def check(self) -> None:
+        self.demand(0 <= self.seed < LIMIT, "seed", "must be from 0 to 2**63 - 1")
+        if self.engine.probe and self.recipe.batch < 2:
+            rule = "compares the halves of a batch; use recipe.batch=2 or more, or engine.probe=0"
+            raise SpecError(f"engine.probe={self.engine.probe}: {rule}")
+
+    @cached_property
+    def identity(self) -> dict[str, dict[str, Any]]:
+        """What defines the result, by part, less what equals a released default."""
+        return {part: identity_of(getattr(self, part)) for part in ("net", *PARTS)}
+
+    @cached_property
+    def name(self) -> str:
+        """Readable: residual-A-56, plain-20, residual-B-20-w32, plain-56-from20."""
+        parts = (self.net.net, self.net.shortcut.replace("none", ""), str(self.net.depth))
+        begun = f"-from{self.origin.label.removeprefix('constructed-')}" if self.origin else ""
+        return "-".join(p for p in parts if p) + (f"-w{self.net.width}" if self.net.width != 16 else "") + begun
+
+    @cached_property
+    def run(self) -> str:
+        begun = {"origin": plain(self.origin)} if self.origin else {}
+        return f"{self.name}-s{self.seed}-{digest([{**self.identity, **begun}, self.seed])}"
+
+    @cached_property
+    def group(self) -> str:
+        begun = {"origin": self.origin.shared} if self.origin else {}
+        return f"{self.name}-{digest({**self.identity, **begun})}"
+
+    @cached_property
+    def protocol(self) -> str:
+        """Everything but net, shortcut, depth, width, origin; `pad` belongs to the shortcut, `gate_bias` to the net."""
+        kept = {**self.identity, "net": {"family": self.net.family}}
+        return f"{self.data.name}-{digest(kept)}"
+
+    def labels(self) -> dict[str, str | int]:
+        """The columns of a curve that say which run it is (degrade.spec.rows.LABELS)."""
+        return {
+            "run": self.run,
+            "group": self.group,
+            "protocol": self.protocol,
+            "net": self.net.net,
+            "family": self.net.family,
+            "shortcut": self.net.shortcut,
+            "depth": self.net.depth,
+            "width": self.net.width,
+            "seed": self.seed,
+            "data": self.data.name,
+            "recipe": self.recipe.name,
+            "precision": self.engine.precision,
+            "origin": self.origin.label if self.origin else "",
+        }
+
+    @property
+    def cost(self) -> float:
+        """Work in arbitrary units, for placing the longest run first: layers x channels^2 x images."""
+        return self.net.depth * self.net.width**2 * self.recipe.iterations * self.recipe.batch
+
+    def tree(self) -> dict[str, Any]:
+        """All values as plain types, such that parse(spec.tree()) == spec."""
+        parts = {part: plain(getattr(self, part)) for part in ("data", "recipe", "engine")}
+        begun = {"origin": plain(self.origin)} if self.origin else {}
+        return {**plain(self.net), "seed": self.seed, **parts, **begun}
+
+
+def parse(tree: Mapping[str, Any]) -> RunSpec:
+    """A RunSpec from plain nested values: net keys and seed at the top, `data`, `recipe`, `engine` below.
+
+    Raises SpecError for an unknown key, a wrong type or a value that breaks a rule.
+    """
+    rest = dict(tree)
+    parts = {key: build(kind, rest.pop(key, {})) for key, kind in PARTS.items()}
+    seed, origin = rest.pop("seed", 0), rest.pop("origin", None)
+    begun = None if origin is None else build(OriginSpec, origin)
+    return RunSpec(net=build(NetSpec, rest, extra=("seed", *PARTS)), seed=seed, origin=begun, **parts)
+
+
+PARTS: dict[str, type[Any]] = {"data": DataSpec, "recipe": RecipeSpec, "engine": EngineSpec}

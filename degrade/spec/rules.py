@@ -1,0 +1,107 @@
+"""Frozen dataclasses that check themselves: types, rules, errors of one line, and what of them enters a name."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+
+from degrade.errors import SpecError, nearest
+from degrade.spec.escape import SURROGATE
+
+LIMIT = 2**63  # of integers
+LARGEST = 1e30  # of rates and biases: what tensors of float32 hold, with room for a few products
+PATHS = ("data.root",)  # names of folders need not be text
+ASIDE = {"identity": False}  # marks a field that cannot change the result
+
+
+class Checked:
+    """Brings every field to its declared type; `demand` states the rules."""
+
+    prefix: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        for name, kind in kinds(type(self)).items():
+            object.__setattr__(self, name, typed(self.prefix + name, getattr(self, name), kind))
+        self.check()
+
+    def check(self) -> None:
+        """Raises SpecError where a value breaks a rule."""
+
+    def demand(self, ok: bool, name: str, rule: str) -> None:
+        if not ok:
+            raise SpecError(f"{self.prefix}{name}={show(getattr(self, name))}: {rule}")
+
+    def one_of(self, name: str, known: tuple[str, ...]) -> None:
+        value = getattr(self, name)
+        if value not in known:
+            self.demand(False, name, f"unknown; {nearest(value, known)}")
+
+
+@cache
+def kinds(of: type[Any]) -> dict[str, Any]:
+    """name of a field -> its declared type."""
+    return {name: kind for name, kind in get_type_hints(of).items() if get_origin(kind) is not ClassVar}
+
+
+def build(kind: type[Any], values: Any, extra: tuple[str, ...] = ()) -> Any:
+    if not isinstance(values, Mapping):
+        raise SpecError(f"{kind.prefix.rstrip('.')}={show(values)}: must be a group of keys")
+    known = [f.name for f in fields(kind)]
+    for key in values:
+        if key not in known:
+            raise SpecError(f"{kind.prefix}{key}: no such key; {nearest(str(key), [*known, *extra])}")
+    return kind(**values)
+
+
+def typed(key: str, value: Any, kind: Any) -> Any:
+    """value as `kind`: an integer passes as a float and a list as a tuple; nothing else is bent."""
+    if type(value) is kind and (kind is float or kind is bool or (kind is str and value.isascii())):
+        return value  # as nearly all are: results of thousands of runs have many
+    if isinstance(kind, UnionType):
+        *options, last = (k for k in get_args(kind) if k is not NoneType)
+        if value is None and NoneType in get_args(kind):
+            return None
+        return typed(key, value, next((option for option in options if type(value) is option), last))
+    if get_origin(kind) is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise SpecError(f"{key}={show(value)}: must be a list, as in [0.5,0.75]")
+        return tuple(typed(key, v, get_args(kind)[0]) for v in value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) >= LIMIT:  # no counter of a run, and no column of a table, goes so far
+            raise SpecError(f"{key}={value}: must be below 2**63")
+        value = float(value) if kind is float else value
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise SpecError(f"{key}={show(value)}: must be {WORDS.get(kind, kind.__name__)}")
+    if isinstance(value, str) and key not in PATHS and SURROGATE.search(value):
+        raise SpecError(f"{key}={value}: holds half a character, which no table can")
+    return value
+
+
+WORDS: dict[type, str] = {int: "an integer", float: "a number", str: "a word", bool: "true or false"}
+
+
+def show(value: Any) -> str:
+    return (
+        "null" if value is None else json.dumps(value) if isinstance(value, (bool, list, tuple, dict)) else str(value)
+    )
+
+
+def plain(spec: Any) -> dict[str, Any]:
+    values = {f.name: getattr(spec, f.name) for f in fields(spec)}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+def identity_of(spec: Any) -> dict[str, Any]:
+    kept = [f for f in fields(spec) if f.metadata.get("identity", True)]
+    assert all(f.default is not MISSING for f in kept)
+    values = plain(spec)
+    return {f.name: values[f.name] for f in kept if getattr(spec, f.name) != f.default}
+
+
+def digest(identity: Any) -> str:
+    """8 hexadecimal digits of the SHA-256 of the canonical JSON."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -1,0 +1,1 @@
+"""What lies on disk. Moves bytes and rows; never loads torch."""

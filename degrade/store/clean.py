@@ -1,0 +1,68 @@
+"""What may go from a results folder: failed runs, old ones, folders that are no run."""
+
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from degrade.errors import NewerError, RunError
+from degrade.store.folder import RunDir
+from degrade.store.state import OVER
+
+
+@dataclass(frozen=True)
+class Waste:
+    """A folder under runs/ and why it may go."""
+
+    folder: RunDir
+    why: str
+    state: str
+
+
+def waste(root: Path, *, failed: bool, orphaned: bool, days: float | None) -> list[Waste]:
+    """What matches. A run that a process holds is never in it. Raises RunError if there is no such folder."""
+    if not (root / "runs").is_dir():
+        raise RunError(f"{root}: has no runs/ folder; name a results folder")
+    if (root / "runs").is_symlink():
+        raise RunError(f"{root}: its runs/ is a link, and nothing is removed elsewhere; name the folder it leads to")
+    there = [(folder, reason(folder, failed, orphaned, days), folder.standing()["state"]) for folder in folders(root)]
+    return [Waste(folder, why, state) for folder, why, state in there if why and state != "running"]
+
+
+def folders(root: Path) -> list[RunDir]:
+    paths = sorted((root / "runs").iterdir())
+    return [RunDir(root, path.name) for path in paths if path.is_dir() and not path.is_symlink()]
+
+
+def reason(folder: RunDir, failed: bool, orphaned: bool, days: float | None) -> str:
+    if not folder.spec.exists():
+        return "no run: it has no spec.json" if orphaned else ""
+    state = folder.standing()
+    if failed and state["state"] in ("failed", "damaged") and not valuable(folder):
+        return f"{state['state']}: {state['reason']}"
+    age = (time.time() - state.get("heartbeat", folder.spec.stat().st_mtime)) / 86_400
+    return f"{state['state']}, {age:.0f} days old" if days is not None and age > days else ""
+
+
+def valuable(folder: RunDir) -> bool:
+    """Whether a run that cannot be read is, or may be, a result: one of a newer degrade, or over and only its curve is
+    damaged, or one whose state is damaged or gone and that has a curve, or a checkpoint to make it from.
+    """
+    try:
+        state = folder.known()["state"]
+    except NewerError:
+        return True
+    there = any(path.exists() for path in (folder.curve, *folder.checkpoints))
+    return state in OVER or (state in ("damaged", "new") and there)
+
+
+def remove(found: list[Waste]) -> int:
+    """Removes each folder that nobody holds at this moment, and nobody has changed since; returns how many."""
+    gone = 0
+    for each in found:
+        with suppress(RunError), each.folder.claimed() as mine:
+            if mine and each.folder.standing()["state"] == each.state:
+                shutil.rmtree(each.folder.path)
+                gone += 1
+    return gone

@@ -1,0 +1,191 @@
+"""From a command line to runs: the axes are expanded, identical runs fall together."""
+
+import re
+import shlex
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+from degrade import data
+from degrade.errors import SpecError, nearest
+from degrade.spec.parts import PARTS, DataSpec, RunSpec, parse
+from degrade.spec.rules import typed
+from degrade.store.files import at_home
+from degrade.sweep.compose import MOST, combinations, composed, configured, initialised, is_group, options, parsed
+from degrade.views import terminal
+
+NOT_SPEC = ("jobs", "results")  # keys of the sweep itself
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep: what was asked for, and what that is."""
+
+    overrides: tuple[str, ...]
+    spec: RunSpec
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a command line expands to: distinct runs, longest first."""
+
+    asked: int  # combinations, before identical runs fell together
+    jobs: tuple[Job, ...]
+    config: DictConfig
+    root: Path
+    workers: int | None
+
+    @property
+    def specs(self) -> tuple[RunSpec, ...]:
+        return tuple(job.spec for job in self.jobs)
+
+
+@contextmanager
+def hydra() -> Generator[None]:
+    """Hydra, initialised on conf/; its complaints become SpecErrors of one line."""
+    try:
+        with initialised():
+            yield
+    finally:
+        prepared.cache_clear()
+
+
+def expand(
+    overrides: Sequence[str], *, exclude: Sequence[str] = (), axes_of_config: bool = True, look: bool = True
+) -> Plan:
+    """All runs of a sweep. To be called inside `hydra()`.
+
+    Axes are the config's (`hydra.sweeper.params`, which a study sets), replaced and added to by `overrides`; several
+    values of a group (study=fig1,fig6) are the union of their sweeps. `exclude`: combinations to leave out, each
+    KEY=VALUE,KEY=VALUE that all hold. Without `look` the pictures are not looked at, and names are not those of runs.
+
+    Raises SpecError for what cannot be parsed, unknown keys and groups, wrong types and values that break a rule:
+    before anything starts.
+    """
+    given = [parsed(text) for text in overrides]
+    refuse_axes(given)
+    groups = [o for o in given if is_group(o)]
+    asked, found = 0, list[Job]()
+    for chosen in combinations(groups):
+        config = composed(chosen)
+        axes = axes_of(config) if axes_of_config else {}
+        axes |= {o.key_or_group: o for o in given if not is_group(o)}
+        for values in combinations(list(axes.values())):
+            if asked >= MOST:
+                raise SpecError(f"{shlex.join(overrides)}: more than {MOST:,} combinations; leave some values out")
+            job = Job(chosen + values, described(configured(chosen + values)))
+            asked += 1
+            found.append(job)
+    found = without(found, exclude)
+    jobs: dict[str, Job] = {}
+    for job in found:  # pictures are looked at when every line is known to be right: that may take long
+        spec = identified(job.spec) if look else job.spec
+        jobs.setdefault(spec.run, replace(job, spec=spec))
+    longest_first = sorted(jobs.values(), key=lambda job: -job.spec.cost)
+    config = configured(longest_first[0].overrides, whole=True)
+    workers = typed("jobs", config.jobs, int | None)
+    if workers is not None and workers < 1:
+        raise SpecError(f"jobs={workers}: must be at least 1, or null for one a core")
+    root = at_home(typed("results", config.results, str))
+    if not config.results.strip():
+        raise SpecError("results=: must be a folder, as in results=results")
+    return Plan(asked, tuple(longest_first), config, root, workers)
+
+
+def axes_of(config: DictConfig) -> dict[str, Override]:
+    """Those of the configuration, by their keys. Raises SpecError for one that is Hydra's own."""
+    params = OmegaConf.select(config, "hydra.sweeper.params")
+    params = cast(dict[str, Any], OmegaConf.to_container(params)) if OmegaConf.is_dict(params) else {}
+    if others := [key for key in params if str(key).startswith("hydra")]:
+        raise SpecError(f"hydra.sweeper.params.{others[0]}: no axis of runs; say it on the command line")
+    return {key: parsed(f"{key}={value}") for key, value in params.items()}
+
+
+def refuse_axes(given: Sequence[Override]) -> None:
+    """Raises SpecError where the sweep's own keys, or Hydra's, are given several values."""
+    for override in given:
+        key = override.key_or_group
+        if (key in NOT_SPEC or re.match(r"hydra[./]", key)) and override.is_sweep_override():
+            raise SpecError(f"{override.input_line}: a sweep has one {key}; put quotes around a comma")
+
+
+def without(found: list[Job], exclude: Sequence[str]) -> list[Job]:
+    """The jobs of which no condition is true. Raises SpecError for one that is true of none, or of all left."""
+    left = found
+    for text, pairs in [(text, condition(text)) for text in exclude]:  # every condition is read before one is used
+        left, before = [job for job in left if not holds(pairs, job.spec)], left
+        if len(left) in (0, len(before)):
+            what = "leaves no run" if not left else "is true of no run"
+            said = f"{what} of {len(found)} combinations; `degrade sweep --dry-run` lists them"
+            raise SpecError(f"--exclude {text}: {said}")
+    return left
+
+
+def condition(text: str) -> dict[str, Any]:
+    """`net=plain,depth=110` -> {"net": "plain", "depth": 110}. Raises SpecError for what is no key or value."""
+    pairs: dict[str, Any] = {}
+    for part in re.split(r",(?=[\w.]+=)", text):
+        override = parsed(part) if "=" in part else None
+        if override is None or override.key_or_group not in flat(RunSpec()):
+            key = part.partition("=")[0]
+            raise SpecError(f"--exclude {text}: {part} is not KEY=VALUE; {nearest(key, flat(RunSpec()))}")
+        pairs[override.key_or_group] = override.value()
+    return pairs
+
+
+def holds(pairs: Mapping[str, Any], spec: RunSpec) -> bool:
+    values = flat(spec)
+    return all(values[key] == value for key, value in pairs.items())
+
+
+def flat(spec: RunSpec) -> dict[str, Any]:
+    """Every value of a run by its key, and data and recipe by their names."""
+    tree = spec.tree()
+    inner = {f"{part}.{key}": value for part in PARTS for key, value in tree[part].items()}
+    return {k: v for k, v in tree.items() if k not in PARTS} | inner | {p: tree[p]["name"] for p in ("data", "recipe")}
+
+
+def spec_of(overrides: Sequence[str]) -> RunSpec:
+    """The run that a full list of overrides describes; every key has one value."""
+    return spec_from(configured(tuple(overrides)))
+
+
+def data_of(overrides: Sequence[str]) -> tuple[DataSpec | None, bool]:
+    """The pictures that `data=... data.KEY=...` ask for, prepared, and whether data.normalize is among the keys; None
+    where nothing is asked. To be called inside `hydra()`. Raises SpecError for any other key, and for several values.
+    """
+    given = {o.key_or_group: o for o in map(parsed, overrides)}
+    for key, override in given.items():
+        if key.partition(".")[0] != "data" or override.is_sweep_override():
+            raise SpecError(f"{override.input_line}: here only data=NAME and keys as data.root=... count, of one value")
+    if given and "data" not in given:
+        raise SpecError(f"{overrides[0]}: of which data? say data=NAME too; known: {', '.join(options('data'))}")
+    return (spec_of(overrides).data if given else None), "data.normalize" in given
+
+
+def spec_from(config: DictConfig) -> RunSpec:
+    return identified(described(config))
+
+
+def described(config: DictConfig) -> RunSpec:
+    """The run as it is asked for, before its pictures are looked at."""
+    kept = [str(key) for key in config if key not in (*NOT_SPEC, "hydra")]
+    return parse(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.masked_copy(config, kept), resolve=True)))
+
+
+def identified(spec: RunSpec) -> RunSpec:
+    return replace(spec, data=prepared(spec.data))
+
+
+@lru_cache(maxsize=64)
+def prepared(wanted: DataSpec) -> DataSpec:
+    """Fetches and decodes what is not there yet: once for all runs of a command."""
+    root = None if wanted.root is None else str(at_home(wanted.root).absolute())  # also for a rerun elsewhere
+    with terminal.bar() as note:
+        return data.prepare(replace(wanted, root=root), note)

@@ -1,0 +1,166 @@
+"""Finished runs, trained once more beside the first: does the same curve come out, and what does a probe see?
+
+<root>/reruns/<n>/runs/<run> is the n-th time. The folder of the first is only ever added to: by probe.parquet, and only
+where its curve came out again to the last bit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+from degrade import data
+from degrade.errors import RunError, Stopped
+from degrade.spec.parts import RunSpec
+from degrade.spec.rows import TIMINGS
+from degrade.store import parquet
+from degrade.store.files import inside, read, write
+from degrade.store.folder import RunDir
+from degrade.store.parquet import CURVES
+from degrade.sweep.workers import train
+from degrade.views import tables
+from degrade.views.terminal import asked, bar, console, duration
+
+
+def rerun(folder: RunDir, root: Path, probe: int | None = None) -> int:
+    """Trains a stored run once more, with a probe of its gradients if one is asked for; says what came out.
+
+    Returns the exit code. Raises RunError for a run that is not over, that has a probe already where one is asked for,
+    or whose pictures have changed.
+    """
+    if not folder.over:
+        raise RunError(f"{folder.run}: is {folder.standing()['state']}; only what is finished can be compared with")
+    if probe and folder.tables["probe"].exists():
+        raise RunError(f"{folder.run}: has a probe already; move {folder.tables['probe']} away to have another")
+    spec = as_trained(folder)
+    with bar() as note:
+        found = data.prepare(spec.data, note, theirs=True)
+    if found.content != spec.data.content:
+        raise RunError(f"{folder.run}: the pictures under {spec.data.root} are not those it was trained on any more")
+    spec = spec if probe is None else with_probe(spec, probe)
+    into = place(root, spec)
+    copy_start(folder, RunDir(into, spec.run))
+    try:
+        train([spec], into, jobs=1)
+    except Stopped as stopped:
+        option = "" if probe is None else f" --probe {probe}"
+        console.print(f"stopped; go on with: degrade rerun {folder.path}{option}")
+        return 128 + stopped.signal
+    if tables.summary([spec], into):
+        return 1
+    report(folder, RunDir(into, spec.run))
+    return 0
+
+
+def as_trained(folder: RunDir) -> RunSpec:
+    """Its spec with the backend that it had: `auto` can find another one here, with other bits."""
+    spec, had = folder.read_spec(), folder.read_state().get("backend")
+    return replace(spec, engine=replace(spec.engine, backend=had)) if had else spec
+
+
+def copy_start(first: RunDir, again: RunDir) -> None:
+    """Of a constructed net, where it began: it must not begin at random weights. Raises RunError where that is gone."""
+    if first.read_spec().origin is None or again.kept(0).exists():
+        return
+    if not first.kept(0).exists():
+        raise RunError(f"{first.kept(0)}: where the constructed net began is gone; `degrade construct` makes it again")
+    again.path.mkdir(parents=True, exist_ok=True)
+    write(again.kept(0), read(first.kept(0)))
+
+
+def place(root: Path, spec: RunSpec) -> Path:
+    """The first of reruns/<n> where the run is not; one that was stopped there, with the same probe, goes on."""
+
+    def free(folder: RunDir) -> bool:
+        try:
+            known = not folder.spec.exists() or folder.read_spec().engine.probe == spec.engine.probe
+        except RunError:  # what it was of is not known
+            return False
+        return known and not folder.over
+
+    paths = (inside(root, "reruns", str(n)) for n in count(1))
+    return next(path for path in paths if free(RunDir(path, spec.run)))
+
+
+def report(first: RunDir, again: RunDir) -> None:
+    """Says whether the same curve came out; if so, what a probe saw is put beside the first, unless it has one."""
+    seen = again.tables["probe"]
+    if not same_curve(first.curve, again.curve):
+        said = f"another curve; other hardware, threads or versions do that (compare {again.environment.name})"
+        left = f"; {seen.name} stays here, not with the first run" if seen.exists() else ""
+    else:
+        said, left = "the same curve to the last bit", ""
+        if seen.exists() and not first.tables["probe"].exists():
+            write(first.tables["probe"], read(seen))
+            left = f"; {seen.name} added to {first.path}"
+    console.print(f"{again.path}: {said}{left}", highlight=False, soft_wrap=True)
+
+
+def unprobed(specs: Sequence[RunSpec], root: Path) -> list[RunSpec]:
+    """Of those asked for with a probe, the finished ones that have none: what they are, and the probe."""
+    found: list[RunSpec] = []
+    for spec in specs:
+        folder = RunDir(root, spec.run)
+        if spec.engine.probe and folder.over and not folder.tables["probe"].exists():
+            found.append(with_probe(replace(as_trained(folder), data=spec.data), spec.engine.probe))
+    return found
+
+
+def with_probe(spec: RunSpec, probe: int) -> RunSpec:
+    return replace(spec, engine=replace(spec.engine, probe=probe))
+
+
+def offer(bare: Sequence[RunSpec], root: Path, *, ask: bool) -> bool:
+    """Says that finished runs have no probe and how they get one; True where a person at the terminal wants it now."""
+    if not bare:
+        return False
+    seconds = sum(RunDir(root, spec.run).read_state().get("seconds", 0.0) for spec in bare)
+    which, them = ("1 finished run has", "it") if len(bare) == 1 else (f"{len(bare)} finished runs have", "them")
+    said, cost = f"{which} no probe", f"{them} again beside the first ({duration(seconds)} of training)"
+    if ask and (answer := asked(f"{said}; train {cost}?")) is not None:
+        return answer
+    console.print(f"{said}; `degrade sweep ... --reprobe` trains {cost}", highlight=False, soft_wrap=True)
+    return False
+
+
+def reprobe(bare: Sequence[RunSpec], root: Path, *, jobs: int | None, fail_fast: bool) -> int:
+    """Trains finished runs again, several at once; returns how many failed.
+
+    One whose probe lies in a rerun already is not trained a third time. Raises Stopped after a signal, and RunError, at
+    the end, where one failed that could not write so.
+    """
+    todo: dict[Path, list[RunSpec]] = {}
+    for spec in bare:
+        if not probed(root, spec.run):
+            todo.setdefault(into := place(root, spec), []).append(spec)
+            copy_start(RunDir(root, spec.run), RunDir(into, spec.run))
+    failed, unsaid = 0, list[RunError]()
+    try:
+        for path, specs in todo.items():
+            try:
+                train(specs, path, jobs=jobs, fail_fast=fail_fast)
+            except RunError as error:
+                unsaid.append(error)
+            failed += tables.failures(specs, path)
+            if fail_fast and (failed or unsaid):
+                break
+    finally:  # of what was stopped half-way, that which is done
+        for spec in bare:
+            for again in probed(root, spec.run)[:1]:
+                report(RunDir(root, spec.run), again)
+    if unsaid:
+        raise unsaid[0]
+    return failed
+
+
+def probed(root: Path, run: str) -> list[RunDir]:
+    """The finished reruns of a run that had a probe, those with the same curve first."""
+    folders = [RunDir(path, run) for path in sorted((root / "reruns").glob("*"))]
+    found = [folder for folder in folders if folder.over and folder.tables["probe"].exists()]
+    return sorted(found, key=lambda folder: not same_curve(RunDir(root, run).curve, folder.curve))
+
+
+def same_curve(one: Path, other: Path) -> bool:
+    """Whether two curves are equal to the last bit in all columns but the timings."""
+    first, second = (parquet.read(path, CURVES).drop_columns(list(TIMINGS)).to_pandas() for path in (one, other))
+    return bool(first.equals(second))  # of pandas, to which a loss that is no number equals itself

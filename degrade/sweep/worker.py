@@ -1,0 +1,130 @@
+"""The life of a worker process: it trains what its parent gives it, and leaves when it is told to or left alone."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Generator, Sequence
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+from degrade.errors import DegradeError, RunError, one_line, refused
+from degrade.spec.parts import RunSpec
+from degrade.store.folder import RunDir
+
+KINDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Report(NamedTuple):
+    """What a worker says of a pack."""
+
+    fit: bool  # for more
+    elsewhere: Sequence[str] = ()  # runs that other processes hold
+    reason: str = ""  # of the first failure; how each run ended stands in its folder, if the disk took it
+
+
+def serve(pipe: Connection, root: Path, slot: int, command: str) -> None:
+    """The life of a worker process: run after run, until None comes or it is told to stop."""
+    halt = threading.Event()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
+    signal.signal(signal.SIGTERM, lambda number, frame: halt.set())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, KINDS)
+    when_alone(halt.set)
+    from degrade.train import run  # loads torch
+
+    run.take_gpu(slot)
+    report = Report(fit=True)
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while report.fit and (pack := next_pack(pipe)) is not None:
+            report = work(pack, root, halt.is_set, command)
+            pipe.send(report)
+
+
+def next_pack(pipe: Connection) -> list[RunSpec] | None:
+    """What the parent gives next; None where it has nothing more, or is gone."""
+    return pipe.recv() if pipe in wait([pipe, parents_end()]) else None
+
+
+def parents_end() -> int:
+    """What is ready, for `wait`, once the parent is gone."""
+    parent = parent_process()
+    assert parent is not None
+    return parent.sentinel
+
+
+def when_alone(do: Callable[[], object]) -> None:
+    """From now on `do` is called when the parent is gone."""
+
+    def watch() -> None:
+        wait([parents_end()])
+        do()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def end_with_parent() -> None:
+    """From now on this process ends at once when its parent is gone: it has nothing to save."""
+    when_alone(lambda: os._exit(1))
+
+
+def work(pack: Sequence[RunSpec], root: Path, stop: Callable[[], bool], command: str) -> Report:
+    """Trains a pack; how it ended stands in the folders and the log."""
+    from degrade.train import run
+
+    try:
+        with output_to(*(RunDir(root, spec.run).log for spec in pack)):
+            try:
+                states = run.run(pack, root, stop=stop, command=command, together=len(pack))
+            except Exception as error:  # the folders say `failed` and why
+                with contextlib.suppress(OSError):  # a full disk
+                    traceback.print_exc()
+                # after other errors a GPU, or the process, can be of no use any more
+                return Report(fit=isinstance(error, DegradeError), reason=one_line(error))
+    except OSError as error:  # of the logs
+        reason = refused(error, RunDir(root, pack[0].run).log)
+        for spec in pack:
+            give_up(RunDir(root, spec.run), "failed", reason)
+        return Report(fit=True, reason=reason)
+    held = [run for run, state in states.items() if state == "elsewhere"]
+    return Report(fit=not stop(), elsewhere=held)  # told to stop, it would leave whatever it is given
+
+
+@contextlib.contextmanager
+def output_to(path: Path, *beside: Path) -> Generator[None]:
+    """Sends what this process and its libraries print to the end of a file, so that the live table stays whole.
+
+    The logs of the runs beside the first say where that is. Raises OSError where one cannot be opened.
+    """
+    now = time.strftime("%Y-%m-%d %H:%M:%S")
+    for other in beside:
+        with opened(other) as log:
+            print(now, f"advanced beside {path.parent.name}: see its log", file=log)
+    with opened(path) as log:
+        for stream in (1, 2):
+            os.dup2(log.fileno(), stream)
+    try:
+        print(now, "process", os.getpid(), flush=True)
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # a full disk: the run itself says so
+            sys.stdout.flush()
+            sys.stderr.flush()
+
+
+def opened(log: Path) -> TextIO:
+    """To be added to; never through a link, nor a pipe that is waited for."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666), "a")
+
+
+def give_up(folder: RunDir, state: str, reason: str) -> None:
+    """Writes what became of a run that is not over, unless another process has it by now."""
+    with contextlib.suppress(OSError, RunError), folder.claimed() as free:
+        if free and not folder.over:
+            folder.leave(state, reason)

@@ -1,0 +1,48 @@
+"""On what a run is trained: stored beside every result."""
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import degrade
+
+
+def environment(device: torch.device, command: str) -> dict[str, Any]:
+    """Versions, commit, device and command of this process."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "degrade": degrade.__version__,
+        "commit": commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "cudnn": torch.backends.cudnn.version() if device.type == "cuda" else None,
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "device": f"{device}: {name}",
+        "cpus": os.cpu_count(),
+        "command": command or " ".join(sys.argv),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def commit() -> str | None:
+    """The commit of the checkout that runs, with a + where it has changes; None where degrade is installed."""
+    home = Path(__file__).parent.parent.parent
+    if not (home / ".git").exists():
+        return None
+    said: list[str] = []
+    for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
+        try:
+            done = subprocess.run(["git", "-C", str(home), *arguments], capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):  # no git here
+            return None
+        said.append(done.stdout.strip())
+    return said[0] + ("+" if said[1] else "")

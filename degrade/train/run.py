@@ -1,0 +1,219 @@
+"""Runs specs to their end in their folders: claim, go on from the checkpoint, advance, save."""
+
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from degrade import data
+from degrade.errors import DegradeError, NewerError, RunError, one_line, refused
+from degrade.spec.parts import RunSpec
+from degrade.store.files import write
+from degrade.store.folder import RunDir
+from degrade.store.state import FINISHED, OVER, elsewhere
+from degrade.train.checkpoint import pack
+from degrade.train.environment import environment
+from degrade.train.fit import Fit, pick_device
+from degrade.train.resume import (
+    Saved,
+    at_end,
+    cut_back,
+    damaged_tables,
+    demand_probe,
+    ended,
+    lost,
+    progress,
+    record,
+    resume,
+    save,
+    sound,
+    until_save,
+)
+from degrade.train.turns import Run, in_turn
+
+BEAT = 1.0  # seconds between two looks that others may have at a run, in state.json
+LIFE = 10.0  # seconds between two signs of life there in any case
+TURN = 0.25  # seconds of one turn: between two looks at what is due besides steps
+
+
+def run(
+    specs: Iterable[RunSpec],
+    root: Path,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    command: str = "",
+    together: int = 1,
+) -> dict[str, str]:
+    """Trains each spec under `root`, unless it is finished or another process holds it; `together`: so many in turn.
+
+    Returns run -> state: finished, diverged, interrupted (`stop` said so; the checkpoint is written) or elsewhere.
+    What goes wrong in a run is written to its state as `failed`, with the reason, and raised. Of several together an
+    error that can be any one's, as those of a GPU, makes all of them `interrupted`: they are to be tried one by one.
+    """
+    states: dict[str, str] = {}
+    pulse, wanted = Pulse(stop), [identified(spec) for spec in specs]
+
+    def one(spec: RunSpec) -> Run:
+        states[spec.run] = yield from training(spec, root, pulse, command, alone=together == 1)
+
+    on_gpu = torch.cuda.is_available() and all(spec.engine.device != "cpu" for spec in wanted)
+    in_turn([one(spec) for spec in wanted], together, on_gpu=on_gpu)
+    return states
+
+
+def identified(spec: RunSpec) -> RunSpec:
+    """The spec with the fingerprint of its data, which is part of its name; a sweep has put it there already."""
+    return spec if spec.data.content else replace(spec, data=data.prepare(spec.data))
+
+
+def training(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: bool) -> Generator[None, None, str]:
+    """One run, a turn at each `next`; returns its state. Closed early, it is interrupted where its checkpoint is."""
+    folder = RunDir(root, spec.run)
+    if not alone and pulse():  # told to stop while it waited for its place in a pack
+        return "interrupted"
+    with refusals(folder), ExitStack() as held:
+        if not claim(folder, held):
+            return "elsewhere"
+        found = folder.intact(folder.state)
+        state = found.get("state", "")
+        if state in OVER and sound(folder):
+            return state
+        unknown = not found or "damaged" in found
+        if state in OVER or (unknown and (damaged_tables(folder) or ended(spec, folder))):  # then it may have been over
+            return mend(spec, folder, state, pulse, command)
+        try:
+            folder.write_state("running")  # so early that another host, whose locks may not be ours, sees it
+            with pulse.of(folder), refusals(folder):
+                return (yield from _train(spec, folder, pulse, command))
+        except GeneratorExit:
+            folder.leave("interrupted", "a run beside it failed")
+            raise
+        except Exception as error:
+            own = alone or isinstance(error, DegradeError)
+            folder.leave("failed" if own else "interrupted", one_line(error))
+            raise
+
+
+def mend(spec: RunSpec, folder: RunDir, state: str, stop: Callable[[], bool], command: str) -> str:
+    """Writes anew what is damaged in a run that is over; curve and probe from its checkpoint. Returns its state.
+
+    `state`: as it is known, or "". Trains nothing. Raises RunError where the checkpoint does not hold the end: what is
+    there stays as it is.
+    """
+    if state and folder.curve.exists() and not damaged_tables(folder):
+        folder.begin(spec, environment(pick_device(spec.engine.device), command))
+        return state
+    try:
+        fit = at_end(spec, folder, stop)
+    except NewerError:
+        raise
+    except RunError:
+        if state and folder.curve.exists():
+            demand_probe(folder)
+        raise
+    folder.begin(spec, environment(fit.device, command))
+    record(fit, folder)
+    folder.write_state(end_of(fit), outcome=fit.outcome, reason="", **progress(fit))
+    demand_probe(folder)
+    return end_of(fit)
+
+
+def claim(folder: RunDir, held: ExitStack) -> bool:
+    """folder.claimed() as long as `held` is; where the disk refuses the lock, that is what the run failed of."""
+    try:
+        return held.enter_context(folder.claimed())
+    except OSError as error:
+        if folder.standing()["state"] not in ("running", "damaged", *OVER):
+            folder.leave("failed", one_line(error))
+        raise
+
+
+@contextmanager
+def refusals(folder: RunDir) -> Generator[None]:
+    """What the disk refuses as a RunError of one line."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(refused(error, folder.path)) from error
+
+
+def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str) -> Generator[None, None, str]:
+    """One run in its own folder, which this process has claimed."""
+    fit = Fit(spec, data.load(spec.data), stop=stop)
+    folder.begin(spec, environment(fit.device, command))
+    resume(fit, folder)
+    if fit.backend_why:
+        print(f"{spec.run}: engine.backend is {fit.backend_name}; {fit.backend_why}", flush=True)
+    if lost(folder):
+        return "elsewhere"
+    cut_back(fit, folder)
+    folder.write_state("running", outcome="", reason="", **progress(fit))
+    saved = Saved(fit.iteration, time.monotonic())
+    pace, told = 1.0, time.monotonic()  # steps that fit in one turn; when the state was last written
+    while not fit.done and not stop():
+        begin, before = time.perf_counter(), fit.iteration
+        found = fit.advance(min(max(1, int(pace)), until_save(fit, saved)))
+        keep, due = fit.iteration in spec.engine.keep_checkpoints, until_save(fit, saved) == 0
+        beat = found or time.monotonic() - told >= BEAT
+        if (keep or due or beat) and lost(folder):
+            return "elsewhere"
+        if found and not fit.done:  # the last ones follow the last checkpoint
+            record(fit, folder)
+        if keep:
+            write(folder.kept(fit.iteration), pack(fit.state()))
+        if due:
+            saved = save(fit, folder)
+        if beat:
+            folder.write_state("running", outcome=fit.outcome, **progress(fit))
+            told = time.monotonic()
+        paused = time.perf_counter()
+        yield
+        fit.waited(time.perf_counter() - paused)
+        measured = (fit.iteration - before) * TURN / (time.perf_counter() - begin)
+        pace = min(2 * max(1.0, pace), measured)  # a GPU takes the first turns before it has done them
+    if lost(folder):
+        return "elsewhere"
+    save(fit, folder)
+    folder.write_state(end_of(fit), outcome=fit.outcome, **progress(fit))
+    return end_of(fit)
+
+
+def end_of(fit: Fit) -> str:
+    return "interrupted" if not fit.done else "diverged" if fit.diverged else FINISHED
+
+
+class Pulse:
+    """`stop`, and a sign of life of the runs under way whenever it is asked: a long evaluation, of one of them, must
+    not look like a death to other hosts.
+    """
+
+    def __init__(self, stop: Callable[[], bool]) -> None:
+        self.stop, self.last = stop, time.monotonic()
+        self.folders: list[RunDir] = []
+
+    @contextmanager
+    def of(self, folder: RunDir) -> Generator[None]:
+        """While `folder` is that of a run under way."""
+        self.folders.append(folder)
+        try:
+            yield
+        finally:
+            self.folders.remove(folder)
+
+    def __call__(self) -> bool:
+        if time.monotonic() - self.last > LIFE:
+            for folder in self.folders:
+                with suppress(OSError, RunError):  # heard at the next thing that this run itself writes
+                    if not elsewhere(folder.known()):
+                        folder.write_state("running")
+            self.last = time.monotonic()
+        return self.stop()
+
+
+def take_gpu(slot: int) -> None:
+    """Spreads the worker processes of one machine over its GPUs; nothing where there is none."""
+    if torch.cuda.is_available():
+        torch.cuda.set_device(slot % torch.cuda.device_count())

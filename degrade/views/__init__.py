@@ -1,0 +1,1 @@
+"""What people read: sheets, tables, the terminal. No torch."""

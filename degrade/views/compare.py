@@ -1,0 +1,61 @@
+"""A comparison on paper: which tables, in which format."""
+
+import json
+from collections.abc import Callable, Sequence
+
+from degrade.analysis.compare import Comparison
+from degrade.analysis.constructed import constructions
+from degrade.errors import SpecError, pick
+from degrade.spec.escape import formula
+from degrade.views.sheets import Sheet, latex, markdown
+from degrade.views.summaries import papers, sixth, speeds, summaries
+from degrade.views.verdicts import absences, answers, interactions, judgements
+
+TABLES: dict[str, Callable[[Comparison], list[Sheet]]] = {  # in the order they are printed
+    "summary": lambda found: summaries(found.summary),
+    "reached": lambda found: speeds(found.reached),
+    "paper": lambda found: papers(found.paper),
+    "table6": lambda found: sixth(found.table6),
+    "constructed": lambda found: constructions(found.constructed),
+    "interaction": lambda found: interactions(found.interaction),
+    "verdicts": lambda found: [*judgements(found.verdicts), *answers(found.verdicts, found.summary)],
+}
+FORMATS = ("table", "markdown", "latex", "json", "csv")
+
+
+def sheets(found: Comparison, names: Sequence[str] = ()) -> list[Sheet]:
+    """The tables that were asked for, and how many runs are in none; without names, those that say something."""
+    asked = [name for name in TABLES if name in names or (not names and applies(found, name))]
+    return [*(sheet for name in asked for sheet in TABLES[name](found)), *absences(found.left_out)]
+
+
+def applies(found: Comparison, name: str) -> bool:
+    """Whether a table is shown without being asked for: Table 6 of CIFAR-10 only."""
+    if name == "table6":
+        return bool(
+            found.summary.protocol[found.summary.protocol.isin(found.table6.protocol)].str.match("cifar10-").any()
+        )
+    return name == "verdicts" or len(found.frames()[name]) > 0
+
+
+def check(form: str, names: Sequence[str]) -> None:
+    """Raises SpecError for a format or table that is not there, or several tables as CSV."""
+    pick(dict.fromkeys(FORMATS), form, "--format")
+    for name in names:
+        pick(TABLES, name, "--table")
+    if form == "csv" and len(names) > 1:
+        raise SpecError(f"--table={','.join(names)}: --format=csv writes one table; ask for one")
+
+
+def written(found: Comparison, form: str, names: Sequence[str]) -> str:
+    """Text in any format but `table`, which is for the terminal. JSON and CSV hold the frames as they are."""
+    frames = found.frames()
+    if form == "csv":
+        frame = frames[names[0] if names else "verdicts"]
+        return frame.map(formula).to_csv(index=False).rstrip("\n")
+    if form == "json":
+        chosen = {name: frames[name] for name in (*(names or TABLES), "left_out")}
+        return json.dumps(
+            {name: json.loads(frame.to_json(orient="records")) for name, frame in chosen.items()}, indent=1
+        )
+    return {"markdown": markdown, "latex": latex}[form](sheets(found, names))
