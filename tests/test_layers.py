@@ -1,111 +1,106 @@
-"""The house as it stands: imports go one way, heavy libraries stay where they belong."""
+"""The house as it stands: imports go one way, heavy libraries stay where they belong, the front is what we meant."""
 
 import ast
 import subprocess
 import sys
 from pathlib import Path
 
+import layers
 import pytest
+from layers import FLOORS, FRONT, MAY, ROOT
 
 import degrade
 
-ROOT = Path(__file__).parent.parent
-LAYERS = [
-    ["errors", "escape"],
-    ["spec", "origin", "checked", "point", "measures", "files", "sheets", "packs", "seal", "states"],
-    ["nets", "data", "curves", "deviations", "environment", "parquet", "trial", "stats", "paper"],
-    ["train", "store", "figures", "prices"],
-    ["journal", "composition"],
-    ["experiment", "trained", "samples", "screen", "clean", "verdicts", "evaluation", "bench"],
-    ["serving"],
-    ["solution", "sweep", "workers", "tables", "plan"],
-    ["anatomy", "overrides", "launch", "complete", "reruns", "solvers"],
-    ["analyses"],
-    ["cli", "hydra_plugins", "__main__"],
-]
-LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-MAY = {
-    ("packs", "spec"),
-    ("spec", "checked"),
-    ("spec", "origin"),
-    ("origin", "checked"),
-    ("states", "checked"),
-    ("states", "point"),
-    ("launch", "reruns"),
-    ("plan", "workers"),
-    ("evaluation", "trained"),
-    ("bench", "experiment"),
-    ("__main__", "cli"),
-}  # within a layer
 ONLY = {  # third-party library -> the only rooms that may import it
-    "hydra": {"composition", "sweep", "launch", "hydra_plugins"},
-    "omegaconf": {"composition", "sweep", "launch", "hydra_plugins"},
+    "hydra": {"sweep", "hydra_plugins"},
+    "omegaconf": {"sweep", "hydra_plugins"},
     "typer": {"cli"},
-    "rich": {"screen"},
+    "rich": {"views"},
     "matplotlib": {"figures"},
-    "pyarrow": {"parquet"},
-    "torch": {
-        *("nets", "data", "train", "environment", "journal", "experiment", "samples"),
-        *("trained", "evaluation", "solution", "anatomy", "bench"),
-    },
+    "pyarrow": {"store"},
+    "torch": {"nets", "data", "train", "bench", "experiments", "sweep"},  # of sweep, what measures: see below
     "safetensors": {"nets"},
-    "pandas": {"analyses", "cli", "curves", "figures", "solvers", "store", "tables", "anatomy", "paper", "verdicts"},
+    "pandas": {"store", "analysis", "figures", "views", "experiments", "cli"},
     "filelock": {"store", "data", "train"},
-    "scipy": {"stats"},
+    "scipy": {"analysis"},
     "torchvision": {"data", "bench"},
     "PIL": {"data", "bench"},
 }
-FILES = sorted([*ROOT.glob("degrade/**/*.py"), *ROOT.glob("hydra_plugins/**/*.py")])
+LIGHT = ("store", "analysis", "figures", "views", "sweep", "cli")  # rooms that leave torch out
+MEASURES = "degrade.sweep.sample"  # the one module there that runs steps; imported by the process that does
+FILES = layers.files()
 
 
-def room(path: Path) -> str:
-    """The module or folder a file belongs to: nets/blocks.py -> nets."""
-    inner = path.relative_to(ROOT).parts
-    return inner[0] if inner[0] == "hydra_plugins" else inner[1].removesuffix(".py")
+def test_the_table_is_that_of_thirteen_rooms_and_the_plugins():
+    packages = {path.parent.name for path in ROOT.glob("degrade/*/__init__.py")}
+    assert packages | {"errors", "hydra_plugins"} == set(MAY)
+    assert [path.name for path in ROOT.glob("degrade/[!_]*.py")] == ["errors.py"]
 
 
-def imports(path: Path) -> set[str]:
-    """Every module that a file imports, inside functions too."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative import"
-            module = node.module or ""
-            found |= {f"{module}.{alias.name}" for alias in node.names} if module == "degrade" else {module}
-    return found
+def test_every_import_is_in_the_table():
+    assert layers.up(layers.rooms()) == []
 
 
-@pytest.mark.parametrize("path", [f for f in FILES if f != ROOT / "degrade" / "__init__.py"], ids=lambda p: p.stem)
-def test_imports_go_down(path):
-    here = room(path)
-    assert here in LEVEL, f"{here} has no place in the layers"
-    for name in imports(path):
-        parts = name.split(".")
-        if parts[0] in ("degrade", "hydra_plugins") and len(parts) > 1 and parts[1] in LEVEL:
-            there = parts[1] if parts[0] == "degrade" else "hydra_plugins"
-            assert there == here or (here, there) in MAY or LEVEL[there] < LEVEL[here], f"{here} imports {there}"
+def test_there_is_no_circle_of_rooms_modules_or_c_headers():
+    assert layers.circle(layers.rooms()) == layers.circle(layers.ours()) == layers.circle(layers.headers()) == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_there_are_at_most_eight_floors():
+    arrows = layers.rooms()
+    assert layers.floor("cli", arrows) <= FLOORS
+
+
+def test_the_check_sees_imports_of_the_package_and_inside_functions(tmp_path):
+    """It did not see `import degrade`."""
+    path = tmp_path / "new.py"
+    path.write_text("import degrade\ndef act():\n    from degrade.cli import app\n    from degrade import compare\n")
+    found = layers.imported(path)
+    assert found == {"degrade", "degrade.cli.app"}
+    assert {layers.room(name) for name in found} == {FRONT, "cli"}
+    wrong = {**layers.rooms(), "nets": {"spec", FRONT, "cli"}}
+    assert layers.up(wrong) == ["nets -> cli", f"nets -> {FRONT}"]
+    assert layers.circle(wrong)
+
+
+@pytest.mark.parametrize("header", sorted(path.name for path in layers.C.glob("*.h")))
+def test_each_c_header_includes_what_it_uses(header, tmp_path):
+    """Alone it compiles, whatever was included before it."""
+    from conftest import missing
+
+    if why := missing("fp32"):
+        pytest.skip(f"no kernels: {why}")
+    (tmp_path / "alone.c").write_text(f'#include "{header}"\n')
+    command = ["cc", "-std=gnu11", "-march=native", "-Werror=implicit-function-declaration", "-fsyntax-only", "-I", str(layers.C), str(tmp_path / "alone.c")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", FILES, ids=layers.module)
 def test_libraries_stay_in_their_rooms(path):
-    for name in imports(path):
+    for name in layers.imported(path):
         allowed = ONLY.get(name.split(".")[0])
-        assert allowed is None or room(path) in allowed, f"{room(path)} imports {name}"
+        assert allowed is None or layers.room(layers.module(path)) in allowed, name
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", FILES, ids=layers.module)
 def test_files_stay_short(path):
     assert len(path.read_text().splitlines()) <= 300
 
 
-def test_what_only_draws_and_lists_loads_neither_torch_nor_hydra():
-    code = (
-        "import sys, degrade.cli, degrade.figures, degrade.store, degrade.tables, degrade.workers;"
-        "import degrade.verdicts.writing;"
-        "print([m for m in ('torch', 'hydra', 'pyarrow.dataset') if m in sys.modules])"
-    )
+def test_what_only_draws_lists_and_sweeps_loads_no_torch():
+    """Every module of these rooms, and what they are named by."""
+    names = sorted(name for name in layers.modules() if layers.room(name) in LIGHT and name != MEASURES)
+    assert "degrade.sweep.expand" in names
+    code = f"import sys, importlib, degrade, degrade.train.processes; [importlib.import_module(n) for n in {names}];"
+    code += "print('torch' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
+
+
+def test_what_only_draws_and_lists_does_not_load_hydra():
+    rooms = ("store", "analysis", "figures", "views", "cli")
+    names = sorted(n for n in layers.modules() if layers.room(n) in rooms and n != "degrade.cli.complete")
+    code = f"import sys, importlib, degrade; [importlib.import_module(n) for n in {names}];"
+    code += "print([m for m in ('torch', 'hydra', 'pyarrow.dataset') if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
 
 
@@ -125,3 +120,21 @@ def test_public_names_are_what_we_meant():
         assert getattr(degrade, name).__name__ == name
     with pytest.raises(AttributeError, match="nope"):
         degrade.nope  # noqa: B018
+
+
+def test_no_public_function_has_the_name_of_a_package():
+    """Importing the package would hide it."""
+    assert not set(degrade.__all__) & {path.parent.name for path in ROOT.glob("degrade/*/__init__.py")}
+
+
+def test_annotations_of_the_front_are_where_the_names_are():
+    """What type checkers read under TYPE_CHECKING is what is loaded on first use."""
+    tree = ast.parse(Path(degrade.__file__).read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    told = {
+        alias.name: str(node.module).removeprefix("degrade.")
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert told == degrade._HOME

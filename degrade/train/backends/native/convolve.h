@@ -1,4 +1,8 @@
 // Convolutions of 3x3 or 1x1 taps: forward, by their input (the same with other tables and weights), by their weights.
+#pragma once
+#include <string.h>
+
+#include "kernels.h"
 
 #define EACH_4(_) _(0) _(1) _(2) _(3)
 #define EACH_8(_) EACH_4(_) _(4) _(5) _(6) _(7)

@@ -1,4 +1,10 @@
 // Where a batch comes in, where it goes out, what option A does to it, and how weights are laid out for a step.
+#pragma once
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "kernels.h"
 
 // b = the pictures: cropped, mirrored, scaled; 0 where a crop goes beyond the picture, and in channels that only pad.
 static void take(const Step *step, const Call *call, int block) {

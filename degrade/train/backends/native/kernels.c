@@ -5,11 +5,10 @@
 //
 // Activations lie as [block][height][width][IMAGES][channels]. IMAGES of a block go through a convolution together, and
 // each weight is read once for all of them; taps that would meet padding are not in the tables and cost nothing.
-#include <math.h>
-#include <stdlib.h>
 #include <time.h>
 
 #include "kernels.h"
+#include "pool.h"
 #include "convolve.h"
 #include "normalise.h"
 #include "ends.h"

@@ -1,6 +1,8 @@
 // What a step is made of: shared by all kernels here, and mirrored by degrade/train/backends/native/tape.py.
+#pragma once
+#include <stdint.h>
+
 #include "lanes.h"
-#include "pool.h"
 
 #define IMAGES 8  // of a block
 #define CHUNK 2   // blocks that one job takes; sums are folded over chunks

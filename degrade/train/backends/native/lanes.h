@@ -4,6 +4,7 @@
 // `lanes`  LANES float32 numbers in a register
 // `unit`   what a multiply-add takes at once along the sum: one float, or two neighbouring bfloat16
 // `units`  LANES of these in a register
+#pragma once
 #include <stdint.h>
 #include <string.h>
 

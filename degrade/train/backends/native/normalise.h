@@ -1,4 +1,9 @@
 // Batch normalisation with ReLU and the addition of a shortcut, forward and back, and what is folded between phases.
+#pragma once
+#include <math.h>
+#include <string.h>
+
+#include "kernels.h"
 
 #define EPSILON 1e-5f
 

@@ -1,4 +1,5 @@
 // Jobs on several threads. Which thread does a job makes no difference to its result.
+#pragma once
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
