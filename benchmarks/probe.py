@@ -16,7 +16,7 @@ import torch
 from degrade import nets
 from degrade.bench.cases import noise
 from degrade.data.batches import Batches, Resident, scale_of
-from degrade.spec.parts import NetSpec, RecipeSpec, RunSpec
+from degrade.spec import NetSpec, RecipeSpec, RunSpec
 from degrade.train.backends import BACKENDS
 from degrade.train.probe import probe
 

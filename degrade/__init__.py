@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from degrade.experiments.responses import responses
     from degrade.experiments.trained import Trained, open_net
     from degrade.nets import build
-    from degrade.spec.parts import DataSpec, EngineSpec, NetSpec, RecipeSpec, RunSpec
+    from degrade.spec import DataSpec, EngineSpec, NetSpec, RecipeSpec, RunSpec
     from degrade.store.folder import load
     from degrade.train.fit import Fit
     from degrade.train.probe import probe

@@ -17,7 +17,7 @@ import typer.main
 
 from degrade import data
 from degrade.errors import UnavailableError
-from degrade.spec.parts import RunSpec, parse
+from degrade.spec import RunSpec, parse
 from degrade.sweep import workers
 from degrade.train.backends.native.build import kernels
 

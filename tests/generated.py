@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from degrade.spec.parts import RunSpec
-from degrade.spec.rows import MEANING, Point
+from degrade.spec import RunSpec
+from degrade.spec.rows import CURVE, Point
 from degrade.store.folder import RunDir, Tables
 
 IMAGES = {"train": 50_000, "train_clean": 20_000, "test": 10_000, "val": 100}
@@ -25,7 +25,7 @@ class Run:
     images: Mapping[str, int] = field(default_factory=lambda: IMAGES)
 
     def rows(self) -> list[dict[str, object]]:
-        labels = {**dict.fromkeys(MEANING, 0.0), **self.spec.labels()}
+        labels = {**dict.fromkeys(CURVE, 0.0), **self.spec.labels()}
         return [
             labels | {"iteration": EVERY * i, "seconds": float(EVERY * i), "split": s, "error": e, "n": self.images[s]}
             for s, errors in self.errors.items()
@@ -36,7 +36,7 @@ class Run:
 def tables(runs: Iterable[Run]) -> Tables:
     """As of finished runs under one root; other states as they are given."""
     runs = list(runs)
-    curves = pd.DataFrame([row for run in runs for row in run.rows()], columns=list(MEANING))
+    curves = pd.DataFrame([row for run in runs for row in run.rows()], columns=list(CURVE))
     known = [{**r.spec.labels(), "state": r.state, "outcome": r.outcome, "reason": ""} for r in runs]
     none = pd.DataFrame()
     return Tables(pd.DataFrame(known), curves, none, none, none, specs={run.spec.run: run.spec for run in runs})

@@ -9,7 +9,7 @@ from PIL import Image
 
 from degrade.data.batches import Batches, Resident, scale_of
 from degrade.data.images import Images
-from degrade.spec.parts import RunSpec
+from degrade.spec import RunSpec
 
 
 def picture(seed: int, size: tuple[int, int] = (8, 8)) -> Image.Image:

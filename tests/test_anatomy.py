@@ -15,9 +15,8 @@ from degrade.experiments.construct import construct
 from degrade.experiments.responses import Under, responses
 from degrade.experiments.trained import open_net
 from degrade.figures import FORMATS
-from degrade.spec.measures import BLOCKS, RESPONSES
-from degrade.spec.parts import NetSpec, parse
-from degrade.spec.rows import LABELS
+from degrade.spec import NetSpec, parse
+from degrade.spec.rows import BLOCKS, LABELS, RESPONSES
 from degrade.store import folder, parquet
 from degrade.store.folder import RunDir
 from degrade.train import run

@@ -20,7 +20,7 @@ from conftest import tiny
 from degrade.data import cifar
 from degrade.errors import DataError, RunError, SpecError
 from degrade.experiments.trained import open_net
-from degrade.spec.parts import NetSpec, RunSpec
+from degrade.spec import NetSpec, RunSpec
 from degrade.store.folder import RunDir, write_json
 from degrade.train.checkpoint import pack, unpack
 

@@ -20,7 +20,7 @@ from degrade import bench, figures
 from degrade.data import cifar
 from degrade.errors import DataError, DegradeError, SpecError
 from degrade.experiments.identity import grid
-from degrade.spec.parts import NetSpec, RunSpec, parse
+from degrade.spec import NetSpec, RunSpec, parse
 from degrade.store import seal
 from degrade.sweep import compose, expand, launch, rerun
 

@@ -14,7 +14,7 @@ from degrade.bench.apart import Apart, Paced
 from degrade.bench.ours import Aside, Ours, engine_of, shares
 from degrade.bench.same import NETS, Comparison, Sameness, available, sameness
 from degrade.errors import RunError, SpecError, UnavailableError
-from degrade.spec.parts import NetSpec
+from degrade.spec import NetSpec
 from degrade.train.backends import BACKENDS
 from degrade.train.backends.eager import Eager
 

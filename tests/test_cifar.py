@@ -20,7 +20,7 @@ from degrade import data
 from degrade.data import cifar
 from degrade.data.download import checksum
 from degrade.errors import DataError, SpecError
-from degrade.spec.parts import DataSpec
+from degrade.spec import DataSpec
 
 
 class Python2(pickle._Pickler):

@@ -11,7 +11,7 @@ from rich.console import Console
 from degrade.analysis.compare import COLUMNS, compare
 from degrade.cli import app
 from degrade.errors import DegradeError
-from degrade.spec.parts import DataSpec, NetSpec, RecipeSpec, RunSpec
+from degrade.spec import DataSpec, NetSpec, RecipeSpec, RunSpec
 from degrade.views import terminal
 from degrade.views.compare import FORMATS, TABLES, sheets
 from degrade.views.sheets import Sheet, escaped, latex, markdown

@@ -10,7 +10,7 @@ from degrade.analysis import curves
 from degrade.errors import RunError
 from degrade.experiments.construct import construct
 from degrade.experiments.trained import open_net
-from degrade.spec.parts import parse
+from degrade.spec import parse
 from degrade.store import folder
 from degrade.store.folder import RunDir
 from degrade.sweep import rerun

@@ -8,8 +8,8 @@ from generated import EVERY, Run, ended, tables
 
 from degrade.analysis.compare import COLUMNS, compare
 from degrade.analysis.constructed import constructions
-from degrade.spec.origin import OriginSpec
-from degrade.spec.parts import DataSpec, NetSpec, RunSpec
+from degrade.spec import DataSpec, NetSpec, RunSpec
+from degrade.spec.run import OriginSpec
 
 
 def spec(depth: int, seed: int = 0, origin: OriginSpec | None = None, net: str = "plain") -> RunSpec:

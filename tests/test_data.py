@@ -6,7 +6,7 @@ import pytest
 from degrade import data
 from degrade.data.images import Images, fingerprint
 from degrade.errors import DataError, SpecError
-from degrade.spec.parts import DataSpec
+from degrade.spec import DataSpec
 from degrade.spec.rules import identity_of
 
 

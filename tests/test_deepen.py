@@ -7,7 +7,8 @@ from torch import nn
 from degrade import nets
 from degrade.errors import SpecError
 from degrade.nets.deepen import deepen
-from degrade.spec.parts import SHORTCUTS, NetSpec
+from degrade.spec import NetSpec
+from degrade.spec.parts import SHORTCUTS
 
 KINDS = [(net, shortcut) for net, shortcuts in SHORTCUTS.items() for shortcut in shortcuts]
 X = torch.randn(40, 3, 8, 8, generator=torch.Generator().manual_seed(0))

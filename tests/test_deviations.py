@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from degrade.analysis.deviations import PAPER, deviations
-from degrade.spec.parts import DataSpec, NetSpec, RecipeSpec, RunSpec
+from degrade.spec import DataSpec, NetSpec, RecipeSpec, RunSpec
 
 STRICT = RecipeSpec(momentum_form="caffe", decay_scope="conv", bn_group=64, precise_bn=True)
 

@@ -12,7 +12,7 @@ from degrade.cli import main
 from degrade.errors import RunError, SpecError
 from degrade.experiments.evaluate import ensemble, evaluate
 from degrade.experiments.trained import open_net, pictures
-from degrade.spec.parts import DataSpec
+from degrade.spec import DataSpec
 from degrade.store.folder import RunDir
 from degrade.train.run import run
 

@@ -16,8 +16,9 @@ from test_folder import refused, spec, whole
 from degrade import data, nets
 from degrade.data.pictures import decode, strictly
 from degrade.errors import SpecError
-from degrade.spec.parts import NetSpec, parse
+from degrade.spec import NetSpec, parse
 from degrade.store.folder import RunDir, load
+from degrade.train import run
 
 SMALL = {"recipe": {"iterations": 2, "eval_every": 1}, "data": {"train_limit": 30, "test_limit": 20}}
 
@@ -51,12 +52,12 @@ def mixed(**changes):
     ids=str,
 )
 def test_the_ends_of_what_can_be_asked_for_are_trained(tmp_path, changes):
-    run = mixed(**changes)
-    (state,) = run.run([run], tmp_path).values()
+    spec = mixed(**changes)
+    (state,) = run.run([spec], tmp_path).values()
     assert state in ("finished", "diverged")
     curve = load(tmp_path).curves
     assert curve.error.between(0, 100).all()
-    assert RunDir(tmp_path, run.run).standing()["state"] == state
+    assert RunDir(tmp_path, spec.run).standing()["state"] == state
 
 
 @pytest.mark.parametrize(
@@ -94,8 +95,8 @@ def one_class(place: Path, n: int = 3) -> None:
 def test_one_class_and_one_image_are_trained(tmp_path):
     one_class(tmp_path / "photos", 1)
     found = data.prepare(spec(tmp_path / "photos"))
-    run = parse({**mixed().tree(), "data": {**data_tree(found), "train_limit": None, "test_limit": None}})
-    assert [*run.run([run], tmp_path / "results").values()] == ["finished"]
+    one = parse({**mixed().tree(), "data": {**data_tree(found), "train_limit": None, "test_limit": None}})
+    assert [*run.run([one], tmp_path / "results").values()] == ["finished"]
 
 
 def data_tree(found) -> dict:

@@ -9,7 +9,8 @@ from conftest import ON_CPU, tiny
 
 from degrade import data
 from degrade.errors import RunError, SpecError
-from degrade.spec.parts import SHORTCUTS, RunSpec
+from degrade.spec import RunSpec
+from degrade.spec.parts import SHORTCUTS
 from degrade.spec.rows import TIMINGS
 from degrade.train.fit import Fit, pick_device
 

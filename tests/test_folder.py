@@ -12,7 +12,7 @@ from degrade import data
 from degrade.data import folder
 from degrade.data.pictures import decode
 from degrade.errors import DataError, DegradeError, SpecError
-from degrade.spec.parts import DataSpec
+from degrade.spec import DataSpec
 
 CLASSES = ("cat", "dog")
 

@@ -14,7 +14,7 @@ from degrade import nets
 from degrade.errors import RunError, SpecError
 from degrade.nets import statedict
 from degrade.nets.foreign import match
-from degrade.spec.parts import NetSpec
+from degrade.spec import NetSpec
 
 
 class TheirBlock(nn.Module):

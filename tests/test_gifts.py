@@ -16,7 +16,7 @@ from conftest import tiny
 from PIL import Image
 
 from degrade import data
-from degrade.spec.parts import DataSpec
+from degrade.spec import DataSpec
 from degrade.store.folder import RunDir, write_json
 from degrade.train import run
 

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from degrade import data, nets
 from degrade.data.batches import Batches, Resident, Window, scale_of
 from degrade.errors import SpecError, UnavailableError
-from degrade.spec.parts import RunSpec
+from degrade.spec import RunSpec
 from degrade.train import backends
 from degrade.train.backends import choose
 from degrade.train.backends.eager import Eager

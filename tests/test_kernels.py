@@ -9,7 +9,7 @@ from noise import batches
 
 from degrade import data, nets
 from degrade.errors import SpecError, UnavailableError
-from degrade.spec.parts import RunSpec
+from degrade.spec import RunSpec
 from degrade.train.backends import choose
 from degrade.train.backends.eager import Eager
 from degrade.train.backends.native import build, check

@@ -70,7 +70,16 @@ def test_each_c_header_includes_what_it_uses(header, tmp_path):
     if why := missing("fp32"):
         pytest.skip(f"no kernels: {why}")
     (tmp_path / "alone.c").write_text(f'#include "{header}"\n')
-    command = ["cc", "-std=gnu11", "-march=native", "-Werror=implicit-function-declaration", "-fsyntax-only", "-I", str(layers.C), str(tmp_path / "alone.c")]
+    command = [
+        "cc",
+        "-std=gnu11",
+        "-march=native",
+        "-Werror=implicit-function-declaration",
+        "-fsyntax-only",
+        "-I",
+        str(layers.C),
+        str(tmp_path / "alone.c"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

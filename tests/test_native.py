@@ -13,7 +13,7 @@ from conftest import with_kernels
 from noise import batches
 
 from degrade import nets
-from degrade.spec.parts import EngineSpec, NetSpec, RecipeSpec, RunSpec
+from degrade.spec import EngineSpec, NetSpec, RecipeSpec, RunSpec
 from degrade.train.backends.eager import Eager
 from degrade.train.backends.native import Native
 from degrade.train.backends.native.structs import taps

@@ -3,7 +3,8 @@ import torch
 
 from degrade.nets import build
 from degrade.nets.layers import blocks, conv_layers
-from degrade.spec.parts import SHORTCUTS, NetSpec
+from degrade.spec import NetSpec
+from degrade.spec.parts import SHORTCUTS
 
 KINDS = [(net, shortcut) for net in SHORTCUTS for shortcut in SHORTCUTS[net]]
 

@@ -7,8 +7,7 @@ import torch
 from degrade import nets
 from degrade.nets.blocks import Gate
 from degrade.nets.shortcuts import OPTIONS, option_a
-from degrade.spec import parts
-from degrade.spec.parts import NetSpec
+from degrade.spec import NetSpec, parts
 
 ROWS = list(csv.DictReader((Path(__file__).parent / "golden" / "sizes.csv").read_text().splitlines()))
 KINDS = [(net, shortcut) for net, shortcuts in parts.SHORTCUTS.items() for shortcut in shortcuts]

@@ -7,7 +7,7 @@ from generated import ended, tables
 from degrade.analysis.compare import compare
 from degrade.analysis.deviations import PAPER, STATED, departures
 from degrade.analysis.paper import PAPER_CSV, band, results, stated
-from degrade.spec.parts import DataSpec, NetSpec, RecipeSpec, RunSpec
+from degrade.spec import DataSpec, NetSpec, RecipeSpec, RunSpec
 
 STRICT = RecipeSpec(name="paper_strict", momentum_form="caffe", decay_scope="conv", bn_group=64, precise_bn=True)
 

@@ -9,7 +9,8 @@ from torch import nn
 from degrade import nets
 from degrade.nets.layers import blocks, conv_layers
 from degrade.nets.responses import measure
-from degrade.spec.parts import SHORTCUTS, NetSpec
+from degrade.spec import NetSpec
+from degrade.spec.parts import SHORTCUTS
 
 KINDS = [(net, shortcut) for net, shortcuts in SHORTCUTS.items() for shortcut in shortcuts]
 X = torch.randn(23, 2, 12, 12, generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-from degrade.spec.parts import NetSpec, RecipeSpec
+from degrade.spec import NetSpec, RecipeSpec
 from degrade.train.schedule import Warmup, due, judged, look, lr_at
 
 PAPER = RecipeSpec()

@@ -22,10 +22,10 @@ def test_a_curve_of_an_older_degrade_is_read_and_one_of_a_newer_refused(tmp_path
     path, rows = tmp_path / "curve.parquet", parquet.table(SPEC.labels(), [POINT], CURVES)
     pq.write_table(rows, path)
     assert parquet.read(path, CURVES).equals(rows)
-    pq.write_table(rows.replace_schema_metadata({parquet.FORMAT: "3"}), path)
+    pq.write_table(rows.replace_schema_metadata({parquet.FORMAT_KEY: "3"}), path)
     with pytest.raises(NewerError, match="update degrade"):
         parquet.read(path, CURVES)
-    pq.write_table(rows.replace_schema_metadata({parquet.FORMAT: "2"}), path)
+    pq.write_table(rows.replace_schema_metadata({parquet.FORMAT_KEY: "2"}), path)
     with pytest.raises(RunError, match="checksum"):
         parquet.read(path, CURVES)
 
@@ -43,7 +43,7 @@ def test_a_checksum_whose_mark_is_damaged_is_not_taken_for_none(tmp_path):
     path = tmp_path / "curve.parquet"
     parquet.save(path, parquet.table(SPEC.labels(), [POINT], CURVES))
     content = path.read_bytes().replace(seal.MARK, seal.MARK.replace(b"6", b"v"))
-    path.write_bytes(content.replace(parquet.FORMAT, parquet.FORMAT.replace(b"t", b"d")))
+    path.write_bytes(content.replace(parquet.FORMAT_KEY, parquet.FORMAT_KEY.replace(b"t", b"d")))
     with pytest.raises(RunError, match="checksum"):
         parquet.read(path, CURVES)
     text = seal.to_json({"state": "new"}).replace(b'"sha256"', b'"sha25v"').replace(b'"format": 2', b'"format": 0')

@@ -21,15 +21,16 @@ from degrade.errors import RunError, SpecError
 from degrade.experiments.identity import grid
 from degrade.experiments.identity.trial import Copied, Trial
 from degrade.experiments.trained import open_net
-from degrade.spec.measures import BlockResponse, LayerResponse
-from degrade.spec.origin import OriginSpec
-from degrade.spec.parts import EngineSpec, NetSpec, RecipeSpec, RunSpec
+from degrade.spec import EngineSpec, NetSpec, RecipeSpec, RunSpec
+from degrade.spec.rows import BlockResponse, LayerResponse
+from degrade.spec.run import OriginSpec
 from degrade.store import parquet
 from degrade.store.folder import RunDir, write_json
 from degrade.store.parquet import CURVES, TABLES
 from degrade.store.state import KEPT, fault_of, possible
 from degrade.train.checkpoint import pack, unpack
-from degrade.train.fit import FORMAT
+from degrade.train.fit import CHECKPOINT_FORMAT
+from degrade.views import terminal
 
 RUN = ended(RunSpec(net=NetSpec(net="plain", depth=8)), 5.0, 9.0)
 OTHER = ended(RunSpec(net=NetSpec(net="plain", depth=14)), 6.0, 9.5)
@@ -56,19 +57,19 @@ def state(folder: RunDir, **changes: Any) -> None:
 
 def columns(path: Path, schema: Any, **values: Any) -> None:
     """The table once more, with other values in every row of these columns."""
-    rows = pq.read_table(path).select(schema.names).cast(schema)
+    rows = pq.read_table(path).select(list(schema.columns)).cast(schema.arrow)
     for name, value in values.items():
-        index = schema.get_field_index(name)
-        rows = rows.set_column(index, schema.field(index), pa.array([value] * len(rows), schema.field(index).type))
+        index, kind = schema.arrow.get_field_index(name), schema.arrow.field(name)
+        rows = rows.set_column(index, kind, pa.array([value] * len(rows), kind.type))
     parquet.save(path, rows)
 
 
 class TestStates:
-    @pytest.mark.parametrize("terminal", [False, True])
+    @pytest.mark.parametrize("there", [False, True])
     @pytest.mark.parametrize("values", [{}, {"iterations": 12}, {"iterations": 12, "epoch": 1.0}, {"lr": 0.1}], ids=str)
     @pytest.mark.parametrize("name", ["failed", "running", "interrupted", "damaged"])
-    def test_the_live_table_takes_what_numbers_there_are(self, tmp_path, monkeypatch, terminal, values, name):
-        spec, room = RUN.spec, Console(width=120, force_terminal=terminal)
+    def test_the_live_table_takes_what_numbers_there_are(self, tmp_path, monkeypatch, there, values, name):
+        spec, room = RUN.spec, Console(width=120, force_terminal=there)
         signs = {"heartbeat": 0.0, "pid": 1, "reason": "x"}
         monkeypatch.setattr(terminal, "console", room)
         with terminal.Progress([spec], tmp_path, 1) as progress, room.capture() as said:
@@ -125,7 +126,13 @@ class TestSpecs:
 
     def test_nor_in_a_checkpoint(self, here, tmp_path):
         tree, path = RUN.spec.tree(), tmp_path / "checkpoint.pt"
-        state = {"format": FORMAT, "run": RUN.spec.run, "iteration": 1, "net": {"w": torch.zeros(1)}, "momentum": {}}
+        state = {
+            "format": CHECKPOINT_FORMAT,
+            "run": RUN.spec.run,
+            "iteration": 1,
+            "net": {"w": torch.zeros(1)},
+            "momentum": {},
+        }
         path.write_bytes(pack({**state, "spec": {**tree, "recipe": {**tree["recipe"], "name": HALF}}}))
         one_line(here("responses", "--ckpt", str(path), "data=digits"), str(path), "recipe.name=\\ud800")
 
@@ -249,7 +256,7 @@ class TestTrials:
 
     def test_one_without_rows_is_named(self, trial):
         again, path = trial
-        parquet.save(path, grid.SCHEMA.empty_table())
+        parquet.save(path, grid.SCHEMA.empty())
         one_line(again(), path.name, "has no rows")
 
     @pytest.mark.parametrize("value", [np.inf, 1e100, 0.0])

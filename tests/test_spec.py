@@ -2,7 +2,7 @@ import pytest
 from conftest import tiny
 
 from degrade.errors import SpecError
-from degrade.spec.parts import DataSpec, NetSpec, RecipeSpec, RunSpec, parse
+from degrade.spec import DataSpec, NetSpec, RecipeSpec, RunSpec, parse
 from degrade.spec.rules import identity_of
 
 

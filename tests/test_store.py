@@ -12,7 +12,7 @@ import pytest
 from conftest import tiny
 
 from degrade.errors import RunError
-from degrade.spec.rows import MEANING, Point
+from degrade.spec.rows import CURVE, Point
 from degrade.store.files import write
 from degrade.store.folder import RunDir, load, write_json
 from degrade.store.parquet import CURVES, save, table
@@ -41,7 +41,7 @@ def test_curves_come_back_as_they_went_in(tmp_path):
     make(tmp_path, tiny(), 1, 2)
     make(tmp_path, tiny(net="plain"), 1, 2)
     tables = load(tmp_path)
-    assert list(tables.curves.columns) == list(MEANING)
+    assert list(tables.curves.columns) == list(CURVE)
     assert len(tables.curves) == 8
     assert set(tables.runs.run) == {tiny().run, tiny(net="plain").run}
     assert tables.curves.error.eq(50.0).all()
@@ -57,9 +57,9 @@ def test_plain_nets_survive_the_table(tmp_path):
 
 def test_a_curve_file_explains_its_columns(tmp_path):
     schema = pq.read_schema(make(tmp_path, tiny(), 1).curve)
-    assert schema.names == list(MEANING)
+    assert schema.names == list(CURVE)
     assert b"%" in schema.field("error").metadata[b"meaning"]
-    assert pd.read_parquet(RunDir(tmp_path, tiny().run).curve).shape == (2, len(MEANING))
+    assert pd.read_parquet(RunDir(tmp_path, tiny().run).curve).shape == (2, len(CURVE))
 
 
 def test_of_a_run_in_two_places_the_further_one_counts(tmp_path):
@@ -83,7 +83,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 def test_an_empty_folder_has_empty_tables(tmp_path):
     tables = load(tmp_path)
     assert tables.curves.empty
-    assert list(tables.curves.columns) == list(MEANING)
+    assert list(tables.curves.columns) == list(CURVE)
 
 
 @pytest.mark.parametrize("name", ["spec.json", "state.json", "curve.parquet"])
@@ -165,11 +165,11 @@ def test_a_run_whose_process_is_gone_is_loaded_as_interrupted(tmp_path):
 def test_rows_are_written_as_arrow_itself_would_and_without_pandas(tmp_path):
     labels = tiny().labels()
     rows = [Point(i, 0.5, "tést" * i, float("nan"), 2.5, 7, 0.1, 0.0, 1e9, 3.0) for i in range(3)]
-    columns = {name: [{**labels, **asdict(row)}[name] for row in rows] for name in CURVES.names}
+    columns = {name: [{**labels, **asdict(row)}[name] for row in rows] for name in CURVES.columns}
     for count in (0, 3):
         ours = table(labels, rows[:count], CURVES)
         ours.validate(full=True)
-        theirs = pa.Table.from_pydict({name: values[:count] for name, values in columns.items()}, schema=CURVES)
+        theirs = pa.Table.from_pydict({name: values[:count] for name, values in columns.items()}, schema=CURVES.arrow)
         save(tmp_path / "ours", ours)
         save(tmp_path / "theirs", theirs)
         assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
@@ -177,8 +177,8 @@ def test_rows_are_written_as_arrow_itself_would_and_without_pandas(tmp_path):
 
 def test_a_process_that_trains_does_not_load_pandas(tmp_path):
     code = (
-        "import sys, pathlib, torch; from degrade import experiment; from degrade.spec.parts import parse;"
-        f"experiment.run([parse({tiny().tree()!r})], pathlib.Path({str(tmp_path)!r}));"
+        "import sys, pathlib, torch; from degrade.train import run; from degrade.spec import parse;"
+        f"run.run([parse({tiny().tree()!r})], pathlib.Path({str(tmp_path)!r}));"
         "print('pandas' in sys.modules)"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"

@@ -14,8 +14,8 @@ from generated import ended, lay
 from PIL import Image
 
 from degrade.errors import RunError
+from degrade.spec import NetSpec, RunSpec
 from degrade.spec.escape import controls, formula, markdown
-from degrade.spec.parts import NetSpec, RunSpec
 from degrade.spec.rows import Point
 from degrade.store import parquet
 from degrade.store.files import write

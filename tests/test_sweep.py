@@ -3,18 +3,19 @@ from dataclasses import replace
 import pytest
 
 from degrade.errors import SpecError
-from degrade.spec.parts import RecipeSpec
-from degrade.sweep import compose, expand
+from degrade.spec import RecipeSpec
+from degrade.sweep import compose
+from degrade.sweep import expand as expanding
 
 
-def expand(*overrides: str) -> expand.Plan:
+def expand(*overrides: str) -> expanding.Plan:
     """On the digits where nothing else is said: the default wants an archive."""
     said = any(o.startswith(("data=", "study=", "+data=")) for o in overrides)
-    with expand.hydra():
-        return expand.expand([*overrides, *([] if said else ["data=digits"])])
+    with expanding.hydra():
+        return expanding.expand([*overrides, *([] if said else ["data=digits"])])
 
 
-def kinds(plan: expand.Plan) -> set[tuple[str, str, int]]:
+def kinds(plan: expanding.Plan) -> set[tuple[str, str, int]]:
     return {(spec.net.net, spec.net.shortcut, spec.net.depth) for spec in plan.specs}
 
 
@@ -49,8 +50,8 @@ def test_the_longest_run_comes_first():
 
 
 def test_without_a_word_it_is_the_papers_study_on_cifar10():
-    with expand.hydra():
-        plan = expand.expand(["depth=20,56,110"], look=False)
+    with expanding.hydra():
+        plan = expanding.expand(["depth=20,56,110"], look=False)
     assert {(spec.data.name, spec.recipe) for spec in plan.specs} == {("cifar10", RecipeSpec())}
     assert len(plan.jobs) == 12
     assert {spec.recipe.name for spec in expand("data=digits").specs} == {"quickstart"}
@@ -61,11 +62,11 @@ STUDIES = {"quickstart": 8, "quickstart3": 24, "smoke": 8, "fig1": 2, "fig4": 4,
 
 
 def test_every_study_is_the_runs_it_says_and_data_or_recipe_can_be_replaced():
-    with expand.hydra():
+    with expanding.hydra():
         assert set(compose.options("study")) == set(STUDIES)
         for study, count in STUDIES.items():
-            assert len(expand.expand([f"study={study}"], look=False).jobs) == count, study
-            small = expand.expand([f"study={study}", "data=digits", "recipe=quickstart"], look=False)
+            assert len(expanding.expand([f"study={study}"], look=False).jobs) == count, study
+            small = expanding.expand([f"study={study}", "data=digits", "recipe=quickstart"], look=False)
             assert {spec.data.name for spec in small.specs} == {"digits"}
 
 
@@ -76,9 +77,9 @@ def test_any_key_can_be_an_axis_a_group_too():
 
 
 def test_setting_keys_on_a_copy_equals_composing_them():
-    with expand.hydra():
-        for job in expand.expand(["depth=8,20", "recipe.milestones=[0.25,0.5]", "study=smoke"]).jobs:
-            assert expand.spec_from(compose.composed(job.overrides)) == job.spec
+    with expanding.hydra():
+        for job in expanding.expand(["depth=8,20", "recipe.milestones=[0.25,0.5]", "study=smoke"]).jobs:
+            assert expanding.spec_from(compose.composed(job.overrides)) == job.spec
 
 
 def test_a_run_means_the_same_in_every_sweep():
@@ -141,9 +142,9 @@ def test_excluded_combinations_are_left_out():
     assert {spec.data.name for spec in expand_without(["seed=1"], "seed=0,1").specs} == {"digits"}
 
 
-def expand_without(exclude, *overrides: str) -> expand.Plan:
-    with expand.hydra():
-        return expand.expand(["data=digits", *overrides], exclude=exclude)
+def expand_without(exclude, *overrides: str) -> expanding.Plan:
+    with expanding.hydra():
+        return expanding.expand(["data=digits", *overrides], exclude=exclude)
 
 
 @pytest.mark.parametrize(
@@ -173,8 +174,8 @@ def test_studies_together_are_the_union_of_their_sweeps():
 
 
 def test_one_run_needs_no_axes_of_the_config():
-    with expand.hydra():
-        assert len(expand.expand(["depth=8", "data=digits"], axes_of_config=False).jobs) == 1
+    with expanding.hydra():
+        assert len(expanding.expand(["depth=8", "data=digits"], axes_of_config=False).jobs) == 1
 
 
 def test_pictures_are_looked_at_once_and_only_when_every_line_is_right(monkeypatch):
@@ -184,7 +185,7 @@ def test_pictures_are_looked_at_once_and_only_when_every_line_is_right(monkeypat
         looked.append(1)
         return replace(spec, content="0123456789abcdef")
 
-    monkeypatch.setattr(expand.data, "prepare", prepare)
+    monkeypatch.setattr(expanding.data, "prepare", prepare)
     with pytest.raises(SpecError, match="depth=21"):
         expand("data=cifar10", "depth=20,21")
     assert looked == []

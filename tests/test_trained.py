@@ -19,7 +19,7 @@ from degrade.data.batches import scale_of
 from degrade.errors import DegradeError, RunError, SpecError
 from degrade.experiments.trained import OURS, fingerprint, open_net, pictures
 from degrade.nets import build
-from degrade.spec.parts import DataSpec, NetSpec, parse
+from degrade.spec import DataSpec, NetSpec, parse
 from degrade.store.folder import RunDir
 from degrade.train.checkpoint import pack, unpack
 from degrade.train.run import run

@@ -11,8 +11,8 @@ from degrade.analysis.compare import COLUMNS, compare
 from degrade.analysis.outcomes import labelled, outcomes
 from degrade.analysis.verdicts import verdicts
 from degrade.errors import SpecError
-from degrade.spec.origin import OriginSpec
-from degrade.spec.parts import RunSpec, parse
+from degrade.spec import RunSpec, parse
+from degrade.spec.run import OriginSpec
 from degrade.store.folder import Tables, load
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from degrade.analysis.outcomes import GROUP, KEYS, ORDER
-from degrade.spec.origin import copied_depth
+from degrade.spec.run import copied_depth
 from degrade.views.sheets import Sheet, spread
 
 SPLITS = {"train_clean": "clean training error", "test": "test error"}  # what is known before the first step

@@ -1,4 +1,4 @@
-"""Curves: a tidy frame, one row per (run, iteration, split), with the columns of degrade.spec.rows.MEANING.
+"""Curves: a tidy frame, one row per (run, iteration, split), with the columns of degrade.spec.rows.CURVE.
 
 Pure functions frame -> frame: nothing reads a file, nothing is changed in place.
 """

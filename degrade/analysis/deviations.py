@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from degrade.spec.parts import RunSpec
+from degrade.spec import RunSpec
 from degrade.spec.rules import show
 
 # key -> (what the paper has, where it says so or how that is known). Keys about which nothing is known are not here.

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from degrade.analysis.stats import Sample, interval, sample
-from degrade.spec.parts import RunSpec
+from degrade.spec import RunSpec
 
 THRESHOLDS = (50.0, 20.0, 10.0, 5.0)  # %, of clean training error
 GROUP = {

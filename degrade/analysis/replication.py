@@ -8,7 +8,7 @@ import pandas as pd
 from degrade.analysis.deviations import Deviation, departures
 from degrade.analysis.outcomes import GROUP, by_group
 from degrade.analysis.paper import band, results, stated
-from degrade.spec.parts import RunSpec
+from degrade.spec import RunSpec
 
 METRICS = {"test": "test_error", "train": "train_error", "train_clean": "train_error"}  # split -> of the paper
 PAPER = GROUP | {

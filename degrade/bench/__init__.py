@@ -14,7 +14,8 @@ from degrade.bench.timing import How, Measured, timed
 from degrade.data import quiet
 from degrade.data.images import Note
 from degrade.errors import SpecError, pick
-from degrade.spec.parts import CHOICES, EngineSpec, NetSpec
+from degrade.spec import EngineSpec, NetSpec
+from degrade.spec.parts import CHOICES
 from degrade.train.backends import BACKENDS
 from degrade.train.fit import pick_device
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from degrade import nets
 from degrade.data.images import Images, Splits
-from degrade.spec.parts import DataSpec, EngineSpec, NetSpec, RecipeSpec, RunSpec
+from degrade.spec import DataSpec, EngineSpec, NetSpec, RecipeSpec, RunSpec
 
 PAPER = RecipeSpec()
 QUICKSTART = RecipeSpec(name="quickstart", iterations=1_800, batch=32, lr=0.02, augment="crop", eval_every=180)

@@ -10,7 +10,7 @@ from statistics import median
 import torch
 
 from degrade.bench.cases import Case
-from degrade.spec.parts import EngineSpec
+from degrade.spec import EngineSpec
 from degrade.spec.rows import Point
 from degrade.store.folder import RunDir
 from degrade.train.checkpoint import pack

@@ -18,7 +18,7 @@ from torchvision import transforms
 from degrade import nets
 from degrade.bench.cases import CLASSES, Case
 from degrade.data.images import Images
-from degrade.spec.parts import NetSpec
+from degrade.spec import NetSpec
 from degrade.train.schedule import Warmup, lr_at
 
 FORK = "fork" if sys.platform == "linux" else None  # as in a script; a process like ours would pass on how it began

@@ -24,7 +24,7 @@ from degrade.bench.cases import QUICKSTART
 from degrade.bench.ours import engine_of
 from degrade.data.images import Note
 from degrade.errors import SpecError
-from degrade.spec.parts import DataSpec, NetSpec, RunSpec
+from degrade.spec import DataSpec, NetSpec, RunSpec
 from degrade.train.fit import Fit
 from degrade.train.precision import settle
 from degrade.train.schedule import Warmup, lr_at

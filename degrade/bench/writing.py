@@ -15,7 +15,7 @@ from degrade.errors import RunError
 from degrade.store.files import write
 from degrade.views.sheets import Sheet, markdown
 
-FORMAT = 1  # of the JSON
+REPORT_FORMAT = 1  # of the JSON
 TARGETS = {"evaluation": 0.05, "checkpoints and logging": 0.01}  # shares of a run with the paper's recipe, at most
 
 
@@ -125,7 +125,7 @@ def duration(seconds: float) -> str:
 
 def tree(report: Report) -> dict[str, Any]:
     """Plain values for JSON; what is no finite number is null."""
-    values: dict[str, Any] = {"format": FORMAT, "ok": report.ok, **asdict(report)}
+    values: dict[str, Any] = {"format": REPORT_FORMAT, "ok": report.ok, **asdict(report)}
     values["same"] = [{**asdict(row), "nearest": row.nearest, "ok": row.ok} for row in report.same]
     for case, measured in zip(values["cases"], report.cases, strict=True):
         case["name"], case["peer"] = measured.case.name, measured.peer.loop

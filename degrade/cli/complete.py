@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from degrade.errors import DegradeError
-from degrade.spec.parts import CHOICES, NORMALIZES, PARTS
+from degrade.spec.parts import CHOICES, NORMALIZES
+from degrade.spec.run import PARTS
 from degrade.sweep import compose
 
 COMMON = {

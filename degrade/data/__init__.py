@@ -8,7 +8,7 @@ from degrade.data import cifar, digits, folder
 from degrade.data.cache import Cache
 from degrade.data.images import Note, Pair, Splits, fingerprint
 from degrade.errors import DataError, SpecError, pick
-from degrade.spec.parts import DataSpec
+from degrade.spec import DataSpec
 from degrade.store.files import at_home
 
 

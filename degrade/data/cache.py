@@ -30,12 +30,12 @@ from numpy.typing import NDArray
 
 from degrade.data.images import Images, Pair, fingerprint
 from degrade.errors import DataError, NewerError
-from degrade.spec.parts import DataSpec
+from degrade.spec import DataSpec
 from degrade.store import seal
 from degrade.store.files import read as read_file
 from degrade.store.files import user_cache, write
 
-FORMAT = 1  # of the folders, and of how pictures are decoded: part of every key
+CACHE_FORMAT = 1  # of the folders, and of how pictures are decoded: part of every key
 SPLITS = ("train", "test")
 KINDS = {"": stat.S_ISDIR, "keys": stat.S_ISDIR, "draft": stat.S_ISDIR, ".lock": stat.S_ISREG}  # of what lies in it
 
@@ -49,7 +49,7 @@ class Known(NamedTuple):
 
 def key_of(*parts: object) -> str:
     """A name for a source: 32 hexadecimal digits of the SHA-256 of all parts."""
-    total = hashlib.sha256(f"{FORMAT}".encode())
+    total = hashlib.sha256(f"{CACHE_FORMAT}".encode())
     for part in parts:
         total.update(repr(part).encode() + b"\0")
     return total.hexdigest()[:32]
@@ -140,8 +140,8 @@ class Cache:
         for folder in (folder / content for folder in self.folders):
             try:
                 about = json.loads(read_file(folder / "about.json"))
-                if about["format"] != FORMAT:
-                    raise ValueError(f"format {about['format']}, where this degrade has {FORMAT}")
+                if about["format"] != CACHE_FORMAT:
+                    raise ValueError(f"format {about['format']}, where this degrade has {CACHE_FORMAT}")
                 train, test = (read(folder, split, about) for split in SPLITS)
                 return train, test
             except FileNotFoundError:
@@ -267,7 +267,7 @@ class Draft:
 
     def publish(self, labels: dict[str, NDArray[np.int64]], classes: tuple[str, ...]) -> str:
         """Gives the folder its name, which is returned: from then on it is there, whole. Replaces a damaged one."""
-        about: dict[str, Any] = {"format": FORMAT, "classes": classes}
+        about: dict[str, Any] = {"format": CACHE_FORMAT, "classes": classes}
         for split in SPLITS:
             with (self.path / f"{split}-labels.npy").open("wb") as file:
                 np.save(file, labels[split])

@@ -21,7 +21,7 @@ from degrade.data.cache import Cache, Known, absent, key_of
 from degrade.data.download import checksum, fetch
 from degrade.data.images import Note
 from degrade.errors import DataError
-from degrade.spec.parts import DataSpec
+from degrade.spec import DataSpec
 from degrade.store.files import at_home, user_cache
 
 

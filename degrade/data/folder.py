@@ -20,7 +20,7 @@ from degrade.data.images import Note
 from degrade.data.pictures import Unreadable, decode, strictly
 from degrade.data.tree import FORM, NAMED, Picture, Tree, at, scanned
 from degrade.errors import DataError, SpecError
-from degrade.spec.parts import DataSpec
+from degrade.spec import DataSpec
 from degrade.store.files import at_home
 
 CHUNK = 64  # pictures that a thread takes at once: one alone is a tenth of a millisecond

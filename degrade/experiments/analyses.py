@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from degrade.errors import RunError, SpecError, Stopped
-from degrade.spec.parts import RunSpec
+from degrade.spec import RunSpec
 from degrade.store.folder import RunDir, furthest, run_dirs
 from degrade.sweep import expand
 from degrade.sweep.overrides import changed

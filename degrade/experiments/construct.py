@@ -14,9 +14,9 @@ from degrade.data.batches import Resident
 from degrade.errors import RunError
 from degrade.experiments.trained import Trained
 from degrade.nets.deepen import deepen
-from degrade.spec.origin import OriginSpec
-from degrade.spec.parts import RunSpec
+from degrade.spec import RunSpec
 from degrade.spec.rows import Point
+from degrade.spec.run import OriginSpec
 from degrade.store.files import write
 from degrade.store.folder import RunDir
 from degrade.store.state import CONSTRUCTED

@@ -14,7 +14,7 @@ from degrade.data.images import Note, fingerprint
 from degrade.errors import RunError
 from degrade.experiments.measure import judged, logits
 from degrade.experiments.trained import Pictures, Trained, pictures
-from degrade.spec.parts import DataSpec, RunSpec
+from degrade.spec import DataSpec, RunSpec
 from degrade.train.fit import pick_device
 
 

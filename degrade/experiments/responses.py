@@ -17,7 +17,7 @@ from degrade.errors import RunError, SpecError
 from degrade.experiments.trained import Trained, pictures
 from degrade.nets.norms import parts
 from degrade.nets.responses import measure
-from degrade.spec.parts import DataSpec
+from degrade.spec import DataSpec
 from degrade.store import parquet
 from degrade.store.folder import RunDir
 from degrade.store.parquet import TABLES
@@ -34,8 +34,8 @@ FOREIGN = "foreign"  # the protocol of nets that are no runs of ours
 class Responses(NamedTuple):
     """What was measured on some nets, each with the labels of its run."""
 
-    layers: "pd.DataFrame"  # degrade.spec.measures.RESPONSES
-    blocks: "pd.DataFrame"  # degrade.spec.measures.BLOCKS
+    layers: "pd.DataFrame"  # degrade.spec.rows.RESPONSES
+    blocks: "pd.DataFrame"  # degrade.spec.rows.BLOCKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +106,7 @@ def measured(trained: Trained, under: Under, asked: DataSpec | None, given_scale
 
 def rows_of(folder: RunDir, name: str) -> Any:
     path = folder.tables[name]
-    return parquet.read(path, TABLES[name]) if path.exists() else TABLES[name].empty_table()
+    return parquet.read(path, TABLES[name]) if path.exists() else TABLES[name].empty()
 
 
 def told_by(trained: Trained, rows: Any) -> Any:
@@ -162,7 +162,7 @@ def add(path: Path, name: str, rows: Any) -> None:
         if path.parent.is_symlink():
             raise OSError(errno.EMLINK, "is a link")
         path.parent.mkdir(parents=True, exist_ok=True)
-        before = parquet.read(path, TABLES[name]) if path.exists() else TABLES[name].empty_table()
+        before = parquet.read(path, TABLES[name]) if path.exists() else TABLES[name].empty()
         kept = [tuple(row[key] for key in SAME) not in new for row in before.to_pylist()]
         parquet.save(path, parquet.together([parquet.where(before, kept), rows], TABLES[name]))
     except OSError as error:

@@ -14,13 +14,13 @@ from degrade.data.batches import Resident, Scale, scale_of
 from degrade.data.images import Images, Note, Splits
 from degrade.errors import DataError, RunError, SpecError
 from degrade.nets import foreign, statedict
-from degrade.spec.parts import DataSpec, NetSpec, RunSpec, parse
+from degrade.spec import DataSpec, NetSpec, RunSpec, parse
 from degrade.spec.rules import LIMIT
 from degrade.store import folder
 from degrade.store.files import at_home
 from degrade.store.folder import RunDir
 from degrade.train.checkpoint import sealed, unpack
-from degrade.train.fit import FORMAT
+from degrade.train.fit import CHECKPOINT_FORMAT
 
 SUFFIXES = (".pt", ".pth", ".th", ".safetensors")
 OURS = {"format": int, "run": str, "iteration": int, "net": dict, "momentum": dict}  # in every state of a Fit
@@ -129,7 +129,7 @@ def contents(file: Path) -> Any:
 
 def run_of(file: Path, state: Mapping[str, Any]) -> RunSpec | None:
     """What run a checkpoint of ours is of: as it says itself, or the folder it lies in; None where neither does."""
-    if state["format"] != FORMAT:
+    if state["format"] != CHECKPOINT_FORMAT:
         raise RunError(f"of another degrade (format {state['format']}); update degrade to open it")
     tree = state.get("spec") or RunDir(file.parent, "").read(file.parent / "spec.json").get("spec")
     try:

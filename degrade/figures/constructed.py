@@ -4,7 +4,7 @@ import pandas as pd
 
 from degrade.figures.lines import Look, keys_of, kind_label, lines_of, panel
 from degrade.figures.panels import NothingToDraw, Panel, View
-from degrade.spec.origin import copied_depth
+from degrade.spec.run import copied_depth
 
 CLEAN = "train_clean"  # the only training error that a net has before its first step
 

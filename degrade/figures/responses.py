@@ -1,4 +1,4 @@
-"""What layers and blocks of trained nets do: tables of degrade.spec.measures -> panels.
+"""What layers and blocks of trained nets do: tables of degrade.spec.rows -> panels.
 
 Of each run the latest measured iteration is shown; several seeds are their mean and a band from the least to the
 greatest. Measurements on the test set under running statistics come before others, and the notes say which it is.

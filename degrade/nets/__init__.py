@@ -11,7 +11,7 @@ from degrade.nets.blocks import Highway, Plain, Residual
 from degrade.nets.norms import exchange
 from degrade.nets.shortcuts import OPTIONS
 from degrade.nets.stacks import Block, CifarNet, initialise
-from degrade.spec.parts import NetSpec
+from degrade.spec import NetSpec
 
 NETS: dict[str, Block] = {"plain": Plain, "residual": Residual, "highway": Highway}
 FAMILIES: dict[str, Callable[..., nn.Module]] = {"cifar": CifarNet}

@@ -12,7 +12,7 @@ from degrade.errors import SpecError
 from degrade.nets import build
 from degrade.nets.layers import Block, blocks
 from degrade.nets.moments import Moments
-from degrade.spec.parts import NetSpec
+from degrade.spec import NetSpec
 
 CLOSED, SHUT = -20.0, -1e4  # biases of a gate: T = 2e-9, which learns a little still, and 0 in float32
 Statistics = tuple[Tensor, Tensor] | None  # mean and variance of each channel, (C,); None: exact

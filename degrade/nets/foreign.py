@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from degrade.errors import RunError, SpecError
 from degrade.nets import sketch
-from degrade.spec.parts import NetSpec
+from degrade.spec import NetSpec
 
 NORM = ("weight", "bias", "running_mean", "running_var")  # in the order of torch's state dicts
 ALIASES = {

@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from degrade.nets.layers import Block, Layer, blocks, conv_layers
 from degrade.nets.moments import Moments
 from degrade.nets.shortcuts import ZeroPad
-from degrade.spec.measures import BlockResponse, LayerResponse
+from degrade.spec.rows import BlockResponse, LayerResponse
 
 Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
 

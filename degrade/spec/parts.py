@@ -1,4 +1,4 @@
-"""What a run is: frozen dataclasses whose rules live in `__post_init__`, and the names that follow from them.
+"""The parts of a run: frozen dataclasses whose rules live in `__post_init__`.
 
 Defaults are the paper's CIFAR-10 protocol (He et al. 2015, Sec. 4.2). Values equal to a default stay out of the
 hashes, so a new field orphans no stored run: a released default never changes.
@@ -6,14 +6,10 @@ hashes, so a new field orphans no stored run: a released default never changes.
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from degrade.errors import SpecError
-from degrade.spec.origin import OriginSpec
-from degrade.spec.rules import ASIDE, LARGEST, LIMIT, Checked, build, digest, identity_of, plain
+from degrade.spec.rules import ASIDE, LARGEST, Checked
 
 # The shortcut options (Sec. 3.3) that each net can take. The blocks themselves: degrade.nets.NETS.
 SHORTCUTS: dict[str, tuple[str, ...]] = {
@@ -208,93 +204,3 @@ class EngineSpec(Checked):
         ok = 1 <= several <= 16 if isinstance(several, int) else several == "auto"  # two of torch's 32 streams for each
         self.demand(ok, "runs_per_gpu", "must be auto, or a number of runs from 1 to 16")
         self.demand(self.probe >= 0, "probe", "must be a number of iterations, as in 100, or 0 for none")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSpec(Checked):
-    """One training of one configuration with one seed."""
-
-    net: NetSpec = field(default_factory=NetSpec)
-    data: DataSpec = field(default_factory=DataSpec)
-    recipe: RecipeSpec = field(default_factory=RecipeSpec)
-    engine: EngineSpec = field(default_factory=EngineSpec)
-    seed: int = 0
-    origin: OriginSpec | None = None  # None: weights are drawn at random
-
-    def check(self) -> None:
-        self.demand(0 <= self.seed < LIMIT, "seed", "must be from 0 to 2**63 - 1")
-        if self.engine.probe and self.recipe.batch < 2:
-            rule = "compares the halves of a batch; use recipe.batch=2 or more, or engine.probe=0"
-            raise SpecError(f"engine.probe={self.engine.probe}: {rule}")
-
-    @cached_property
-    def identity(self) -> dict[str, dict[str, Any]]:
-        """What defines the result, by part, less what equals a released default."""
-        return {part: identity_of(getattr(self, part)) for part in ("net", *PARTS)}
-
-    @cached_property
-    def name(self) -> str:
-        """Readable: residual-A-56, plain-20, residual-B-20-w32, plain-56-from20."""
-        parts = (self.net.net, self.net.shortcut.replace("none", ""), str(self.net.depth))
-        begun = f"-from{self.origin.label.removeprefix('constructed-')}" if self.origin else ""
-        return "-".join(p for p in parts if p) + (f"-w{self.net.width}" if self.net.width != 16 else "") + begun
-
-    @cached_property
-    def run(self) -> str:
-        begun = {"origin": plain(self.origin)} if self.origin else {}
-        return f"{self.name}-s{self.seed}-{digest([{**self.identity, **begun}, self.seed])}"
-
-    @cached_property
-    def group(self) -> str:
-        begun = {"origin": self.origin.shared} if self.origin else {}
-        return f"{self.name}-{digest({**self.identity, **begun})}"
-
-    @cached_property
-    def protocol(self) -> str:
-        """Everything but net, shortcut, depth, width, origin; `pad` belongs to the shortcut, `gate_bias` to the net."""
-        kept = {**self.identity, "net": {"family": self.net.family}}
-        return f"{self.data.name}-{digest(kept)}"
-
-    def labels(self) -> dict[str, str | int]:
-        """The columns of a curve that say which run it is (degrade.spec.rows.LABELS)."""
-        return {
-            "run": self.run,
-            "group": self.group,
-            "protocol": self.protocol,
-            "net": self.net.net,
-            "family": self.net.family,
-            "shortcut": self.net.shortcut,
-            "depth": self.net.depth,
-            "width": self.net.width,
-            "seed": self.seed,
-            "data": self.data.name,
-            "recipe": self.recipe.name,
-            "precision": self.engine.precision,
-            "origin": self.origin.label if self.origin else "",
-        }
-
-    @property
-    def cost(self) -> float:
-        """Work in arbitrary units, for placing the longest run first: layers x channels^2 x images."""
-        return self.net.depth * self.net.width**2 * self.recipe.iterations * self.recipe.batch
-
-    def tree(self) -> dict[str, Any]:
-        """All values as plain types, such that parse(spec.tree()) == spec."""
-        parts = {part: plain(getattr(self, part)) for part in ("data", "recipe", "engine")}
-        begun = {"origin": plain(self.origin)} if self.origin else {}
-        return {**plain(self.net), "seed": self.seed, **parts, **begun}
-
-
-def parse(tree: Mapping[str, Any]) -> RunSpec:
-    """A RunSpec from plain nested values: net keys and seed at the top, `data`, `recipe`, `engine` below.
-
-    Raises SpecError for an unknown key, a wrong type or a value that breaks a rule.
-    """
-    rest = dict(tree)
-    parts = {key: build(kind, rest.pop(key, {})) for key, kind in PARTS.items()}
-    seed, origin = rest.pop("seed", 0), rest.pop("origin", None)
-    begun = None if origin is None else build(OriginSpec, origin)
-    return RunSpec(net=build(NetSpec, rest, extra=("seed", *PARTS)), seed=seed, origin=begun, **parts)
-
-
-PARTS: dict[str, type[Any]] = {"data": DataSpec, "recipe": RecipeSpec, "engine": EngineSpec}

@@ -1,13 +1,53 @@
-"""What one row of a curve is: the measured part (Point), the labels of its run, and the units of both."""
+"""What is measured, row by row, and what each column of a table means: its type, its unit and what it can hold."""
 
+import re
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from degrade.spec.parts import CHOICES, SHORTCUTS
+from degrade.spec.run import LABEL
 
 SPLITS = ("train", "train_clean", "test", "val")
+MEASURED_ON = ("train", "test")  # images, without augmentation, that responses are measured on
+STATISTICS = ("running", "batch")  # of batch normalisation
+COUNT = 2**53  # integers up to here are exact as float64, too
+LARGE = 1e40  # of rates, times and speeds
+FURTHEST = 1e100  # of other finite numbers: they are of float32, or ratios of such
+
+
+class Column(NamedTuple):
+    """One column of a table, and what it can hold."""
+
+    kind: str  # string | int64 | float64: arrow's name
+    meaning: str  # with its unit; stored in every parquet file
+    words: tuple[str, ...] = ()  # that a string can be; none: any
+    pattern: str = ""  # that all of a string matches; none: any
+    low: float | None = None  # the least of a number; None: an integer is not bounded, a float may be inf or NaN too
+    high: float | None = None
+    infinite: bool = False  # whether inf is allowed beside what lies between low and high
+
+
+Columns = dict[str, Column]  # in the order of the file
+
+
+def text(meaning: str, words: tuple[str, ...] = (), pattern: str = "") -> Column:
+    """A column of words."""
+    return Column("string", meaning, words, pattern)
+
+
+def whole(meaning: str, low: int | None = None, high: int | None = None) -> Column:
+    """A column of integers."""
+    return Column("int64", meaning, low=low, high=high)
+
+
+def real(meaning: str, low: float | None = None, high: float | None = None, *, infinite: bool = False) -> Column:
+    """A column of floating-point numbers."""
+    return Column("float64", meaning, low=low, high=high, infinite=infinite)
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One measurement of one split; MEANING below has the units."""
+    """One measurement of one split; CURVE below has the units."""
 
     iteration: int
     epoch: float
@@ -21,36 +61,157 @@ class Point:
     seconds: float
 
 
-# column -> (type, meaning); the order is the order in the file. Stored as metadata inside every parquet file.
-LABELS: dict[str, tuple[str, str]] = {
-    "run": ("string", "name of the run: a readable slug and a hash of all that defines its result"),
-    "group": ("string", "runs that differ in nothing but the seed"),
-    "protocol": ("string", "groups that differ in nothing but net, shortcut, depth and width: may be compared"),
-    "net": ("string", "what a block computes: a key of degrade.nets.NETS"),
-    "family": ("string", "cifar: the 6n+2 nets of He et al. 2015, Sec. 4.2"),
-    "shortcut": ("string", "option A | B | C of Sec. 3.3; none for plain nets"),
-    "depth": ("int64", "weighted layers"),
-    "width": ("int64", "channels of the first stage"),
-    "seed": ("int64", "seed of initial weights, order of the data and augmentation"),
-    "data": ("string", "name of the dataset"),
-    "recipe": ("string", "name of the recipe"),
-    "precision": ("string", "arithmetic of the training step"),
-    "origin": ("string", "nothing: weights drawn at random; constructed-20: a trained net of 20 layers and identities"),
+ITERATION = whole("SGD steps done", 0, COUNT)
+IMAGES = whole("images it was measured on", 1, COUNT)
+DEPTH = whole("weighted layers", 1, 2**31)
+LABELS: Columns = {  # which run it is
+    "run": text("name of the run: a readable slug and a hash of all that defines its result"),
+    "group": text("runs that differ in nothing but the seed"),
+    "protocol": text("groups that differ in nothing but net, shortcut, depth and width: may be compared"),
+    "net": text("what a block computes: a key of degrade.nets.NETS", tuple(SHORTCUTS)),
+    "family": text("cifar: the 6n+2 nets of He et al. 2015, Sec. 4.2"),
+    "shortcut": text("option A | B | C of Sec. 3.3; none for plain nets", CHOICES["shortcut"]),
+    "depth": DEPTH,
+    "width": whole("channels of the first stage", 1, 2**31),
+    "seed": whole("seed of initial weights, order of the data and augmentation"),
+    "data": text("name of the dataset"),
+    "recipe": text("name of the recipe"),
+    "precision": text("arithmetic of the training step"),
+    "origin": text(
+        "nothing: weights drawn at random; constructed-20: a trained net of 20 layers and identities",
+        pattern=LABEL.pattern,
+    ),
 }
-MEANING = LABELS | {
-    "iteration": ("int64", "SGD steps done"),
-    "epoch": ("float64", "passes over the training set"),
-    "split": (
-        "string",
+CURVE: Columns = {
+    **LABELS,
+    "iteration": ITERATION,
+    "epoch": real("passes over the training set", 0, LARGE),
+    "split": text(
         "train: mean since the last point, augmented, training mode; "
         "train_clean: evaluation mode, no augmentation; test; val",
+        SPLITS,
     ),
-    "loss": ("float64", "mean cross-entropy, nats"),
-    "error": ("float64", "top-1 error, %"),
-    "n": ("int64", "images it was measured on"),
-    "lr": ("float64", "learning rate of the last step"),
-    "grad_norm": ("float64", "Euclidean norm of the gradient of the loss in the last step, without weight decay"),
-    "images_per_second": ("float64", "training images per second since the last point, evaluation not counted"),
-    "seconds": ("float64", "wall time of the run so far, evaluation counted"),
+    "loss": real("mean cross-entropy, nats"),
+    "error": real("top-1 error, %", 0, 100),
+    "n": IMAGES,
+    "lr": real("learning rate of the last step", 0, LARGE),
+    "grad_norm": real("Euclidean norm of the gradient of the loss in the last step, without weight decay"),
+    "images_per_second": real("training images per second since the last point, evaluation not counted", 0, LARGE),
+    "seconds": real("wall time of the run so far, evaluation counted", 0, LARGE),
 }
 TIMINGS = ("images_per_second", "seconds")  # the two columns in which a repeated run may differ
+
+PLACE: Columns = {
+    "name": text("of the module inside the net: stages.0.2.first"),
+    "stage": whole("0: the stem; 1, 2, 3: the stages of Sec. 4.2; 4: the last layer"),
+    "block": whole("place of the block in its stage, from 1; 0 outside the stages"),
+}
+UNDER: Columns = {
+    "iteration": whole("SGD steps done when it was measured", 0, COUNT),
+    "split": text("the images it was measured on: train | test, as they are, without augmentation", MEASURED_ON),
+    "bn": text("statistics of batch normalisation: running (evaluation mode) | batch", STATISTICS),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LayerResponse:
+    """Responses of one 3x3 layer: its output after BN, before ReLU or addition (Sec. 4.2, Fig. 7)."""
+
+    iteration: int
+    split: str
+    bn: str
+    layer: int
+    name: str
+    stage: int
+    block: int
+    place: int
+    std: float
+    std_channel: float
+    mean: float
+    n: int
+
+
+RESPONSES: Columns = {
+    **UNDER,
+    "layer": whole("index of the 3x3 layer, from 1 (the stem) to 6n+1, as on the x axis of Fig. 7", 1, 2**31),
+    **PLACE,
+    "place": whole("place of the layer in its block, from 1; 0 outside the stages"),
+    "std": real("standard deviation over images, channels and positions together"),
+    "std_channel": real("mean over channels of the standard deviation over images and positions"),
+    "mean": real("mean over images, channels and positions"),
+    "n": IMAGES,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BlockResponse:
+    """How much one block changes the signal x that comes into it; norms are over all images and positions together."""
+
+    iteration: int
+    split: str
+    bn: str
+    index: int
+    name: str
+    stage: int
+    block: int
+    change: float
+    distance: float
+    opening: float
+    n: int
+
+
+BLOCKS: Columns = {
+    **UNDER,
+    "index": whole("place of the block in the net, from 1 to 3n", 1, 2**31),
+    **PLACE,
+    "change": real("||F(x)|| / ||x||, F being what the block's last 3x3 layer puts out"),
+    "distance": real("||H(x) - x|| / ||x||, H being the block; where it changes the shape, x goes by option A"),
+    "opening": real(
+        "mean opening of the shortcut: 0 in plain nets, 1 in residual nets, 1 - T(x) where a gate T decides"
+    ),
+    "n": IMAGES,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LayerGradient:
+    """What a probe sees of one weighted layer just before an SGD step, in training mode on that step's batch."""
+
+    iteration: int
+    layer: int
+    name: str
+    stage: int
+    block: int
+    place: int
+    grad_norm: float
+    weight_norm: float
+    ratio: float
+    std: float
+    cosine: float
+
+
+PROBE: Columns = {
+    "iteration": whole("SGD steps done before; the probe sees the batch of the next one", 0, COUNT),
+    "layer": whole("index of the weighted layer, from 1 (the stem) to 6n+2 (the last layer)", 1, 2**31),
+    **PLACE,
+    "place": whole("place of the layer in its block, from 1; 0 outside the stages"),
+    "grad_norm": real("Euclidean norm of the gradient of the loss by the layer's weight"),
+    "weight_norm": real("Euclidean norm of the weight"),
+    "ratio": real("grad_norm / weight_norm"),
+    "std": real("standard deviation of the layer's responses over images, channels and positions"),
+    "cosine": real("cosine similarity of the gradients of the batch's two halves; NaN where one is 0"),
+}
+
+
+def impossible(column: Column, words: list[str]) -> list[str]:
+    """Of the distinct words of a column, those that it cannot hold."""
+    if column.pattern:
+        return [word for word in words if not re.fullmatch(column.pattern, word)]
+    return [word for word in words if column.words and word not in column.words]
+
+
+def ends(column: Column) -> tuple[float, float] | None:
+    """What a number of a column lies between; None: anything. A float without bounds may be inf or NaN besides."""
+    if column.low is not None and column.high is not None:
+        return column.low, column.high
+    return (-FURTHEST, FURTHEST) if column.kind == "float64" else None

@@ -2,9 +2,9 @@
 
 <root>/runs/<run>/spec.json         what it is
                   environment.json  on what, by which command
-                  curve.parquet     degrade.spec.rows.MEANING, rewritten at each point
-                  probe.parquet     degrade.spec.measures.PROBE, where engine.probe asks for it
-                  responses.parquet, blocks.parquet   degrade.spec.measures, where they have been measured
+                  curve.parquet     degrade.spec.rows.CURVE, rewritten at each point
+                  probe.parquet     degrade.spec.rows.PROBE, where engine.probe asks for it
+                  responses.parquet, blocks.parquet   degrade.spec.rows, where they have been measured
                   checkpoint.pt     weights, momentum, BN, tallies and the points so far: written before the curve
                   state.json        where it stands; also the heartbeat
                   log.txt           what the training printed
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from degrade.errors import NewerError, RunError, SpecError
-from degrade.spec.parts import RunSpec, parse
+from degrade.spec import RunSpec, parse
 from degrade.spec.rows import Point
 from degrade.store import files, parquet, seal
 from degrade.store.files import at_home, write
@@ -97,7 +97,7 @@ class RunDir:
             raise RunError(f"{self.spec}: describes another run than {spec.run}; move the folder away")
         known = self.intact(self.environment)
         before = known["resumed"] if isinstance(known.get("resumed"), list) else []  # others may have written it
-        write_json(self.environment, {**known, "format": seal.FORMAT, "resumed": [*before, environment]})
+        write_json(self.environment, {**known, "format": seal.FILE_FORMAT, "resumed": [*before, environment]})
 
     def read(self, file: Path) -> dict[str, Any]:
         """A JSON file; {} where there is none. Raises RunError if it cannot be read."""
@@ -150,7 +150,7 @@ class RunDir:
     def write_state(self, state: str, **values: Any) -> None:
         """Keeps what was said before of keys that are not given, if it can be read."""
         sign = {"host": socket.gethostname(), "pid": os.getpid(), "heartbeat": time.time()}
-        said = {**self.known(), "format": seal.FORMAT, "state": state, **sign, **values}
+        said = {**self.known(), "format": seal.FILE_FORMAT, "state": state, **sign, **values}
         write_json(self.state, said, sync=False)
 
     def leave(self, state: str, reason: str) -> None:
@@ -217,8 +217,8 @@ class Tables(NamedTuple):
     """Everything under one or more results folders."""
 
     runs: "pd.DataFrame"  # a row a run: its labels and state.json
-    curves: "pd.DataFrame"  # degrade.spec.rows.MEANING
-    responses: "pd.DataFrame"  # degrade.spec.measures.RESPONSES, with the labels of the run; so are the next two
+    curves: "pd.DataFrame"  # degrade.spec.rows.CURVE
+    responses: "pd.DataFrame"  # degrade.spec.rows.RESPONSES, with the labels of the run; so are the next two
     blocks: "pd.DataFrame"
     probe: "pd.DataFrame"
     specs: dict[str, RunSpec]  # by the name of the run

@@ -12,46 +12,51 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from degrade.errors import NewerError, RunError
-from degrade.spec.measures import BLOCKS, PROBE, RESPONSES
-from degrade.spec.origin import LABEL
-from degrade.spec.parts import CHOICES, SHORTCUTS
-from degrade.spec.rows import LABELS, MEANING, SPLITS
+from degrade.spec.rows import BLOCKS, CURVE, LABELS, PROBE, RESPONSES, Column, Columns, ends, impossible
 from degrade.store import seal
 from degrade.store.files import read as read_file
 from degrade.store.files import write
 
 AGAIN = "the same sweep writes it anew from the checkpoint, or says why it cannot"
-Meaning = Mapping[str, tuple[str, str]]
 NUMBERS = {"int64": "q", "double": "d"}  # arrow's name of a type -> that of the array module
 CODEC = "snappy"  # a curve is read in a third of the time that zstd takes, which sets up anew for each column
-FORMAT = b"degrade.format"  # in the metadata of a file
+FORMAT_KEY = b"degrade.format"  # in the metadata of a file
 MISSING: dict[str, Any] = {"string": ""}  # values of columns that files of an older degrade do not have
 
 
-def schema_of(meaning: Meaning) -> Any:
-    return pa.schema(
-        [pa.field(name, kind, nullable=False, metadata={"meaning": said}) for name, (kind, said) in meaning.items()]
-    )
+class Schema:
+    """The columns of a file: what each means and can hold, and the same for arrow."""
+
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+        self.arrow: Any = pa.schema(
+            [pa.field(name, c.kind, nullable=False, metadata={"meaning": c.meaning}) for name, c in columns.items()]
+        )
+
+    def empty(self) -> Any:
+        """A table of no rows."""
+        return self.arrow.empty_table()
 
 
-CURVES = schema_of(MEANING)
+CURVES = Schema(CURVE)
 TABLES = {
-    "responses": schema_of(LABELS | RESPONSES),
-    "blocks": schema_of(LABELS | BLOCKS),
-    "probe": schema_of(LABELS | PROBE),
+    "responses": Schema(LABELS | RESPONSES),
+    "blocks": Schema(LABELS | BLOCKS),
+    "probe": Schema(LABELS | PROBE),
 }
 
 
-def write_rows(path: Path, labels: Mapping[str, Any], rows: Sequence[Any], schema: Any) -> None:
+def write_rows(path: Path, labels: Mapping[str, Any], rows: Sequence[Any], schema: Schema) -> None:
     """Dataclass rows, each with the labels of its run, in one atomic step."""
     save(path, table(labels, rows, schema))
 
 
-def table(labels: Mapping[str, Any], rows: Sequence[Any], schema: Any) -> Any:
+def table(labels: Mapping[str, Any], rows: Sequence[Any], schema: Schema) -> Any:
     """Dataclass rows, each with the labels of its run."""
     given = {name: [labels[name]] * len(rows) for name in labels}  # by column: a probe of a deep net has many rows
-    measured = {name: [getattr(row, name) for row in rows] for name in schema.names if name not in given}
-    return pa.Table.from_arrays([column((given | measured)[field.name], field.type) for field in schema], schema=schema)
+    measured = {name: [getattr(row, name) for row in rows] for name in schema.columns if name not in given}
+    arrays = [column((given | measured)[field.name], field.type) for field in schema.arrow]
+    return pa.Table.from_arrays(arrays, schema=schema.arrow)
 
 
 def column(values: Sequence[Any], kind: Any) -> Any:
@@ -66,9 +71,9 @@ def column(values: Sequence[Any], kind: Any) -> Any:
     return pa.Array.from_buffers(kind, len(words), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(words))])
 
 
-def of_frame(frame: Any, schema: Any) -> Any:
+def of_frame(frame: Any, schema: Schema) -> Any:
     """A pandas frame as a table."""
-    return pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
+    return pa.Table.from_pandas(frame, schema=schema.arrow, preserve_index=False)
 
 
 def save(path: Path, rows: Any) -> None:
@@ -76,21 +81,21 @@ def save(path: Path, rows: Any) -> None:
     sink = pa.BufferOutputStream()
     words = [field.name for field in rows.schema if field.type == pa.string()]
     how: dict[str, Any] = {"use_dictionary": words, "write_statistics": False}  # small, and quick to read
-    pq.write_table(rows.replace_schema_metadata({FORMAT: str(seal.FORMAT)}), sink, compression=CODEC, **how)
+    pq.write_table(rows.replace_schema_metadata({FORMAT_KEY: str(seal.FILE_FORMAT)}), sink, compression=CODEC, **how)
     write(path, seal.into_parquet(sink.getvalue().to_pybytes()))
 
 
-def read(path: Path, schema: Any) -> Any:
+def read(path: Path, schema: Schema) -> Any:
     """The columns of `schema`. Raises RunError if the file cannot be read, lacks one that has no default, or holds what
     no run has.
     """
     with named(path):
         found = columns(path, schema)
-        possible(found)
+        possible(found, schema)
         return found
 
 
-def read_all(paths: Sequence[Path], schema: Any) -> Any:
+def read_all(paths: Sequence[Path], schema: Schema) -> Any:
     """As `read`, of many files; their rows are looked at together, which takes a fifth less time."""
     found: list[Any] = []
     for path in paths:
@@ -98,23 +103,23 @@ def read_all(paths: Sequence[Path], schema: Any) -> Any:
             found.append(columns(path, schema))
     rows = together(found, schema)
     try:
-        possible(rows)
+        possible(rows, schema)
     except pa.ArrowInvalid:
         rows = together([read(path, schema) for path in paths], schema)  # which says of which file that is
     return rows
 
 
-def columns(path: Path, schema: Any) -> Any:
+def columns(path: Path, schema: Schema) -> Any:
     """The columns of `schema`, whatever is in them."""
     rows = opened(read_file(path)).read(use_threads=False)  # a file is small
-    if rows.schema.equals(schema):  # as this degrade writes them: a third of the time saved
+    if rows.schema.equals(schema.arrow):  # as this degrade writes them: a third of the time saved
         return rows
     rows.validate(full=True)
-    for field in schema:
+    for field in schema.arrow:
         if field.name not in rows.column_names:
             fill = pa.array([MISSING[str(field.type)]] * len(rows), field.type)
             rows = rows.append_column(field.name, fill)
-    return rows.select(schema.names).cast(schema)
+    return rows.select(list(schema.columns)).cast(schema.arrow)
 
 
 def check(path: Path) -> None:
@@ -139,59 +144,41 @@ def opened(content: bytes) -> Any:
     """The bytes of a file, checked, ready to be read. Raises NewerError, ValueError or what arrow raises."""
     has_checksum = seal.check_parquet(content)
     file = pq.ParquetFile(pa.BufferReader(content))
-    format = int((file.metadata.metadata or {}).get(FORMAT, b"1"))
-    if format > seal.FORMAT:
+    format = int((file.metadata.metadata or {}).get(FORMAT_KEY, b"1"))
+    if format > seal.FILE_FORMAT:
         raise NewerError(seal.NEWER)
-    if format == seal.FORMAT and not has_checksum:
+    if format == seal.FILE_FORMAT and not has_checksum:
         raise ValueError(seal.DAMAGED)
     return file
 
 
-WORDS = {"net": tuple(SHORTCUTS), "shortcut": CHOICES["shortcut"], "split": SPLITS}
-MEASURED = {"split": ("train", "test"), "bn": ("running", "batch")}  # what responses and blocks are measured under
-FURTHEST = 1e100  # of other numbers that are finite: they are of float32, or ratios of such
-INFINITE = ("relative_error", "running")  # where a trial has diverged
-ENDS: dict[str, tuple[float, float]] = {
-    "iteration": (0, 2**53),
-    "n": (1, 2**53),
-    "error": (0, 100),
-    **dict.fromkeys(("depth", "width", "layer", "index", "blocks", "layers"), (1, 2**31)),
-    **dict.fromkeys(("epoch", "lr", "seconds", "images_per_second", "predict_mean"), (0, 1e40)),
-    **dict.fromkeys(("relative_error", "running"), (0, FURTHEST)),
-}
-
-
-def possible(rows: Any) -> None:
+def possible(rows: Any, schema: Schema) -> None:
     """Raises ArrowInvalid for a value that no run has: others may have written the file."""
     rows.validate(full=True)  # that its text is text
-    words = WORDS | (MEASURED if "bn" in rows.column_names else {})
-    for field in rows.schema:
-        if field.type != pa.string():
-            wrong = beyond(field, rows[field.name].to_numpy())
-        elif field.name == "origin":
-            wrong = [word for word in rows["origin"].unique().to_pylist() if not LABEL.fullmatch(word)]
+    for name, column in schema.columns.items():
+        values = rows[name]
+        if column.kind == "string":
+            wrong = impossible(column, values.unique().to_pylist()) if column.words or column.pattern else []
         else:
-            known = words.get(field.name)
-            wrong = [word for word in rows[field.name].unique().to_pylist() if word not in known] if known else []
+            wrong = _beyond(column, values.to_numpy())
         if wrong:
-            raise pa.ArrowInvalid(f"{field.name} cannot be {wrong[0]!r}")
+            raise pa.ArrowInvalid(f"{name} cannot be {wrong[0]!r}")
 
 
-def beyond(field: Any, values: Any) -> list[float]:
-    """The values outside of a column's ends. One without ends of its own, as the loss, may be inf or NaN too."""
-    if field.name not in ENDS and field.type != pa.float64():
+def _beyond(column: Column, values: Any) -> list[float]:
+    """The numbers that a column cannot hold."""
+    if (between := ends(column)) is None:
         return []
-    low, high = ENDS.get(field.name, (-FURTHEST, FURTHEST))
-    fine = (values >= low) & (values <= high)  # no NaN is
-    if field.name in INFINITE:
+    fine = (values >= between[0]) & (values <= between[1])  # no NaN is
+    if column.infinite:
         fine |= values == float("inf")
-    elif field.name not in ENDS:
+    elif column.low is None:
         fine |= ~np.isfinite(values)
     return values[~fine].tolist()
 
 
-def together(tables: Sequence[Any], schema: Any) -> Any:
-    return pa.concat_tables([schema.empty_table(), *tables])
+def together(tables: Sequence[Any], schema: Schema) -> Any:
+    return pa.concat_tables([schema.empty(), *tables])
 
 
 def split(rows: Any, **values: Any) -> tuple[Any, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from degrade.errors import NewerError
 
-FORMAT = 2  # of JSON and parquet files; 1 had no checksums
+FILE_FORMAT = 2  # of JSON and parquet files; 1 had no checksums
 DIGITS = 64  # of a SHA-256
 KEY = "sha256"  # the last key of a JSON file: of all its bytes but these digits
 END = b'"\n}'  # what follows them
@@ -35,7 +35,7 @@ def is_digest(place: bytes | memoryview) -> bool:
 
 def to_json(values: Mapping[str, Any]) -> bytes:
     """As text, with its format if it says none, and its checksum."""
-    content = json.dumps({"format": FORMAT, **values, KEY: "0" * DIGITS}, indent=1).encode()
+    content = json.dumps({"format": FILE_FORMAT, **values, KEY: "0" * DIGITS}, indent=1).encode()
     body = content[: -DIGITS - len(END)]
     return body + digest(body, END) + END
 
@@ -50,11 +50,11 @@ def of_json(content: bytes) -> dict[str, Any]:
         raise ValueError("no JSON object, or an empty one")
     format, said = values.get("format", 1), values.pop(KEY, None)
     place = content[-DIGITS - len(END) : -len(END)]
-    if not isinstance(format, int) or (said is None and (format == FORMAT or is_digest(place))):
+    if not isinstance(format, int) or (said is None and (format == FILE_FORMAT or is_digest(place))):
         raise ValueError(DAMAGED)
     if said is not None and digest(content[: -DIGITS - len(END)], END) != place:
         raise ValueError(DAMAGED)
-    if format > FORMAT:
+    if format > FILE_FORMAT:
         raise NewerError(NEWER)
     return values
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from statistics import fmean
 
 from degrade import data
-from degrade.spec.parts import RunSpec
+from degrade.spec import RunSpec
 
 DEPTHS = (8, 20, 56)  # that are measured; every other one lies on the line through the two around or before it
 CURVE_ROW = 60  # bytes of one row of a curve on disk, compressed

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from degrade.errors import RunError
-from degrade.spec.parts import RunSpec
+from degrade.spec import RunSpec
 from degrade.sweep.cost import Prices, Samples, averaged, kind
 from degrade.sweep.worker import end_with_parent
 from degrade.sweep.workers import SPAWN

@@ -14,8 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from degrade import data
 from degrade.errors import SpecError, nearest
-from degrade.spec.parts import PARTS, DataSpec, RunSpec, parse
+from degrade.spec import DataSpec, RunSpec, parse
 from degrade.spec.rules import typed
+from degrade.spec.run import PARTS
 from degrade.store.files import at_home
 from degrade.sweep.compose import MOST, combinations, composed, configured, initialised, is_group, options, parsed
 from degrade.views import terminal

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from degrade.errors import DegradeError, NewerError, RunError, SpecError, Stopped, one_line
-from degrade.spec.parts import RunSpec
+from degrade.spec import RunSpec
 from degrade.spec.rules import digest
 from degrade.store import folder, seal
 from degrade.store.files import at_home, inside, read

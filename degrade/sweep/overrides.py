@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from degrade.errors import SpecError, nearest
-from degrade.spec.parts import PARTS, RunSpec, parse
+from degrade.spec import RunSpec, parse
+from degrade.spec.run import PARTS
 from degrade.sweep import compose, expand
 
 

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 
-from degrade.spec.parts import RunSpec
+from degrade.spec import RunSpec
 
 # Runs that share a GPU where engine.runs_per_gpu leaves it to us. By arithmetic, not measured: a lone step of
 # ResNet-20 is some 200 kernels of 2 to 3 us, 0.5 ms, and its FLOPs and bytes take 0.15 to 0.2 ms of an H200.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from degrade import data
 from degrade.errors import RunError, Stopped
-from degrade.spec.parts import RunSpec
+from degrade.spec import RunSpec
 from degrade.spec.rows import TIMINGS
 from degrade.store import parquet
 from degrade.store.files import inside, read, write

@@ -13,7 +13,7 @@ from statistics import median
 import torch
 
 from degrade import data
-from degrade.spec.parts import RunSpec
+from degrade.spec import RunSpec
 from degrade.store.folder import RunDir
 from degrade.sweep.cost import DEPTHS, Sample, Samples
 from degrade.train.checkpoint import pack

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from degrade.errors import DegradeError, RunError, one_line, refused
-from degrade.spec.parts import RunSpec
+from degrade.spec import RunSpec
 from degrade.store.folder import RunDir
 
 KINDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

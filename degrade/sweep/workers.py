@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from degrade.errors import RunError, Stopped
-from degrade.spec.parts import RunSpec
+from degrade.spec import RunSpec
 from degrade.store.folder import RunDir
 from degrade.store.state import OVER, elsewhere, fresh
 from degrade.sweep.queue import Queue

@@ -15,16 +15,15 @@ from degrade.data.images import Splits
 from degrade.errors import RunError, SpecError
 from degrade.nets import build
 from degrade.nets.norms import parts
-from degrade.spec.measures import LayerGradient
-from degrade.spec.parts import RunSpec
-from degrade.spec.rows import Point
+from degrade.spec import RunSpec
+from degrade.spec.rows import LayerGradient, Point
 from degrade.train.backends import BACKENDS, choose
 from degrade.train.checkpoint import check, rows_of
 from degrade.train.precision import settle
 from degrade.train.probe import probe
 from degrade.train.schedule import Warmup, due, judged, look, lr_at
 
-FORMAT = 1  # of state(); a newer one is refused
+CHECKPOINT_FORMAT = 1  # of state(); a newer one is refused
 values_of = attrgetter(*(f.name for f in fields(LayerGradient)))  # astuple takes four times as long; rows are many
 EVALUATION_BATCH = 250  # images; `stop` is polled between two batches
 
@@ -241,7 +240,7 @@ class Fit:
     def state(self) -> dict[str, Any]:
         """Tensors and plain values: all that the rest of the training depends on, and the points so far."""
         return {
-            "format": FORMAT,
+            "format": CHECKPOINT_FORMAT,
             "run": self.spec.run,
             "spec": self.spec.tree(),  # so that a checkpoint says by itself what net it holds
             "iteration": self.iteration,

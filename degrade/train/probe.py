@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from degrade.nets.layers import conv_layers
-from degrade.spec.measures import LayerGradient
+from degrade.spec.rows import LayerGradient
 
 HEAD, LAST_STAGE = "head", 4  # the last layer of a net, and the stage it counts as
 

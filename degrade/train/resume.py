@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from degrade import data
 from degrade.errors import NewerError, RunError
-from degrade.spec.parts import RunSpec
+from degrade.spec import RunSpec
 from degrade.spec.rows import Point
 from degrade.store import parquet
 from degrade.store.files import read
@@ -136,7 +136,7 @@ def sane(fit: Fit) -> None:
     """Raises RunError where what a checkpoint held is nothing that a curve, a probe or a state can say of a run."""
     try:
         for rows, schema in ((fit.points, parquet.CURVES), (fit.probes, parquet.TABLES["probe"])):
-            parquet.possible(parquet.table(fit.spec.labels(), rows, schema))
+            parquet.possible(parquet.table(fit.spec.labels(), rows, schema), schema)
         said = fault_of({"state": "interrupted", **progress(fit)})
     except (ValueError, OverflowError) as error:
         said = str(error).partition("\n")[0]

@@ -10,7 +10,7 @@ import torch
 
 from degrade import data
 from degrade.errors import DegradeError, NewerError, RunError, one_line, refused
-from degrade.spec.parts import RunSpec
+from degrade.spec import RunSpec
 from degrade.store.files import write
 from degrade.store.folder import RunDir
 from degrade.store.state import FINISHED, OVER, elsewhere

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from degrade.spec.parts import RecipeSpec
+from degrade.spec import RecipeSpec
 
 WARM = 10  # divides the base rate: "0.01 to warm up the training until the training error is below 80%", Sec. 4.2
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from degrade.analysis.deviations import deviations
-from degrade.spec.parts import RunSpec
+from degrade.spec import RunSpec
 from degrade.store.folder import RunDir, furthest, run_dirs
 from degrade.store.state import OVER
 from degrade.views.sheets import spread

@@ -21,8 +21,8 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from degrade.spec import RunSpec
 from degrade.spec.escape import controls
-from degrade.spec.parts import RunSpec
 from degrade.store.folder import RunDir
 from degrade.store.state import OVER
 from degrade.views.sheets import Sheet

@@ -12,8 +12,7 @@ import numpy as np
 
 from degrade.data.cache import Cache, Known, key_of
 from degrade.errors import DataError, RunError
-from degrade.spec.measures import LayerGradient
-from degrade.spec.rows import Point
+from degrade.spec.rows import LayerGradient, Point
 from degrade.store import parquet
 from degrade.store.folder import RunDir, run_dirs
 from degrade.store.parquet import CURVES, TABLES

@@ -11,7 +11,7 @@ import processes
 from generated import Run, lay
 from processes import KEYS, Sweep
 
-from degrade.spec.parts import NetSpec, RunSpec
+from degrade.spec import NetSpec, RunSpec
 
 LIMITS = {"status": 2.0, "plot": 10.0, "compare": 10.0}  # seconds, on 2,000 runs
 NETS = (("plain", "none"), ("residual", "A"), ("residual", "B"), ("residual", "C"))

@@ -20,7 +20,7 @@ from PIL import Image
 
 from degrade import data
 from degrade.errors import DegradeError
-from degrade.spec.parts import RunSpec, parse
+from degrade.spec import RunSpec, parse
 from degrade.spec.rows import TIMINGS
 from degrade.store import parquet
 from degrade.store.folder import RunDir, make_root, run_dirs

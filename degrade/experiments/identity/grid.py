@@ -26,7 +26,7 @@ from degrade.views.terminal import bar
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = parquet.schema_of(IDENTITY)
+SCHEMA = parquet.Schema(IDENTITY)
 ANEW = "remove it, and the same command makes it anew"
 
 

@@ -7,8 +7,10 @@ identity mappings by multiple nonlinear layers." A trial asks that of one stack 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from degrade.spec.rows import FURTHEST, ITERATION, LARGE, Columns, real, text, whole
 from degrade.spec.rules import LARGEST, LIMIT, Checked, digest, plain
 
+NETS = ("plain", "residual")  # that a stack can be made of
 AXES = ("net", "blocks", "lr", "seed")  # in which the trials of one folder differ
 
 
@@ -33,7 +35,7 @@ class Trial(Checked):
     seed: int = 0  # of initial weights and images
 
     def check(self) -> None:
-        self.one_of("net", ("plain", "residual"))
+        self.one_of("net", NETS)
         for name, least, most in (("blocks", 1, 256), ("layers", 1, 3), ("width", 1, 4096), ("size", 1, 1024)):
             self.demand(least <= getattr(self, name) <= most, name, f"must be from {least} to {most}")
         self.demand(self.batch >= 2, "batch", "must be at least 2")
@@ -75,21 +77,24 @@ class Copied:
     predict_mean: float
 
 
-IDENTITY: dict[str, tuple[str, str]] = {
-    "trial": ("string", "name of the trial in its folder"),
-    "net": ("string", "what a block computes: plain, relu(F(x)) | residual, relu(F(x) + x)"),
-    "blocks": ("int64", "blocks in the stack"),
-    "layers": ("int64", "3x3 layers of a block"),
-    "depth": ("int64", "weighted layers: blocks x layers"),
-    "width": ("int64", "channels"),
-    "lr": ("float64", "the greatest learning rate of the schedule"),
-    "steps": ("int64", "SGD steps of the schedule"),
-    "seed": ("int64", "seed of initial weights and images"),
-    "iteration": ("int64", "SGD steps done"),
-    "relative_error": (
-        "float64",
+IDENTITY: Columns = {
+    "trial": text("name of the trial in its folder"),
+    "net": text("what a block computes: plain, relu(F(x)) | residual, relu(F(x) + x)", NETS),
+    "blocks": whole("blocks in the stack", 1, 2**31),
+    "layers": whole("3x3 layers of a block", 1, 2**31),
+    "depth": whole("weighted layers: blocks x layers", 1, 2**31),
+    "width": whole("channels", 1, 2**31),
+    "lr": real("the greatest learning rate of the schedule", 0, LARGE),
+    "steps": whole("SGD steps of the schedule"),
+    "seed": whole("seed of initial weights and images"),
+    "iteration": ITERATION,
+    "relative_error": real(
         "||f(x) - x||^2 / ||x||^2 on 256 held-out images, evaluation mode; 1: no better than zeros; inf: diverged",
+        *(0, FURTHEST),
+        infinite=True,
     ),
-    "running": ("float64", "the same on the batches since the last row, each before its step, training mode"),
-    "predict_mean": ("float64", "relative_error of putting out each channel's mean, whatever comes in"),
+    "running": real(
+        "the same on the batches since the last row, each before its step, training mode", 0, FURTHEST, infinite=True
+    ),
+    "predict_mean": real("relative_error of putting out each channel's mean, whatever comes in", 0, LARGE),
 }

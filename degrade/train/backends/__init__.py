@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from degrade.data.batches import Batches, Resident
 from degrade.errors import SpecError, UnavailableError, pick
-from degrade.spec.parts import RunSpec
+from degrade.spec import RunSpec
 from degrade.train.backends.eager import Eager
 from degrade.train.backends.graph import Graph
 from degrade.train.backends.native import Native

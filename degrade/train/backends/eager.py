@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from degrade.data.batches import Batches, Resident
 from degrade.nets.norms import average_statistics
-from degrade.spec.parts import RunSpec
+from degrade.spec import RunSpec
 from degrade.train.precision import autocast
 from degrade.train.recompute import recomputed
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from degrade.data.batches import Batches, Resident, Window
 from degrade.errors import UnavailableError
-from degrade.spec.parts import RunSpec
+from degrade.spec import RunSpec
 from degrade.train.backends.eager import Eager
 
 WARMUP = 3  # times that a step is done before it is captured: libraries load and choose what they will use

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from degrade.data.batches import Batches, Resident
 from degrade.errors import UnavailableError
 from degrade.nets.norms import average_statistics
-from degrade.spec.parts import RunSpec
+from degrade.spec import RunSpec
 from degrade.train.backends.native import build
 from degrade.train.backends.native.phases import backward, forward, packed, ready
 from degrade.train.backends.native.storage import Layout, Storage

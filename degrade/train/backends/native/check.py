@@ -14,7 +14,7 @@ from degrade import nets
 from degrade.data.batches import Batches, Resident, scale_of
 from degrade.data.images import Images
 from degrade.errors import UnavailableError
-from degrade.spec.parts import EngineSpec, NetSpec, RecipeSpec, RunSpec
+from degrade.spec import EngineSpec, NetSpec, RecipeSpec, RunSpec
 from degrade.store.files import write
 from degrade.train.backends.eager import Eager
 from degrade.train.backends.native import Native
