@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from degrade.experiments.trained import Trained, open_net
     from degrade.nets import build
     from degrade.spec import DataSpec, EngineSpec, NetSpec, RecipeSpec, RunSpec
-    from degrade.store.folder import load
+    from degrade.store.results import load
     from degrade.train.fit import Fit
     from degrade.train.probe import probe
     from degrade.train.run import run

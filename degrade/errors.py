@@ -1,6 +1,5 @@
 """Errors a user can cause. Each is one line that names the key, the value, the rule and the way out."""
 
-import errno
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import TypeVar
@@ -26,21 +25,6 @@ class NewerError(RunError):
 
 class DataError(DegradeError):
     """Pictures that are missing, unreadable or not what they should be."""
-
-
-WAYS_OUT = {  # of what a disk refuses
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "make it yours to write"),
-    **dict.fromkeys((errno.ENOENT, errno.ESTALE), "bring it back"),
-    errno.EIO: "look after the disk",
-}
-
-
-def refused(error: OSError, where: object) -> str:
-    """What a disk refuses to a run in one line: the file, else `where`; why; the way out."""
-    way_out = WAYS_OUT.get(error.errno or 0, "mend that")
-    why = error.strerror or str(error) or type(error).__name__
-    return f"{error.filename or where}: {why}; {way_out}, and the same command goes on from the last checkpoint"
 
 
 def one_line(error: Exception) -> str:

@@ -18,7 +18,7 @@ import typer.main
 from degrade import data
 from degrade.errors import UnavailableError
 from degrade.spec import RunSpec, parse
-from degrade.sweep import workers
+from degrade.train import processes as life
 from degrade.train.backends.native.build import kernels
 
 # Tests run side by side: threads of one that wait for a core only take it from another.
@@ -27,7 +27,7 @@ torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 # Workers of sweeps in this process come from one that has torch loaded, which saves each 2 s. That they are spawned, as
 # a user's are, is for the tests of the command line.
-workers.SPAWN = processes.Warm()
+life.SPAWN = processes.Warm()
 
 
 def pytest_configure() -> None:

@@ -8,7 +8,8 @@ import pandas as pd
 
 from degrade.spec import RunSpec
 from degrade.spec.rows import CURVE, Point
-from degrade.store.folder import RunDir, Tables
+from degrade.store.folder import RunDir
+from degrade.store.results import Tables
 
 IMAGES = {"train": 50_000, "train_clean": 20_000, "test": 10_000, "val": 100}
 EVERY = 10  # iterations between two points, and seconds

@@ -17,7 +17,7 @@ from degrade.experiments.trained import open_net
 from degrade.figures import FORMATS
 from degrade.spec import NetSpec, parse
 from degrade.spec.rows import BLOCKS, LABELS, RESPONSES
-from degrade.store import folder, parquet
+from degrade.store import parquet, results
 from degrade.store.folder import RunDir
 from degrade.train import run
 from degrade.train.checkpoint import pack, unpack
@@ -52,7 +52,7 @@ def test_every_net_has_its_rows_with_labels(nets):
 
 def test_what_is_measured_is_kept_with_the_run_and_not_measured_again(root, nets, monkeypatch):
     first = responses(nets, Under(split="train"))
-    tables = folder.load(root)
+    tables = results.load(root)
     kept = tables.responses[tables.responses.split == "train"]
     assert kept["std"].tolist() == first.layers.sort_values(["run", "layer"])["std"].tolist()
     monkeypatch.setattr(measuring, "measure", None)
@@ -62,7 +62,7 @@ def test_what_is_measured_is_kept_with_the_run_and_not_measured_again(root, nets
 def test_measurements_under_other_conditions_stand_beside_each_other(root, nets):
     conditions = [Under(), Under(bn="batch"), Under(split="train"), Under(bn="batch", batch=7)]
     found = [responses(nets[:1], under).layers for under in conditions]
-    stored = folder.load(root).responses
+    stored = results.load(root).responses
     own = stored[stored.run == SPECS["plain"].run]
     assert len(own) == len(own.drop_duplicates(["iteration", "split", "bn", "layer"]))
     assert {("test", "running"), ("test", "batch"), ("train", "running")} <= set(zip(own.split, own.bn, strict=True))

@@ -11,7 +11,7 @@ from degrade.errors import RunError
 from degrade.experiments.construct import construct
 from degrade.experiments.trained import open_net
 from degrade.spec import parse
-from degrade.store import folder
+from degrade.store import results
 from degrade.store.folder import RunDir
 from degrade.sweep import rerun
 from degrade.train import run
@@ -33,7 +33,7 @@ def test_predictions_agree_on_every_image_and_the_first_point_is_the_shallow_net
     built = made(root)
     assert (built.images, built.differ) == (150, 0)
     assert built.gap < 1e-3
-    tables = folder.load(root)
+    tables = results.load(root)
     last = curves.last_points(tables.curves).set_index(["run", "split"])
     for split in ("train_clean", "test"):
         deep, shallow = last.loc[(built.run.run, split)], last.loc[(tiny(net="plain").run, split)]
@@ -68,7 +68,7 @@ def test_exact_is_exact(root, net):
 def test_trained_on_it_begins_where_it_was_constructed_and_reruns_to_the_same_curve(root, tmp_path):
     built = made(root, "residual")
     assert run.run([built.run], root) == {built.run.run: "finished"}
-    curve = folder.load(root, runs=[built.run.run]).curves
+    curve = results.load(root, runs=[built.run.run]).curves
     assert sorted(curve.iteration.unique()) == [0, 5, 10, 12]
     assert set(curve[curve.iteration == 0].split) == {"train_clean", "test"}
     again = RunDir(tmp_path, built.run.run)

@@ -72,9 +72,9 @@ def test_python_of_the_readme_runs(degrade, tmp_path):
 def test_the_reference_study_says_what_the_readme_says():
     """Training error rises with depth in plain nets, and not in residual ones."""
     from degrade.analysis import curves
-    from degrade.store import folder
+    from degrade.store import results
 
-    finals = curves.final_errors(folder.load(ROOT / "results" / "quickstart").curves)
+    finals = curves.final_errors(results.load(ROOT / "results" / "quickstart").curves)
     clean = finals.set_index(["net", "depth"]).train_clean
     assert len(clean) == 8
     assert clean["plain", 56] - clean["plain", 20] >= 20

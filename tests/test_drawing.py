@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from degrade import cli, figures
 from degrade.errors import RunError, SpecError
 from degrade.figures import FIGURES, FORMATS, draw, style
-from degrade.store import folder
+from degrade.store import results
 
 
 @pytest.mark.parametrize("name", CURVES)
@@ -84,7 +84,9 @@ def test_the_command_line_lists_what_failed_and_ends_with_1(tmp_path, monkeypatc
         raise KeyError("colour")
 
     monkeypatch.setitem(figures.FIGURES, "fig1", figures.Figure(broken))
-    monkeypatch.setattr(folder, "load", lambda *_: folder.Tables(pd.DataFrame(), sweep(), *3 * [sweep().iloc[:0]], {}))
+    monkeypatch.setattr(
+        results, "load", lambda *_: results.Tables(pd.DataFrame(), sweep(), *3 * [sweep().iloc[:0]], {})
+    )
     done = CliRunner().invoke(cli.app, ["plot", str(tmp_path)])
     assert done.exit_code == 1
     assert done.stderr == "degrade: fig1 of x-1: not drawn; KeyError: 'colour'\n"

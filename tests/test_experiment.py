@@ -10,7 +10,8 @@ from conftest import tiny
 
 from degrade.errors import RunError
 from degrade.spec.rows import TIMINGS
-from degrade.store.folder import RunDir, load, write_json
+from degrade.store.folder import RunDir, write_json
+from degrade.store.results import load
 from degrade.train import run as running
 from degrade.train.checkpoint import unpack
 from degrade.train.run import run

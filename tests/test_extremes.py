@@ -17,7 +17,8 @@ from degrade import data, nets
 from degrade.data.pictures import decode, strictly
 from degrade.errors import SpecError
 from degrade.spec import NetSpec, parse
-from degrade.store.folder import RunDir, load
+from degrade.store.folder import RunDir
+from degrade.store.results import load
 from degrade.train import run
 
 SMALL = {"recipe": {"iterations": 2, "eval_every": 1}, "data": {"train_limit": 30, "test_limit": 20}}

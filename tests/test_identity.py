@@ -137,7 +137,9 @@ def test_a_second_call_trains_nothing_and_returns_the_same(tmp_path, monkeypatch
     assert files == ["identity.parquet", "identity.pdf", "identity.png", "identity.svg", "trials"]
     stored = pq.read_table(folder / "identity.parquet")
     assert stored.to_pandas().equals(first)
-    assert [field.metadata[b"meaning"].decode() for field in stored.schema] == [column.meaning for column in IDENTITY.values()]
+    assert [field.metadata[b"meaning"].decode() for field in stored.schema] == [
+        column.meaning for column in IDENTITY.values()
+    ]
 
 
 def test_other_settings_lie_in_another_folder(tmp_path):

@@ -6,8 +6,9 @@ from unittest.mock import ANY
 import pytest
 
 from degrade.errors import RunError, SpecError
-from degrade.store import folder
-from degrade.store.folder import RunDir, find, run_dirs
+from degrade.store import results
+from degrade.store.folder import RunDir
+from degrade.store.results import find, run_dirs
 from degrade.sweep import expand, launch, rerun
 from degrade.sweep.cost import Prices, Sample, kind
 from degrade.sweep.launch import How
@@ -218,13 +219,13 @@ def test_a_wrong_time_limit_is_one_line(tmp_path, measured, limit):
 def test_a_run_is_found_by_the_beginning_of_its_name_or_its_folder(tmp_path):
     assert at_once(tmp_path, "shortcut=A") == 0
     plain, _ = run_dirs(tmp_path)
-    assert folder.find("plain", tmp_path)[0].run == plain.run
-    assert folder.find(str(plain.path), tmp_path / "elsewhere") == (ANY, tmp_path)
-    assert folder.find(str(plain.path), tmp_path / "elsewhere")[0].path == plain.path
+    assert results.find("plain", tmp_path)[0].run == plain.run
+    assert results.find(str(plain.path), tmp_path / "elsewhere") == (ANY, tmp_path)
+    assert results.find(str(plain.path), tmp_path / "elsewhere")[0].path == plain.path
     with pytest.raises(RunError, match="no run begins so"):
-        folder.find("highway", tmp_path)
+        results.find("highway", tmp_path)
     with pytest.raises(RunError, match="2 runs begin so"):
-        folder.find("", tmp_path)
+        results.find("", tmp_path)
 
 
 def test_a_rerun_gives_the_same_curve_beside_the_first(tmp_path, capsys):

@@ -2,7 +2,7 @@
 
 from faults import many
 
-from degrade.store.folder import load
+from degrade.store.results import load
 
 
 def test_a_parent_holds_no_more_after_many_runs_than_after_a_few(tmp_path):

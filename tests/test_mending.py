@@ -5,7 +5,8 @@ from conftest import tiny
 
 from degrade.errors import RunError
 from degrade.store.clean import waste
-from degrade.store.folder import RunDir, load
+from degrade.store.folder import RunDir
+from degrade.store.results import load
 from degrade.sweep import rerun
 from degrade.train.run import run
 

@@ -12,12 +12,13 @@ from processes import children, cmdline, until
 from degrade.errors import RunError
 from degrade.sweep import estimate
 from degrade.sweep.cost import kind
+from degrade.train import processes
 
 QUICK = {"iterations": 1000, "eval_every": 1000}
 
 
 def test_every_kind_is_measured_in_a_process_of_its_own(monkeypatch):
-    monkeypatch.setattr(estimate, "SPAWN", multiprocessing.get_context("spawn"))  # as for a user: they load torch
+    monkeypatch.setattr(processes, "SPAWN", multiprocessing.get_context("spawn"))  # as for a user: they load torch
     specs = [tiny(recipe=QUICK), tiny(depth=14, recipe=QUICK), tiny(net="plain", recipe=QUICK)]
     prices = estimate.measured(specs, 2)
     assert set(prices.samples) == {kind(specs[0]), kind(specs[2])}

@@ -11,7 +11,8 @@ from conftest import tiny
 from degrade import data
 from degrade.errors import SpecError
 from degrade.spec.parts import SHORTCUTS
-from degrade.store.folder import RunDir, load
+from degrade.store.folder import RunDir
+from degrade.store.results import load
 from degrade.train.fit import Fit
 from degrade.train.probe import probe
 from degrade.train.run import run

@@ -13,7 +13,8 @@ import pytest
 from conftest import ON_CPU, tiny
 
 from degrade.errors import RunError
-from degrade.store.folder import RunDir, find, load, run_dirs, write_json
+from degrade.store.folder import RunDir, write_json
+from degrade.store.results import find, load, run_dirs
 from degrade.sweep import launch, rerun
 from degrade.sweep.launch import How
 from degrade.train import run

@@ -8,7 +8,8 @@ import torch
 from test_mending import SPEC, cut_short, finished
 
 from degrade.errors import RunError
-from degrade.store.folder import RunDir, load
+from degrade.store.folder import RunDir
+from degrade.store.results import load
 from degrade.train.checkpoint import pack, unpack
 from degrade.train.run import run
 

@@ -11,8 +11,8 @@ from conftest import tiny
 from degrade.errors import NewerError, RunError
 from degrade.spec.rows import Point
 from degrade.store import parquet, seal
-from degrade.store.folder import run_dirs
 from degrade.store.parquet import CURVES
+from degrade.store.results import run_dirs
 
 SPEC = tiny()
 POINT = Point(1, 0.5, "train", 1.0, 50.0, 10, 0.1, 1.0, 9.0, 2.0)

@@ -14,8 +14,9 @@ from conftest import tiny
 from degrade.errors import RunError
 from degrade.spec.rows import CURVE, Point
 from degrade.store.files import write
-from degrade.store.folder import RunDir, load, write_json
+from degrade.store.folder import RunDir, write_json
 from degrade.store.parquet import CURVES, save, table
+from degrade.store.results import load
 
 
 def points(*iterations: int) -> list[Point]:

@@ -19,8 +19,9 @@ from degrade.spec.escape import controls, formula, markdown
 from degrade.spec.rows import Point
 from degrade.store import parquet
 from degrade.store.files import write
-from degrade.store.folder import RunDir, run_dirs, write_json
+from degrade.store.folder import RunDir, write_json
 from degrade.store.parquet import CURVES
+from degrade.store.results import run_dirs
 from degrade.sweep import launch, rerun, worker
 from degrade.views.sheets import Sheet, latex
 from degrade.views.sheets import markdown as in_markdown

@@ -13,7 +13,7 @@ from degrade.analysis.verdicts import verdicts
 from degrade.errors import SpecError
 from degrade.spec import RunSpec, parse
 from degrade.spec.run import OriginSpec
-from degrade.store.folder import Tables, load
+from degrade.store.results import Tables, load
 
 
 def spec_of(net: str = "plain", depth: int = 8, seed: int = 0, **more) -> RunSpec:

@@ -15,8 +15,8 @@ from processes import DEGRADE, KEYS, PATIENCE, Result, begin, children, results,
 from degrade.store.folder import RunDir, write_json
 from degrade.sweep import workers
 from degrade.sweep.worker import Report
-from degrade.sweep.workers import cause, default_jobs
 from degrade.train.checkpoint import unpack
+from degrade.train.processes import cause, default_jobs
 
 LONG = [*KEYS, "depth=8", "recipe.iterations=600", "recipe.eval_every=50", "engine.checkpoint_every=20", "jobs=2"]
 

@@ -51,7 +51,7 @@ def leave(act: Callable[[], object]) -> NoReturn:
 def become(order: dict[str, Any]) -> None:
     """The command itself, in a fork."""
     from degrade.cli import main
-    from degrade.sweep import workers
+    from degrade.train import processes
 
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -68,7 +68,7 @@ def become(order: dict[str, Any]) -> None:
     os.closerange(3, 64)
     sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
     sys.argv = ["degrade", *order["argv"]]
-    workers.SPAWN = multiprocessing.get_context("fork")
+    processes.SPAWN = multiprocessing.get_context("fork")
     if order["program"]:
         runpy.run_path(order["program"], run_name="__main__")
     else:

@@ -9,7 +9,7 @@ from degrade.analysis.outcomes import REACHED, SUMMARY, labelled, outcomes, reac
 from degrade.analysis.replication import PAPER, TABLE6, beside_paper, table6
 from degrade.analysis.verdicts import INTERACTION, MARGIN, VERDICTS, interaction, verdicts
 from degrade.errors import SpecError
-from degrade.store.folder import Tables
+from degrade.store.results import Tables
 from degrade.store.state import CONSTRUCTED, OVER
 
 LAST = 5  # evaluations of the mean over the last ones

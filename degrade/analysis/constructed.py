@@ -9,9 +9,8 @@ import pandas as pd
 
 from degrade.analysis.outcomes import GROUP, KEYS, ORDER
 from degrade.spec.run import copied_depth
-from degrade.views.sheets import Sheet, spread
 
-SPLITS = {"train_clean": "clean training error", "test": "test error"}  # what is known before the first step
+COMPARED = ("train_clean", "test")  # splits that are known before the first step
 PLACES = {  # column -> whose errors
     "source": "nets of the depth that was copied, from random weights, at the last iterate",
     "start": "the constructed nets before their first step",
@@ -33,7 +32,7 @@ def constructed(curves: pd.DataFrame, over: Collection[str]) -> pd.DataFrame:
     `curves` as labelled by outcomes.labelled, constructed nets that are not over among them; `over`: the runs that are
     finished or diverged.
     """
-    rows = curves[curves.split.isin(list(SPLITS))]
+    rows = curves[curves.split.isin(list(COMPARED))]
     last = rows[rows.run.isin(list(over)) & (rows.iteration == rows.groupby("run").iteration.transform("max"))]
     random = last[last.origin == ""]
     found: list[dict[str, Any]] = []
@@ -54,26 +53,3 @@ def constructed(curves: pd.DataFrame, over: Collection[str]) -> pd.DataFrame:
 
 def numbers_of(errors: "pd.Series[float]") -> dict[str, float]:
     return {"": errors.mean(), "_std": errors.std(), "_runs": len(errors)}
-
-
-def constructions(frame: pd.DataFrame) -> list[Sheet]:
-    """A sheet for each protocol and split."""
-    return [sheet(f"{SPLITS[split]}, %: {protocol}", rows) for (protocol, split), rows in parts(frame)]
-
-
-def parts(frame: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
-    """Clean training error first."""
-    by = [((str(key[0]), str(key[1])), rows) for key, rows in frame.groupby(["protocol", "split"])]
-    return sorted(by, key=lambda part: (part[0][0], list(SPLITS).index(part[0][1])))
-
-
-def sheet(title: str, rows: pd.DataFrame) -> Sheet:
-    columns = ("net", ">copied", ">at start", ">trained on", ">from scratch")
-    cells = [(row["label"], *(mean(row, place) for place in PLACES)) for row in rows.to_dict("records")]
-    note = "Mean ± std over runs. Copied: the shallow net; at start: before the first step; scratch: random weights."
-    return Sheet(f"the solution by construction, {title}", columns, cells, (note,))
-
-
-def mean(row: Any, place: str) -> str:
-    """7.50, or 7.50 ± 0.12 of several runs; - where there are none."""
-    return "-" if row[place] != row[place] else spread(row[place], row[f"{place}_std"])

@@ -16,6 +16,7 @@ import torch
 
 from degrade.bench.ours import Aside, Ours
 from degrade.errors import DegradeError, RunError, SpecError
+from degrade.train import processes
 
 FRESH = get_context("forkserver")  # processes that have torch loaded when they begin, but no thread of this one
 # torch's optimisers load its compiler when one is first used: seconds of every peer, unless it is there
@@ -78,10 +79,7 @@ class Apart:
 
     def __init__(self, make: Callable[[], Any]) -> None:
         FRESH.set_forkserver_preload(PRELOADED)
-        self.pipe, theirs = FRESH.Pipe()
-        self.process = FRESH.Process(target=serve, args=(theirs, make))  # no daemon: a peer has workers
-        self.process.start()
-        theirs.close()
+        self.process, self.pipe = processes.start(serve, make, context=FRESH, daemon=False)  # a peer has workers
 
     def __enter__(self) -> "Apart":
         return self
@@ -120,7 +118,7 @@ class Apart:
 
 def serve(pipe: Connection, make: Callable[[], Any]) -> None:
     """The life of a loop's process: it answers what is asked, until None comes or nobody is left to ask."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
+    processes.begin(term=signal.SIG_DFL)  # the workers of a peer inherit that, and are ended by it
     with contextlib.suppress(EOFError, BrokenPipeError):
         paced: Paced | None = None
         while (asked := pipe.recv()) is not None:

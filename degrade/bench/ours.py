@@ -13,9 +13,9 @@ from degrade.bench.cases import Case
 from degrade.spec import EngineSpec
 from degrade.spec.rows import Point
 from degrade.store.folder import RunDir
+from degrade.store.state import BEAT, State
 from degrade.train.checkpoint import pack
 from degrade.train.fit import EVALUATION_BATCH, Fit
-from degrade.train.run import BEAT
 
 TIMES = 5  # that each of the other acts is timed
 SPLITS = 3  # rows of a curve at each of its points: train, train_clean, test
@@ -76,7 +76,7 @@ class Ours:
                 image=timed(lambda: evaluate(fit, few)) / few,
                 checkpoint=timed(lambda: folder.write_checkpoint(pack(fit.state()))),
                 curve=timed(lambda: folder.write_curve(fit.spec, points)),
-                beat=timed(lambda: folder.write_state("running", iteration=1)),
+                beat=timed(lambda: folder.write_state(State("running", iteration=1))),
             )
 
 

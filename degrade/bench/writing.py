@@ -1,11 +1,10 @@
 """A report on paper: tables for terminal and Markdown, and JSON."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from degrade.bench import Report
 from degrade.bench.limit import Peak
@@ -14,8 +13,35 @@ from degrade.bench.timing import Measured, Row
 from degrade.errors import RunError
 from degrade.store.files import write
 from degrade.views.sheets import Sheet, markdown
+from degrade.views.sheets import as_json as sheets_json
 
 REPORT_FORMAT = 1  # of the JSON
+# table -> column -> what it means, with its unit
+COLUMNS = {
+    "rates": {
+        "case": "the net and the pictures",
+        "loop": "a backend of ours with its precision, or the peer",
+        "images_per_second": "median of the rounds",
+        "least": "least of the rounds, images per second",
+        "most": "greatest of the rounds, images per second",
+        "ratio": "to the peer, median of the rounds",
+        "of_limit": "share of the FLOP limit, from 0 to 1; null where that is not known",
+        "run": "seconds of a whole run with evaluation, checkpoints and logging",
+        "memory": "bytes at the peak",
+        "same": "whether the loop computes what eager fp32 does; null where that is not compared",
+    },
+    "sameness": {
+        "loop": "a backend of ours with its precision",
+        "net": "the net compared",
+        "loss": "relative deviation of the loss, in step; so are the next two",
+        "update": "of the change of the weights",
+        "statistics": "of the change of BN's statistics",
+        "first": "of the mean loss of the first 10 steps on its own",
+        "whole": "of the mean loss of all steps on its own",
+        "nearest": "the deviation that is nearest to its bound, as a share of the bound",
+        "same": "whether all are within their bounds",
+    },
+}
 TARGETS = {"evaluation": 0.05, "checkpoints and logging": 0.01}  # shares of a run with the paper's recipe, at most
 
 
@@ -44,7 +70,22 @@ def rates(measured: Measured, same: dict[str, bool]) -> Sheet:
     columns = ("loop", ">images/s", ">least-most", ">x peer", ">limit", iterations, ">memory", "same")
     title = f"{measured.case.name}: {measured.flops / 1e9:.4g} GFLOP an image"
     refused = tuple(f"not here: {loop}: {why}" for loop, why in measured.unavailable.items())
-    return Sheet(title, columns, [cells(row, same) for row in measured.rows], refused)
+    records = [
+        {
+            "case": measured.case.name,
+            "loop": row.loop,
+            "images_per_second": row.images_per_second,
+            "least": row.least,
+            "most": row.most,
+            "ratio": row.ratio,
+            "of_limit": row.of_limit,
+            "run": row.run,
+            "memory": row.memory,
+            "same": same.get(row.loop),
+        }
+        for row in measured.rows
+    ]
+    return Sheet(title, columns, [cells(row, same) for row in measured.rows], refused, name="rates", records=records)
 
 
 def cells(row: Row, same: dict[str, bool]) -> tuple[str, ...]:
@@ -104,7 +145,13 @@ def sameness(found: Sequence[Sameness]) -> Sheet:
         "loss, update, BN: in step, from the same weights on the same batch: loss, change of the weights and of BN's "
         "statistics. first 10, all: mean loss of 200 steps on its own, where training amplifies rounding.",
     )
-    return Sheet("the same as eager fp32? Relative deviations on the digits, 20 layers", columns, rows, notes)
+    title = "the same as eager fp32? Relative deviations on the digits, 20 layers"
+    records = [
+        {"loop": row.loop, "net": row.net, **{name: getattr(row, name) for name in row.bounds}, "nearest": row.nearest}
+        | {"same": row.ok}
+        for row in found
+    ]
+    return Sheet(title, columns, rows, notes, name="sameness", records=records)
 
 
 def yes(same: bool) -> str:
@@ -124,24 +171,16 @@ def duration(seconds: float) -> str:
 
 
 def tree(report: Report) -> dict[str, Any]:
-    """Plain values for JSON; what is no finite number is null."""
+    """Plain values for JSON."""
     values: dict[str, Any] = {"format": REPORT_FORMAT, "ok": report.ok, **asdict(report)}
     values["same"] = [{**asdict(row), "nearest": row.nearest, "ok": row.ok} for row in report.same]
     for case, measured in zip(values["cases"], report.cases, strict=True):
         case["name"], case["peer"] = measured.case.name, measured.peer.loop
-    return finite(values)
-
-
-def finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: finite(each) for key, each in cast(dict[str, Any], value).items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(each) for each in cast(Sequence[Any], value)]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return values
 
 
 def as_json(report: Report) -> str:
-    return json.dumps(tree(report), indent=1, allow_nan=False)
+    return sheets_json(tree(report))
 
 
 def save(report: Report, folder: Path) -> list[Path]:

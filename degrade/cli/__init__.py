@@ -1,6 +1,6 @@
 """The command line: get, do, say. Heavy imports stand inside the commands, so that --help takes a moment."""
 
-from degrade.cli import bench, experiments, identity, results, sweeps, verdicts
+from degrade.cli import bench, experiments, identity, results, sweeps
 from degrade.cli.app import app, main
 
-__all__ = ["app", "bench", "experiments", "identity", "main", "results", "sweeps", "verdicts"]
+__all__ = ["app", "bench", "experiments", "identity", "main", "results", "sweeps"]

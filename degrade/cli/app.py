@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer.core import TyperGroup
 
-import degrade
 from degrade.errors import DegradeError, RunError, SpecError
 from degrade.spec.escape import controls
 
@@ -91,7 +90,9 @@ def out(text: object) -> None:
 
 def version(value: bool) -> None:
     if value:
-        print(f"degrade {degrade.__version__}")
+        from importlib.metadata import version as installed
+
+        print(f"degrade {installed('degrade')}")
         raise typer.Exit
 
 
@@ -108,6 +109,8 @@ Roots = Annotated[
     list[Path] | None, typer.Argument(metavar="[RESULTS]...", help="Results folders.", show_default="results")
 ]
 Root = Annotated[Path, typer.Option("--results", help="The results folder.")]
+Form = Annotated[str, typer.Option("--format", help="table, markdown, latex, json or csv")]
+Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs: short for --format json.")]
 Exclude = Annotated[
     list[str] | None,
     typer.Option(metavar="KEY=VALUE,...", help="Leave out runs for which all of these hold; repeatable."),
@@ -121,6 +124,11 @@ def options(
     ] = False,
 ) -> None:
     pass
+
+
+def chosen_format(form: str, json: bool) -> str:
+    """--format, for which --json is short."""
+    return "json" if json else form
 
 
 def listed(values: str) -> list[str]:

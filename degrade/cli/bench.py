@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from degrade.cli.app import app, command, listed, numbers, out
+from degrade.cli.app import Form, app, command, listed, numbers, out
 from degrade.errors import RunError
 
 
@@ -24,6 +24,7 @@ def bench(
     save: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write tables and JSON there, named by date and hardware")
     ] = None,
+    form: Form = "table",
 ) -> None:
     """Time our training loop beside that of common practice. All backends are checked to compute the same.
 
@@ -40,14 +41,16 @@ def bench(
     asked = measuring.Asked(
         depths=depths, only=names, device=device, threads=threads, seconds=seconds, rounds=rounds, check=check
     )
-    piped = str(json) == "-"
-    with terminal.bar() as note:
+    piped = str(json) == "-" or form == "json"
+    with (
+        terminal.answer("markdown" if piped else form, "sameness" if check else "rates") as show,
+        terminal.bar() as note,
+    ):
         report = measuring.measure(asked, command(), *([] if piped else [note]))
+        show([] if piped else writing.sheets(report))
     if piped:
         print(writing.as_json(report))
-    else:
-        terminal.show(writing.sheets(report))
-    if json and not piped:
+    if json and str(json) != "-":
         try:
             json.write_text(f"{writing.as_json(report)}\n")
         except OSError as error:

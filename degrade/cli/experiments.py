@@ -1,15 +1,13 @@
 """Commands that open nets which are trained: runs of ours, or anybody's state dict."""
 
-import sys
-from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from degrade.cli.app import Overrides, Root, app, command, figures_in, say, told_apart
+from degrade.cli.app import Form, Json, Overrides, Root, app, chosen_format, command, figures_in, say, told_apart
 from degrade.cli.app import out as tell
-from degrade.errors import RunError
+from degrade.errors import RunError, Stopped
 
 Ckpt = Annotated[
     list[str] | None,
@@ -24,7 +22,6 @@ Net = Annotated[
 ]
 Pad = Annotated[str, typer.Option(metavar="after|split", help="Where option A's zeros go in nets of others.")]
 Split = Annotated[str, typer.Option(metavar="train|test|val", help="The pictures to measure on, without augmentation.")]
-Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
 
 @app.command()
@@ -35,6 +32,7 @@ def evaluate(
     pad: Pad = "after",
     split: Split = "test",
     results: Root = Path("results"),
+    form: Form = "table",
     json: Json = False,
 ) -> None:
     """Measure the error of trained nets on any pictures. As in `degrade evaluate --ckpt weights.pth data=cifar10`.
@@ -42,18 +40,19 @@ def evaluate(
     A run of ours is measured on its own data unless data=... names other; pictures are scaled as its training set was
     unless data.normalize= is given. For a state dict of others data=... is needed. Loading never runs code from a file.
     """
+    from degrade.cli.sheets import evaluations
     from degrade.experiments import evaluate, trained
     from degrade.sweep import expand
-    from degrade.views import tables, terminal
+    from degrade.views.terminal import answer, bar
 
     if not ckpt:
         raise RunError("evaluate: which net? say --ckpt PATH")
-    opened = [trained.open_net(path, results=results, net=net, pad=pad) for path in ckpt]
-    with aside(json), terminal.bar() as note:
+    with answer(chosen_format(form, json)) as show, bar() as note:
+        opened = [trained.open_net(path, results=results, net=net, pad=pad) for path in ckpt]
         with expand.hydra():
             asked, given = expand.data_of(overrides or [])
         rows = [evaluate.evaluate(each, asked, split=split, given_scale=given, note=note) for each in opened]
-    tables.evaluations(rows, as_json=json)
+        show(evaluations(rows))
 
 
 @app.command()
@@ -65,25 +64,22 @@ def ensemble(
     pad: Pad = "after",
     split: Split = "test",
     results: Root = Path("results"),
+    form: Form = "table",
     json: Json = False,
 ) -> None:
     """Average the outputs of several nets, as one. Their error is shown beside that of each."""
+    from degrade.cli.sheets import evaluations
     from degrade.experiments import evaluate, trained
     from degrade.sweep import expand
-    from degrade.views import tables, terminal
+    from degrade.views.terminal import answer, bar
 
     paths, overrides = told_apart(runs)
-    opened = [trained.open_net(path, results=results, net=net, pad=pad) for path in paths]
-    with aside(json), terminal.bar() as note:
+    with answer(chosen_format(form, json)) as show, bar() as note:
+        opened = [trained.open_net(path, results=results, net=net, pad=pad) for path in paths]
         with expand.hydra():
             asked, given = expand.data_of(overrides)
         found = evaluate.ensemble(opened, asked, split=split, given_scale=given, note=note)
-    tables.evaluations([*found.members, found.together], as_json=json)
-
-
-def aside(json: bool) -> AbstractContextManager[object]:
-    """Where JSON is asked for, what is said on the way goes to stderr."""
-    return redirect_stdout(sys.stderr) if json else nullcontext()
+        show(evaluations([*found.members, found.together]))
 
 
 @app.command()
@@ -101,6 +97,8 @@ def responses(
     net: Net = None,
     pad: Pad = "after",
     out: Annotated[Path | None, typer.Option(help="Folder for the figures; default: figures/ in RESULTS")] = None,
+    form: Form = "table",
+    json: Json = False,
 ) -> None:
     """Measure and draw the responses of all layers, as in Figure 7.
 
@@ -109,16 +107,31 @@ def responses(
     data, beside the figures.
     """
     from degrade import figures
-    from degrade.experiments import analyses, responses
+    from degrade.experiments import responses, trained
+    from degrade.figures.responses import finite
+    from degrade.sweep import expand
+    from degrade.views import responses as views
+    from degrade.views.terminal import answer
 
     view, (words, overrides) = figures.View(over=over), told_apart(arguments or [])
     roots, under = [Path(word) for word in words or ["results"]], responses.Under(split=split, bn=bn, batch=batch)
-    sources = analyses.Sources(ckpts=tuple(ckpt or ()), roots=tuple(roots), net=net, pad=pad)
-    measured, root = analyses.responses(sources, under, overrides)
-    shown, folder = {"responses": measured.layers, "blocks": measured.blocks}, figures_in(out, root)
-    for path in responses.keep(measured, folder):
-        tell(path)
-    raise typer.Exit(say(figures.save(shown, None, folder, view, mix=bool(ckpt), command=command())))
+    sources = trained.Sources(ckpts=tuple(ckpt or ()), roots=tuple(roots), net=net, pad=pad)
+    with answer(chosen_format(form, json), "responses") as show:
+        with expand.hydra():
+            asked, given = expand.data_of(overrides)
+        opened = sources.open()
+        measured = responses.responses(opened, under, asked, given_scale=given)
+        whole = finite(measured.layers), finite(measured.blocks)
+        lost = measured.layers.run.nunique() - min(frame.run.nunique() for frame in whole)
+        if len(whole[0]):
+            show(views.responses(*whole, lost))
+        root = next((each.folder.root for each in opened if each.folder), roots[0])
+        folder = figures_in(out, root)
+        for path in responses.keep(measured, folder):
+            tell(path)
+        shown = {"responses": measured.layers, "blocks": measured.blocks}
+        failed = say(figures.save(shown, None, folder, view, mix=bool(ckpt), command=command()))
+    raise typer.Exit(failed)
 
 
 @app.command()
@@ -130,15 +143,40 @@ def construct(
     ] = False,
     train: Annotated[bool, typer.Option("--train", help="Train it on, by the recipe of the run")] = False,
     results: Root = Path("results"),
+    form: Form = "table",
+    json: Json = False,
 ) -> None:
     """Make a deeper net that computes what a trained one does. As in `degrade construct --ckpt RUN depth=56`.
 
     Its layers are copies and identities (Sec. 1). That predictions agree is shown on every image, and the net is stored
     as a run of its own. KEY=VALUE changes how it is trained on, as in recipe.iterations=900.
     """
-    from degrade.experiments import analyses
+    from degrade.cli.sheets import copied
+    from degrade.experiments import construct, trained
+    from degrade.store.results import board
+    from degrade.sweep import expand, workers
+    from degrade.views import tables
+    from degrade.views.terminal import answer
 
     if not ckpt:
         raise RunError("construct: a copy of which run? say --ckpt RUN")
-    sources = analyses.Sources(ckpts=tuple(ckpt), roots=(results,))
-    raise typer.Exit(analyses.construct(sources, overrides or [], exact=exact, then_train=train, command=command()))
+    with answer(chosen_format(form, json), "constructed") as show:
+        opened = trained.Sources(ckpts=tuple(ckpt), roots=(results,)).open()
+        likes = [construct.like(each, lambda run: expand.changed(run, overrides or [])) for each in opened]
+        root = construct.root_of(opened)  # every line is known to be right before anything is made
+        pairs = zip(opened, likes, strict=True)
+        made = [
+            construct.construct(net, it.net.depth, root, like=it, exact=exact, command=command()) for net, it in pairs
+        ]
+        show([copied(each.label, one) for each, one in zip(opened, made, strict=True)])
+        code, specs = 0, [one.run for one in made]
+        if train:
+            before = board(specs, root)
+            try:
+                workers.train([spec for spec in specs if not before[spec.run].over], root)
+            except Stopped as stopped:
+                raise typer.Exit(128 + stopped.signal) from None
+            after = board(specs, root)
+            show(tables.ends(specs, after, root))
+            code = int(any(state.broken for state in after.values()))
+    raise typer.Exit(code)

@@ -1,15 +1,12 @@
 """The command that asks whether solvers find the identity."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from degrade.cli.app import Root, app, command, listed, numbers, out
+from degrade.cli.app import Form, Json, Root, app, chosen_format, command, listed, numbers, out
 from degrade.errors import SpecError, Stopped
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @app.command()
@@ -25,6 +22,8 @@ def identity(
     ] = "3",
     jobs: Annotated[int | None, typer.Option(help="Worker processes; default: one a core")] = None,
     results: Root = Path("results"),
+    form: Form = "table",
+    json: Json = False,
 ) -> None:
     """Train stacks of blocks to reproduce their input. Can solvers find the identity?
 
@@ -32,8 +31,10 @@ def identity(
     A solution is known for both, so the error that is left is the solver's. Takes about three minutes on two cores;
     stopped, the same command goes on.
     """
+    from degrade.cli.sheets import stacks
     from degrade.experiments.identity import grid
-    from degrade.sweep.workers import default_jobs
+    from degrade.train.processes import default_jobs
+    from degrade.views.terminal import answer
 
     if jobs is not None and jobs < 1:
         raise SpecError(f"--jobs={jobs}: must be at least 1")
@@ -46,26 +47,12 @@ def identity(
         steps=steps,
         width=width,
     )
-    try:
-        frame = grid.measured(asked, results, jobs or default_jobs(on_cpu=True))
-    except Stopped as stopped:
-        print(f"stopped; what is done is kept in {grid.home(asked, results)}: the same command goes on")
-        raise typer.Exit(128 + stopped.signal) from None
-    show(frame)
-    for path in grid.draw(frame, grid.home(asked, results), command()):
-        out(path)
-
-
-def show(frame: "pd.DataFrame") -> None:
-    """Mean ± sample standard deviation of the last relative error over seeds; below, what it is to copy nothing."""
-    from degrade.figures.identity import finals
-    from degrade.views.terminal import console, grid
-
-    table = grid("net", ">blocks", ">layers", ">lr", ">||f(x) - x||² / ||x||²", ">running", ">seeds")
-    for row in finals(frame).to_dict("records"):
-        spread = "" if row["std"] != row["std"] else f" ± {row['std']:.2g}"
-        error = "diverged" if row["mean"] == float("inf") else f"{row['mean']:.3g}{spread}"
-        cells = (row["net"], str(row["blocks"]), str(row["depth"]), f"{row['lr']:g}", error)
-        table.add_row(*cells, f"{row['running']:.3g}", str(row["seeds"]))
-    console.print(table)
-    console.print(f"zeros: 1; each channel's mean, whatever comes in: {frame.predict_mean.iloc[0]:.3g}")
+    with answer(chosen_format(form, json)) as show:
+        try:
+            frame = grid.measured(asked, results, jobs or default_jobs(on_cpu=True))
+        except Stopped as stopped:
+            print(f"stopped; what is done is kept in {grid.home(asked, results)}: the same command goes on")
+            raise typer.Exit(128 + stopped.signal) from None
+        show([stacks(frame)])
+        for path in grid.draw(frame, grid.home(asked, results), command()):
+            out(path)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from degrade.cli.app import Exclude, Overrides, Root, Roots, app, out
+from degrade.cli.app import Exclude, Form, Json, Overrides, Root, Roots, app, chosen_format, out
 from degrade.errors import RunError
 
 
@@ -25,6 +25,8 @@ def sweep(
     time_limit: Annotated[
         str | None, typer.Option(metavar="90s|30m|2h", help="Scale the schedule so that all runs take about so long.")
     ] = None,
+    form: Form = "table",
+    json: Json = False,
 ) -> None:
     """Train every combination of KEY=A,B,C that is not trained yet.
 
@@ -33,6 +35,7 @@ def sweep(
     both. The first axis turns slowest. Keys and their values: conf/ and the README.
     """
     from degrade.sweep import launch
+    from degrade.views.terminal import answer
 
     how = launch.How(
         dry_run=dry_run,
@@ -42,23 +45,30 @@ def sweep(
         time_limit=time_limit,
         exclude=tuple(exclude or ()),
     )
-    raise typer.Exit(launch.launch(overrides or [], how))
+    with answer(chosen_format(form, json), "runs" if dry_run else "errors") as show:
+        code = launch.launch(overrides or [], how, show)
+    raise typer.Exit(code)
 
 
 @app.command()
-def train(overrides: Overrides = None) -> None:
+def train(overrides: Overrides = None, form: Form = "table", json: Json = False) -> None:
     """Train one run, as in `degrade train net=plain depth=20`."""
     from degrade.sweep import launch
+    from degrade.views.terminal import answer
 
-    raise typer.Exit(launch.launch(overrides or [], launch.How(alone=True)))
+    with answer(chosen_format(form, json), "errors") as show:
+        code = launch.launch(overrides or [], launch.How(alone=True), show)
+    raise typer.Exit(code)
 
 
 @app.command()
-def plan(overrides: Overrides = None, exclude: Exclude = None) -> None:
+def plan(overrides: Overrides = None, exclude: Exclude = None, form: Form = "table", json: Json = False) -> None:
     """Show what a sweep would train, and what it costs here. What is done already costs nothing."""
-    from degrade.sweep import launch
+    from degrade.sweep.price import price
+    from degrade.views.terminal import answer
 
-    launch.price(overrides or [], exclude or [])
+    with answer(chosen_format(form, json), "costs") as show:
+        price(overrides or [], exclude or [], show)
 
 
 @app.command()
@@ -68,38 +78,57 @@ def rerun(
         int | None, typer.Option(metavar="N", help="Look at its gradients every N iterations (probe.parquet).")
     ] = None,
     results: Root = Path("results"),
+    form: Form = "table",
+    json: Json = False,
 ) -> None:
     """Train a stored run once more, and compare the curves. The new one lies beside it.
 
     With `--probe N` its gradients by layer are logged; where the same curve comes out, they are put beside it.
     """
-    from degrade.store import folder
+    from degrade.store.results import find
     from degrade.sweep import rerun
+    from degrade.views.terminal import answer
 
-    raise typer.Exit(rerun.rerun(*folder.find(run, results), probe))
+    with answer(chosen_format(form, json), "errors") as show:
+        code = rerun.rerun(*find(run, results), probe, show)
+    raise typer.Exit(code)
 
 
 @app.command("recipe-diff")
 def recipe_diff(
     run: Annotated[str, typer.Argument(help="A run: its name, the beginning of it, or its folder.")],
     results: Root = Path("results"),
+    form: Form = "table",
+    json: Json = False,
 ) -> None:
     """List everything in which a run differs from the paper."""
-    from degrade.store import folder
+    from degrade.store.results import find
     from degrade.views import tables
+    from degrade.views.terminal import answer
 
-    tables.differences(folder.find(run, results)[0].read_spec())
+    with answer(chosen_format(form, json)) as show:
+        show([tables.differences(find(run, results)[0].read_spec())])
 
 
 @app.command()
 def status(
     results: Roots = None,
-    json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+    form: Form = "table",
+    json: Json = False,
 ) -> None:
     """List the runs under RESULTS and how they stand."""
+    from degrade.store.results import furthest, run_dirs
     from degrade.views import tables
+    from degrade.views.sheets import as_json
+    from degrade.views.terminal import answer
 
-    tables.status(results or [Path("results")], as_json=json)
+    form, roots = chosen_format(form, json), results or [Path("results")]
+    places = furthest((folder, folder.standing()) for root in roots for folder in run_dirs(root))
+    if form == "json":  # an object by run, as it was before there were other formats
+        print(as_json({run: {**state.tree(), "path": str(folder.path)} for run, (folder, state) in places.items()}))
+        return
+    with answer(form) as show:
+        show([tables.status(places)])
 
 
 @app.command()
@@ -134,10 +163,11 @@ def agreed(question: str) -> bool:
 
 
 @app.command()
-def nets(overrides: Overrides = None) -> None:
+def nets(overrides: Overrides = None, form: Form = "table", json: Json = False) -> None:
     """Print parameters and multiply-adds of nets. As in `degrade nets depth=20,56,110`."""
+    from degrade.cli.sheets import costs
     from degrade.sweep import expand
-    from degrade.views import tables
+    from degrade.views.terminal import answer
 
-    with expand.hydra():
-        tables.costs(expand.expand(overrides or [], look=False).specs)
+    with answer(chosen_format(form, json)) as show, expand.hydra():
+        show([costs(expand.expand(overrides or [], look=False).specs)])

@@ -8,7 +8,7 @@ from degrade.data import cifar, digits, folder
 from degrade.data.cache import Cache
 from degrade.data.images import Note, Pair, Splits, fingerprint
 from degrade.errors import DataError, SpecError, pick
-from degrade.spec import DataSpec
+from degrade.spec import DataSpec, RunSpec
 from degrade.store.files import at_home
 
 
@@ -68,6 +68,16 @@ def prepare(spec: DataSpec, note: Note = quiet, *, theirs: bool = False) -> Data
     if not isinstance(given, str) and len(given) != 2 * channels:
         raise SpecError(f"data.normalize={list(given)}: {channels} channels need {2 * channels} numbers")
     return prepared
+
+
+def prepared(spec: DataSpec, note: Note = quiet) -> DataSpec:
+    """As it is where it has its fingerprint, else as `prepare` has it."""
+    return spec if spec.content else prepare(spec, note)
+
+
+def identified(spec: RunSpec, prepare: Callable[[DataSpec], DataSpec] = prepared) -> RunSpec:
+    """The run with the fingerprint of its pictures, which is part of its name."""
+    return replace(spec, data=prepare(spec.data))
 
 
 def shape(spec: DataSpec) -> tuple[int, int, int]:

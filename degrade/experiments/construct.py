@@ -1,8 +1,8 @@
 """The solution by construction as a run of its own: made, proved on every image, stored, ready to be trained on."""
 
 import copy
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from degrade import data
 from degrade.data.batches import Resident
-from degrade.errors import RunError
+from degrade.errors import RunError, SpecError
 from degrade.experiments.trained import Trained
 from degrade.nets.deepen import deepen
 from degrade.spec import RunSpec
@@ -77,6 +77,33 @@ def construct(
     return Constructed(spec, folder, images, differ, gap, errors, known)
 
 
+def like(source: Trained, change: Callable[[RunSpec], RunSpec]) -> RunSpec:
+    """The run to copy, with what `change` makes of it.
+
+    Raises RunError for a net that is no run folder, SpecError where something else than depth and training differs.
+    """
+    if source.run is None or source.folder is None:
+        raise RunError(f"{source.label}: is no run folder of degrade, so its data and recipe are not known; give a run")
+    begun = change(source.run)
+    same = replace(begun.net, depth=source.spec.depth)
+    for part, old, new in (("", source.spec, same), ("recipe.", source.run.recipe, begun.recipe)):
+        for key in (each.name for each in fields(old) if part == "" or each.name == "norm"):
+            if getattr(old, key) != getattr(new, key):
+                rule = f"a copy has that of {source.label}; only its depth can differ"
+                raise SpecError(f"{part}{key}={getattr(new, key)}: {rule}")
+    if begun.net.depth == source.spec.depth:
+        raise SpecError(f"depth={source.spec.depth}: the net has it already; say a greater one, as in depth=56")
+    return begun
+
+
+def root_of(sources: Sequence[Trained]) -> Path:
+    """The results folder in which all of them lie. Raises RunError where it is not one."""
+    roots = {source.folder.root for source in sources if source.folder}
+    if len(roots) != 1:
+        raise RunError("--ckpt: the runs lie in different results folders; call the command once for each")
+    return roots.pop()
+
+
 def proved(source: Trained, fit: Fit, *, exact: bool) -> tuple[nn.Module, int, int, float]:
     """The deeper net on the device of `fit`, and how it agrees with the source over all images (`agreement`).
 
@@ -135,5 +162,5 @@ def store(folder: RunDir, fit: Fit, net: nn.Module, command: str) -> bool:
         fit.begin_from(net.state_dict())
         folder.write_curve(fit.spec, fit.points)
         write(folder.kept(0), pack(fit.state()))
-        folder.write_state(CONSTRUCTED, outcome="", reason="", **progress(fit))
+        folder.write_state(progress(fit, CONSTRUCTED, outcome="", reason=""))
         return True

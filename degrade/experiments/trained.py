@@ -16,11 +16,12 @@ from degrade.errors import DataError, RunError, SpecError
 from degrade.nets import foreign, statedict
 from degrade.spec import DataSpec, NetSpec, RunSpec, parse
 from degrade.spec.rules import LIMIT
-from degrade.store import folder
 from degrade.store.files import at_home
 from degrade.store.folder import RunDir
+from degrade.store.results import find, furthest, run_dirs
 from degrade.train.checkpoint import sealed, unpack
 from degrade.train.fit import CHECKPOINT_FORMAT
+from degrade.views.terminal import console
 
 SUFFIXES = (".pt", ".pth", ".th", ".safetensors")
 OURS = {"format": int, "run": str, "iteration": int, "net": dict, "momentum": dict}  # in every state of a Fit
@@ -76,8 +77,40 @@ def open_net(
     if not where.exists():
         if where.suffix in SUFFIXES:
             raise RunError(f"{path}: no such file")
-        where = folder.find(str(path), results)[0].path
+        where = find(str(path), results)[0].path
     return of_folder(where) if where.is_dir() else opened(where, net, pad)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Which nets a command is about: checkpoints, or all runs of results folders that have one."""
+
+    ckpts: tuple[str, ...] = ()
+    roots: tuple[Path, ...] = ()  # results folders; names of runs are looked up in the first of them
+    net: str | None = None  # of a foreign state_dict: plain or residual
+    pad: str = "after"  # of a foreign state_dict with option A
+
+    def open(self) -> list[Trained]:
+        """Raises RunError where there is nothing to open, or a net cannot be."""
+        if self.ckpts:
+            known = {"results": self.roots[0]} if self.roots else {}
+            return [open_net(path, net=self.net, pad=self.pad, **known) for path in self.ckpts]
+        there = furthest((folder, folder.seen()) for root in self.roots for folder in run_dirs(root))
+        kept = [folder for folder, _ in there.values() if any(file.exists() for file in folder.checkpoints)]
+        if missing := len(there) - len(kept):
+            console.print(f"{missing} of {len(there)} runs have no checkpoint: left out")
+        opened: list[Trained] = []
+        for folder in kept:
+            try:
+                opened.append(open_net(folder.path))
+            except RunError as error:  # one that is damaged hides no other
+                console.print(f"left out: {error}", style="red", soft_wrap=True)
+        if not opened:
+            where = ", ".join(map(str, self.roots))
+            raise RunError(
+                f"{where}: no run there has a checkpoint that opens; train with `degrade sweep`, or name one by --ckpt"
+            )
+        return opened
 
 
 def of_folder(folder: Path) -> Trained:
@@ -199,7 +232,7 @@ def pictures(
     run = trained.run
     if asked is None and run is None:
         raise RunError(f"{trained.label}: trained on which pictures? say data=..., as in data=cifar10")
-    spec = own(trained, run, note) if asked is None and run is not None else prepared(asked or DataSpec(), note)
+    spec = own(trained, run, note) if asked is None and run is not None else data.prepared(asked or DataSpec(), note)
     splits = data.load(spec)
     if asked is None or run is None or given_scale:
         scale = scale_of(splits.train, spec.normalize)
@@ -207,10 +240,6 @@ def pictures(
         scale = scale_of(data.load(own(trained, run, note)).train, run.data.normalize)
     fit_together(trained, spec, splits.train, scale)
     return Pictures(spec=spec, splits=splits, scale=scale)
-
-
-def prepared(asked: DataSpec, note: Note) -> DataSpec:
-    return asked if asked.content else data.prepare(asked, note)
 
 
 def own(trained: Trained, run: RunSpec, note: Note) -> DataSpec:

@@ -91,7 +91,7 @@ def save(
 ) -> Iterator[Drawn]:
     """Draws the named figures (default: all that the runs allow) of each protocol into folder/<protocol>/.
 
-    `tables`: the frames that figures are made of, by their names in degrade.store.folder.Tables.
+    `tables`: the frames that figures are made of, by their names in degrade.store.results.Tables.
 
     A figure shows one protocol, or with `mix` all of them, and then says so. One that fails stops no other.
     Raises SpecError for an unknown name; RunError where the folder cannot be written or there is nothing to draw at

@@ -1,6 +1,6 @@
 """Gradient norms over depth: what the paper says of them ("healthy norms", Sec. 4.1) and does not show.
 
-The frame is `probe` of degrade.store.folder.Tables: a row per (run, iteration, weighted layer).
+The frame is `probe` of degrade.store.results.Tables: a row per (run, iteration, weighted layer).
 """
 
 from collections.abc import Iterator, Sequence

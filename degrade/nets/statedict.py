@@ -3,6 +3,8 @@
 import io
 import re
 import warnings
+import zipfile
+import zlib
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
@@ -13,7 +15,6 @@ from safetensors.torch import load
 from torch import Tensor
 
 from degrade.errors import RunError
-from degrade.store.files import excess
 
 # where training scripts put a state dict beside their optimiser's state and the like
 WRAPPERS = ("state_dict", "model_state_dict", "net_state_dict", "model_state", "model", "net", "network", "params")
@@ -45,6 +46,26 @@ def read(content: bytes, *, safe: bool) -> Any:
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch has no common type for what it refuses
         raise RunError(refusal(str(error))) from None
+
+
+def excess(content: bytes) -> str:
+    """Why what torch.save may have written would take more memory than it has bytes; "" where it does not.
+
+    torch.save packs nothing, so what is packed small to become enormous is nobody's checkpoint; nor is what asks for a
+    bytearray, of any size by a few bytes, which torch's reader of weights alone would make.
+    """
+    pickles, total = content, 0
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = archive.infolist()
+            total = sum(member.file_size for member in members)
+            if total <= len(content):
+                pickles = b"".join(archive.read(member) for member in members if member.filename.endswith(".pkl"))
+    except (zipfile.BadZipFile, zlib.error, ValueError, NotImplementedError, EOFError, OSError, RuntimeError):
+        pass  # no zip file, or damaged: torch will say so
+    if total > len(content):
+        return f"declares {total:,} bytes, and the file has {len(content):,}: refused"
+    return "asks for a bytearray, and no net holds one: refused" if b"bytearray" in pickles else ""
 
 
 def refusal(said: str) -> str:

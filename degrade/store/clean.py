@@ -8,7 +8,6 @@ from pathlib import Path
 
 from degrade.errors import NewerError, RunError
 from degrade.store.folder import RunDir
-from degrade.store.state import OVER
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ def waste(root: Path, *, failed: bool, orphaned: bool, days: float | None) -> li
         raise RunError(f"{root}: has no runs/ folder; name a results folder")
     if (root / "runs").is_symlink():
         raise RunError(f"{root}: its runs/ is a link, and nothing is removed elsewhere; name the folder it leads to")
-    there = [(folder, reason(folder, failed, orphaned, days), folder.standing()["state"]) for folder in folders(root)]
+    there = [(folder, reason(folder, failed, orphaned, days), folder.standing().name) for folder in folders(root)]
     return [Waste(folder, why, state) for folder, why, state in there if why and state != "running"]
 
 
@@ -39,10 +38,11 @@ def reason(folder: RunDir, failed: bool, orphaned: bool, days: float | None) -> 
     if not folder.spec.exists():
         return "no run: it has no spec.json" if orphaned else ""
     state = folder.standing()
-    if failed and state["state"] in ("failed", "damaged") and not valuable(folder):
-        return f"{state['state']}: {state['reason']}"
-    age = (time.time() - state.get("heartbeat", folder.spec.stat().st_mtime)) / 86_400
-    return f"{state['state']}, {age:.0f} days old" if days is not None and age > days else ""
+    if failed and state.broken and not valuable(folder):
+        return f"{state.name}: {state.reason}"
+    since = folder.spec.stat().st_mtime if state.heartbeat is None else state.heartbeat
+    age = (time.time() - since) / 86_400
+    return f"{state.name}, {age:.0f} days old" if days is not None and age > days else ""
 
 
 def valuable(folder: RunDir) -> bool:
@@ -50,11 +50,11 @@ def valuable(folder: RunDir) -> bool:
     damaged, or one whose state is damaged or gone and that has a curve, or a checkpoint to make it from.
     """
     try:
-        state = folder.known()["state"]
+        state = folder.known()
     except NewerError:
         return True
     there = any(path.exists() for path in (folder.curve, *folder.checkpoints))
-    return state in OVER or (state in ("damaged", "new") and there)
+    return state.over or (state.name in ("damaged", "new") and there)
 
 
 def remove(found: list[Waste]) -> int:
@@ -62,7 +62,7 @@ def remove(found: list[Waste]) -> int:
     gone = 0
     for each in found:
         with suppress(RunError), each.folder.claimed() as mine:
-            if mine and each.folder.standing()["state"] == each.state:
+            if mine and each.folder.standing().name == each.state:
                 shutil.rmtree(each.folder.path)
                 gone += 1
     return gone

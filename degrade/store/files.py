@@ -1,16 +1,27 @@
 """Files that are whole or not there, and where those of no project lie."""
 
 import errno
-import io
 import os
 import stat
-import zipfile
-import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from degrade.errors import RunError
+
+WAYS_OUT = {  # of what a disk refuses
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "make it yours to write"),
+    **dict.fromkeys((errno.ENOENT, errno.ESTALE), "bring it back"),
+    errno.EIO: "look after the disk",
+}
+
+
+def refused(error: OSError, where: object) -> str:
+    """What a disk refuses to a run in one line: the file, else `where`; why; the way out."""
+    way_out = WAYS_OUT.get(error.errno or 0, "mend that")
+    why = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename or where}: {why}; {way_out}, and the same command goes on from the last checkpoint"
 
 
 def write(path: Path, content: Any, *, sync: bool = True) -> None:
@@ -64,26 +75,6 @@ def at_home(path: Path | str) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         return Path(path)
-
-
-def excess(content: bytes) -> str:
-    """Why what torch.save may have written would take more memory than it has bytes; "" where it does not.
-
-    torch.save packs nothing, so what is packed small to become enormous is nobody's checkpoint; nor is what asks for a
-    bytearray, of any size by a few bytes, which torch's reader of weights alone would make.
-    """
-    pickles, total = content, 0
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = archive.infolist()
-            total = sum(member.file_size for member in members)
-            if total <= len(content):
-                pickles = b"".join(archive.read(member) for member in members if member.filename.endswith(".pkl"))
-    except (zipfile.BadZipFile, zlib.error, ValueError, NotImplementedError, EOFError, OSError, RuntimeError):
-        pass  # no zip file, or damaged: torch will say so
-    if total > len(content):
-        return f"declares {total:,} bytes, and the file has {len(content):,}: refused"
-    return "asks for a bytearray, and no net holds one: refused" if b"bytearray" in pickles else ""
 
 
 def user_cache() -> Path:

@@ -1,6 +1,5 @@
 """What a sweep will cost here: each kind of run is measured in a process of its own, as its workers will be."""
 
-import signal
 import time
 from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +11,7 @@ from multiprocessing.process import BaseProcess
 from degrade.errors import RunError
 from degrade.spec import RunSpec
 from degrade.sweep.cost import Prices, Samples, averaged, kind
-from degrade.sweep.worker import end_with_parent
-from degrade.sweep.workers import SPAWN
+from degrade.train import processes
 
 
 def measured(specs: Sequence[RunSpec], workers: int, *, gpus: int = 0) -> Prices:
@@ -52,13 +50,10 @@ def grouped(specs: Sequence[RunSpec], together: int, gpus: int) -> list[list[Run
 
 def apart(children: list[BaseProcess], slot: int, specs: Sequence[RunSpec]) -> list[Samples]:
     """`sample` in a new process, which joins `children`."""
-    pipe, theirs = SPAWN.Pipe(duplex=False)
-    process = SPAWN.Process(target=answer, args=(theirs, slot, specs, time.time()), daemon=True)
-    process.start()
-    children.append(process)
-    theirs.close()
+    child = processes.start(answer, slot, specs, time.time())
+    children.append(child.process)
     try:
-        found = pipe.recv()
+        found = child.pipe.recv()
     except EOFError:
         names = ", ".join(spec.name for spec in specs)
         raise RunError(f"plan: a process died over a few steps of {names}; is there memory for them?") from None
@@ -68,9 +63,8 @@ def apart(children: list[BaseProcess], slot: int, specs: Sequence[RunSpec]) -> l
 
 
 def answer(pipe: Connection, slot: int, specs: Sequence[RunSpec], begun: float) -> None:
-    """The life of such a process: Ctrl-C is for its parent to decide on, whose end is its own."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
+    """The life of such a process."""
+    processes.begin()
     try:
         pipe.send(sample(slot, specs, begun))
     except Exception as error:

@@ -86,17 +86,22 @@ def expand(
     found = without(found, exclude)
     jobs: dict[str, Job] = {}
     for job in found:  # pictures are looked at when every line is known to be right: that may take long
-        spec = identified(job.spec) if look else job.spec
+        spec = data.identified(job.spec, prepared) if look else job.spec
         jobs.setdefault(spec.run, replace(job, spec=spec))
     longest_first = sorted(jobs.values(), key=lambda job: -job.spec.cost)
     config = configured(longest_first[0].overrides, whole=True)
     workers = typed("jobs", config.jobs, int | None)
     if workers is not None and workers < 1:
         raise SpecError(f"jobs={workers}: must be at least 1, or null for one a core")
+    return Plan(asked, tuple(longest_first), config, root_of(config), workers)
+
+
+def root_of(config: DictConfig) -> Path:
+    """The results folder. Raises SpecError where it is none."""
     root = at_home(typed("results", config.results, str))
     if not config.results.strip():
         raise SpecError("results=: must be a folder, as in results=results")
-    return Plan(asked, tuple(longest_first), config, root, workers)
+    return root
 
 
 def axes_of(config: DictConfig) -> dict[str, Override]:
@@ -170,18 +175,37 @@ def data_of(overrides: Sequence[str]) -> tuple[DataSpec | None, bool]:
     return (spec_of(overrides).data if given else None), "data.normalize" in given
 
 
+def changed(spec: RunSpec, overrides: Sequence[str]) -> RunSpec:
+    """The run with some keys set otherwise, as in changed(spec, ["depth=56", "recipe.iterations=900"]).
+
+    Raises SpecError for what cannot be parsed, for an unknown key, a group (recipe=quickstart), several values of a
+    key, or a value that breaks a rule.
+    """
+    tree: dict[str, Any] = spec.tree()
+    known = [key for key in flat(spec) if key not in ("data", "recipe", "origin")]
+    for text in overrides:
+        override = parsed(text)
+        key = override.key_or_group
+        if key not in known or override.is_add() or override.is_delete():
+            raise SpecError(f"{text}: no such key of a run; {nearest(key, known)}")
+        if override.is_sweep_override():
+            raise SpecError(f"{text}: takes one value; call the command once for each")
+        part, _, name = key.rpartition(".")
+        (tree[part] if part in PARTS else tree)[name] = override.value()
+    with_data = parse(tree)
+    if with_data.data == spec.data:
+        return with_data
+    return data.identified(with_data, prepared)
+
+
 def spec_from(config: DictConfig) -> RunSpec:
-    return identified(described(config))
+    return data.identified(described(config), prepared)
 
 
 def described(config: DictConfig) -> RunSpec:
     """The run as it is asked for, before its pictures are looked at."""
     kept = [str(key) for key in config if key not in (*NOT_SPEC, "hydra")]
     return parse(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.masked_copy(config, kept), resolve=True)))
-
-
-def identified(spec: RunSpec) -> RunSpec:
-    return replace(spec, data=prepared(spec.data))
 
 
 @lru_cache(maxsize=64)

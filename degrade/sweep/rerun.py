@@ -17,19 +17,22 @@ from degrade.store import parquet
 from degrade.store.files import inside, read, write
 from degrade.store.folder import RunDir
 from degrade.store.parquet import CURVES
+from degrade.store.results import board
+from degrade.store.state import Board
 from degrade.sweep.workers import train
 from degrade.views import tables
-from degrade.views.terminal import asked, bar, console, duration
+from degrade.views.sheets import Show
+from degrade.views.terminal import asked, bar, console, duration, show
 
 
-def rerun(folder: RunDir, root: Path, probe: int | None = None) -> int:
+def rerun(folder: RunDir, root: Path, probe: int | None = None, show: Show = show) -> int:
     """Trains a stored run once more, with a probe of its gradients if one is asked for; says what came out.
 
     Returns the exit code. Raises RunError for a run that is not over, that has a probe already where one is asked for,
     or whose pictures have changed.
     """
     if not folder.over:
-        raise RunError(f"{folder.run}: is {folder.standing()['state']}; only what is finished can be compared with")
+        raise RunError(f"{folder.run}: is {folder.standing().name}; only what is finished can be compared with")
     if probe and folder.tables["probe"].exists():
         raise RunError(f"{folder.run}: has a probe already; move {folder.tables['probe']} away to have another")
     spec = as_trained(folder)
@@ -46,7 +49,9 @@ def rerun(folder: RunDir, root: Path, probe: int | None = None) -> int:
         option = "" if probe is None else f" --probe {probe}"
         console.print(f"stopped; go on with: degrade rerun {folder.path}{option}")
         return 128 + stopped.signal
-    if tables.summary([spec], into):
+    after = board([spec], into)
+    show(tables.ends([spec], after, into))
+    if after[spec.run].broken:
         return 1
     report(folder, RunDir(into, spec.run))
     return 0
@@ -54,7 +59,7 @@ def rerun(folder: RunDir, root: Path, probe: int | None = None) -> int:
 
 def as_trained(folder: RunDir) -> RunSpec:
     """Its spec with the backend that it had: `auto` can find another one here, with other bits."""
-    spec, had = folder.read_spec(), folder.read_state().get("backend")
+    spec, had = folder.read_spec(), folder.read_state().backend
     return replace(spec, engine=replace(spec.engine, backend=had)) if had else spec
 
 
@@ -96,12 +101,12 @@ def report(first: RunDir, again: RunDir) -> None:
     console.print(f"{again.path}: {said}{left}", highlight=False, soft_wrap=True)
 
 
-def unprobed(specs: Sequence[RunSpec], root: Path) -> list[RunSpec]:
+def unprobed(specs: Sequence[RunSpec], root: Path, board: Board) -> list[RunSpec]:
     """Of those asked for with a probe, the finished ones that have none: what they are, and the probe."""
     found: list[RunSpec] = []
     for spec in specs:
         folder = RunDir(root, spec.run)
-        if spec.engine.probe and folder.over and not folder.tables["probe"].exists():
+        if spec.engine.probe and board[spec.run].over and not folder.tables["probe"].exists():
             found.append(with_probe(replace(as_trained(folder), data=spec.data), spec.engine.probe))
     return found
 
@@ -114,7 +119,7 @@ def offer(bare: Sequence[RunSpec], root: Path, *, ask: bool) -> bool:
     """Says that finished runs have no probe and how they get one; True where a person at the terminal wants it now."""
     if not bare:
         return False
-    seconds = sum(RunDir(root, spec.run).read_state().get("seconds", 0.0) for spec in bare)
+    seconds = sum(RunDir(root, spec.run).read_state().seconds or 0.0 for spec in bare)
     which, them = ("1 finished run has", "it") if len(bare) == 1 else (f"{len(bare)} finished runs have", "them")
     said, cost = f"{which} no probe", f"{them} again beside the first ({duration(seconds)} of training)"
     if ask and (answer := asked(f"{said}; train {cost}?")) is not None:
@@ -123,7 +128,7 @@ def offer(bare: Sequence[RunSpec], root: Path, *, ask: bool) -> bool:
     return False
 
 
-def reprobe(bare: Sequence[RunSpec], root: Path, *, jobs: int | None, fail_fast: bool) -> int:
+def reprobe(bare: Sequence[RunSpec], root: Path, *, jobs: int | None, fail_fast: bool, show: Show = show) -> int:
     """Trains finished runs again, several at once; returns how many failed.
 
     One whose probe lies in a rerun already is not trained a third time. Raises Stopped after a signal, and RunError, at
@@ -141,7 +146,9 @@ def reprobe(bare: Sequence[RunSpec], root: Path, *, jobs: int | None, fail_fast:
                 train(specs, path, jobs=jobs, fail_fast=fail_fast)
             except RunError as error:
                 unsaid.append(error)
-            failed += tables.failures(specs, path)
+            after = board(specs, path)
+            show([tables.failures(after, path)])
+            failed += sum(state.broken for state in after.values())
             if fail_fast and (failed or unsaid):
                 break
     finally:  # of what was stopped half-way, that which is done

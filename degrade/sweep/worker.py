@@ -2,22 +2,20 @@
 
 import contextlib
 import os
-import signal
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Sequence
-from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from degrade.errors import DegradeError, RunError, one_line, refused
+from degrade.errors import DegradeError, RunError, one_line
 from degrade.spec import RunSpec
+from degrade.store.files import refused
 from degrade.store.folder import RunDir
-
-KINDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from degrade.train import processes
 
 
 class Report(NamedTuple):
@@ -31,11 +29,7 @@ class Report(NamedTuple):
 def serve(pipe: Connection, root: Path, slot: int, command: str) -> None:
     """The life of a worker process: run after run, until None comes or it is told to stop."""
     halt = threading.Event()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
-    signal.signal(signal.SIGTERM, lambda number, frame: halt.set())
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, KINDS)
-    when_alone(halt.set)
+    processes.begin(halt.set)
     from degrade.train import run  # loads torch
 
     run.take_gpu(slot)
@@ -48,29 +42,7 @@ def serve(pipe: Connection, root: Path, slot: int, command: str) -> None:
 
 def next_pack(pipe: Connection) -> list[RunSpec] | None:
     """What the parent gives next; None where it has nothing more, or is gone."""
-    return pipe.recv() if pipe in wait([pipe, parents_end()]) else None
-
-
-def parents_end() -> int:
-    """What is ready, for `wait`, once the parent is gone."""
-    parent = parent_process()
-    assert parent is not None
-    return parent.sentinel
-
-
-def when_alone(do: Callable[[], object]) -> None:
-    """From now on `do` is called when the parent is gone."""
-
-    def watch() -> None:
-        wait([parents_end()])
-        do()
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def end_with_parent() -> None:
-    """From now on this process ends at once when its parent is gone: it has nothing to save."""
-    when_alone(lambda: os._exit(1))
+    return pipe.recv() if pipe in wait([pipe, processes.parents_end()]) else None
 
 
 def work(pack: Sequence[RunSpec], root: Path, stop: Callable[[], bool], command: str) -> Report:

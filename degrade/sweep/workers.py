@@ -9,31 +9,27 @@ leave; a second one, not in the same second, kills them. Workers whose parent di
 """
 
 import contextlib
-import os
 import shlex
-import signal
 import sys
 import time
-from collections.abc import Generator, Sequence
-from multiprocessing import get_context, resource_tracker
+from collections.abc import Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
-from types import FrameType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from degrade.errors import RunError, Stopped
 from degrade.spec import RunSpec
 from degrade.store.folder import RunDir
-from degrade.store.state import OVER, elsewhere, fresh
+from degrade.store.state import BROKEN, OVER, Board, State
 from degrade.sweep.queue import Queue
-from degrade.sweep.worker import KINDS, Report, give_up, serve
-from degrade.views.terminal import Progress, console
+from degrade.sweep.worker import Report, give_up, serve
+from degrade.train import processes
+from degrade.views.live import Progress
+from degrade.views.terminal import console
 
-TICK = 0.25  # seconds between two looks at the workers
 LOOK = 1.0  # seconds between two looks at runs that others train
 LONGEST = 60.0  # seconds between two tries of one whose holder gives no sign of life, and holds it all the same
-SETTLED = (*OVER, "failed", "damaged")
-SPAWN = get_context("spawn")  # a forked copy of a process with threads can hang
+ENDED = (*OVER, *BROKEN)  # nothing more comes of it in this sweep
 
 
 def train(specs: Sequence[RunSpec], root: Path, *, jobs: int | None = None, fail_fast: bool = False) -> None:
@@ -44,8 +40,8 @@ def train(specs: Sequence[RunSpec], root: Path, *, jobs: int | None = None, fail
     left, and RunError where a run failed and the disk did not take it that it had.
     """
     on_cpu = all(spec.engine.device == "cpu" for spec in specs)
-    queue = Queue(specs, min(jobs or default_jobs(on_cpu), len(specs)), 0 if on_cpu else gpus())
-    with signals() as received, Progress(specs, root, queue.at_once) as progress:
+    queue = Queue(specs, min(jobs or processes.default_jobs(on_cpu), len(specs)), 0 if on_cpu else processes.gpus())
+    with processes.signals() as received, Progress(specs, root, queue.at_once) as progress:
         workers = [Worker(root, slot) for slot in range(queue.workers)]
         held, unsaid = Held(root), list[str]()
         try:
@@ -54,7 +50,7 @@ def train(specs: Sequence[RunSpec], root: Path, *, jobs: int | None = None, fail
                 for worker in workers:
                     if not worker.pack and queue.waiting and not received:
                         worker.give(queue.pack())
-                wait([w.pipe for w in workers if w.pack], timeout=TICK)
+                wait([w.pipe for w in workers if w.pack], timeout=processes.TICK)
                 if received:
                     stop(workers, kill=len(received) > 1)
                 ended = [worker.look() for worker in workers]
@@ -89,7 +85,7 @@ class Held:
 
     def __init__(self, root: Path) -> None:
         self.root, self.specs, self.looked = root, list[RunSpec](), 0.0
-        self.before: dict[str, dict[str, Any]] = {}  # run -> how it stood when it was found to be held
+        self.before: Board = {}  # run -> how it stood when it was found to be held
         self.pauses: dict[str, float] = {}  # run -> seconds to the next try: longer where the last ones were in vain
         self.found: dict[str, float] = {}  # run -> when it was last found to be held
 
@@ -98,7 +94,7 @@ class Held:
         for spec in specs:
             state = self.before[spec.run] = RunDir(self.root, spec.run).standing()
             if spec.run not in self.pauses:
-                who = f"process {state.get('pid', '?')} on {state.get('host', '?')}"
+                who = f"process {state.pid or '?'} on {state.host or '?'}"
                 console.print(f"{spec.run}: {who} trains it; waiting for that", highlight=False, soft_wrap=True)
             self.pauses[spec.run] = min(2 * self.pauses.get(spec.run, LOOK / 2), LONGEST)
             self.found[spec.run] = time.monotonic()
@@ -110,61 +106,14 @@ class Held:
             return []
         self.looked = now
         states = {spec: RunDir(self.root, spec.run).standing() for spec in self.specs}
-        self.pauses |= {spec.run: LOOK for spec, state in states.items() if fresh(state)}
+        self.pauses |= {spec.run: LOOK for spec, state in states.items() if state.fresh}
         early = {spec for spec in self.specs if now - self.found[spec.run] < self.pauses[spec.run]}
-        self.specs = [s for s in states if fresh(states[s]) or (s in early and not self._settled(s.run, states[s]))]
+        self.specs = [s for s in states if states[s].fresh or (s in early and not self._settled(s.run, states[s]))]
         return [s for s in states if s not in self.specs and not self._settled(s.run, states[s])]
 
-    def _settled(self, run: str, state: dict[str, Any]) -> bool:
-        """Whether it is over, or has failed since: not at the time before, as whose the state still stands."""
-        return state["state"] in OVER or (state["state"] == "failed" and state != self.before[run])
-
-
-def default_jobs(on_cpu: bool) -> int:
-    """One worker a GPU that this process may use, or one a core where there is none."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return (0 if on_cpu else gpus()) or cores or 1
-
-
-def gpus() -> int:
-    """GPUs that this process may use; found without loading torch."""
-    found = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-    if found and "CUDA_VISIBLE_DEVICES" in os.environ:
-        found = min(found, len([g for g in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if g.strip()]))
-    return found
-
-
-@contextlib.contextmanager
-def signals() -> Generator[list[int]]:
-    """The signals received so far, instead of their usual effect. What is ignored, as `nohup` has it, stays ignored."""
-    received: list[int] = []
-
-    first = 0.0
-
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal first
-        if not received or time.monotonic() - first > 1:  # one Ctrl-C can arrive twice, by the terminal and by a parent
-            first = first or time.monotonic()
-            received.append(number)
-
-    heard = [kind for kind in KINDS if signal.getsignal(kind) != signal.SIG_IGN]
-    before = {kind: signal.signal(kind, note) for kind in heard}
-    try:
-        yield received
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
-
-
-@contextlib.contextmanager
-def held_back() -> Generator[None]:
-    """Signals that are kept from this thread, and from a process it starts, until they are let through."""
-    resource_tracker.ensure_running()  # starting with the first process, it would let them through
-    signal.pthread_sigmask(signal.SIG_BLOCK, KINDS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, KINDS)
+    def _settled(self, run: str, state: State) -> bool:
+        """Whether it is over, or has failed since it was found to be held: an old failure still stands there."""
+        return state.over or (state.name == "failed" and state != self.before[run])
 
 
 class End(NamedTuple):
@@ -177,7 +126,7 @@ class End(NamedTuple):
 
     @property
     def failed(self) -> bool:
-        return bool(self.unsaid) or not {"failed", "damaged"}.isdisjoint(self.states)
+        return bool(self.unsaid) or not set(BROKEN).isdisjoint(self.states)
 
 
 class Worker:
@@ -190,12 +139,8 @@ class Worker:
         self._start()
 
     def _start(self) -> None:
-        self.pipe, theirs = SPAWN.Pipe()
         command = shlex.join(["degrade", *sys.argv[1:]])
-        self.process = SPAWN.Process(target=serve, args=(theirs, self.root, self.slot, command), daemon=True)
-        with held_back():  # inherited: a signal that comes before `serve` can listen waits for it
-            self.process.start()
-        theirs.close()
+        self.process, self.pipe = processes.start(serve, self.root, self.slot, command)
 
     def give(self, pack: list[RunSpec]) -> None:
         if not self.process.is_alive():
@@ -217,7 +162,7 @@ class Worker:
                 self._leave()
         except (EOFError, OSError):
             self._leave()
-            died = f"worker died ({cause(self.process.exitcode)})"
+            died = f"worker died ({processes.cause(self.process.exitcode)})"
             report = Report(fit=False, reason=died)
         pack, self.pack = self.pack, []
         if self.told and died:  # before it could listen, or twice: what it had is in its checkpoint
@@ -228,13 +173,13 @@ class Worker:
 
     def _ended(self, pack: list[RunSpec], report: Report) -> End:
         stood = {spec: RunDir(self.root, spec.run).standing() for spec in pack}
-        states = [state["state"] for state in stood.values()]
+        states = [state.name for state in stood.values()]
         if self.told:
             return End(states)
-        held = [spec for spec in pack if spec.run in report.elsewhere or elsewhere(stood[spec])]
-        left = [spec for spec in pack if stood[spec]["state"] not in SETTLED and spec not in held]
+        held = [spec for spec in pack if spec.run in report.elsewhere or stood[spec].elsewhere]
+        left = [spec for spec in pack if stood[spec].name not in ENDED and spec not in held]
         if report.reason and len(pack) == 1:
-            damaged = [spec for spec in pack if stood[spec]["state"] == "damaged"]  # its state stays as it is
+            damaged = [spec for spec in pack if stood[spec].name == "damaged"]  # its state stays as it is
             return End(states, held=held, unsaid=[report.reason for _ in (*left, *damaged)])
         return End(states, again=left, held=held)
 
@@ -261,10 +206,3 @@ class Worker:
 def stop(workers: Sequence[Worker], *, kill: bool = False) -> None:
     for worker in workers:
         worker.stop(kill=kill)
-
-
-def cause(exitcode: int | None) -> str:
-    """`SIGSEGV` or `exit code 3`."""
-    if exitcode is not None and exitcode < 0:
-        return signal.Signals(-exitcode).name
-    return f"exit code {exitcode}"

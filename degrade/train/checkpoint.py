@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from degrade.errors import NewerError, RunError
+from degrade.nets.statedict import excess
 from degrade.spec.rules import LIMIT, kinds
-from degrade.store.files import excess
 
 T = TypeVar("T")
 

@@ -5,20 +5,19 @@ import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-import degrade
-
 
 def environment(device: torch.device, command: str) -> dict[str, Any]:
     """Versions, commit, device and command of this process."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
-        "degrade": degrade.__version__,
+        "degrade": version("degrade"),
         "commit": commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,

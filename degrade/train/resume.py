@@ -15,7 +15,7 @@ from degrade.store import parquet
 from degrade.store.files import read
 from degrade.store.folder import RunDir
 from degrade.store.parquet import AGAIN
-from degrade.store.state import OVER, elsewhere, fault_of
+from degrade.store.state import State
 from degrade.train.checkpoint import pack, unpack
 from degrade.train.fit import Fit
 
@@ -59,7 +59,7 @@ def harm(folder: RunDir) -> str:
     """What is wrong with the files of a run, that of them which says how it stands first."""
     said: list[str] = []
     try:
-        said += [] if folder.read_state()["state"] != "new" else [f"{folder.state}: is not there"]
+        said += [] if folder.read_state().name != "new" else [f"{folder.state}: is not there"]
     except RunError as error:
         said.append(str(error))
     try:
@@ -81,7 +81,7 @@ def lost(folder: RunDir) -> bool:
     """Whether another host has taken the run over: it came first, or this process was stopped for longer than a sign
     of life lasts. Of two that begin at once the one that signed last stays.
     """
-    if taken := elsewhere(folder.known()):
+    if taken := folder.known().elsewhere:
         print(f"{folder.path}: left to another host, which trains it", flush=True)
     return taken
 
@@ -97,7 +97,7 @@ def at_end(spec: RunSpec, folder: RunDir, stop: Callable[[], bool]) -> Fit:
     fit = Fit(spec, data.load(spec.data), stop=stop)
     resume(fit, folder, anew)
     if not fit.done:
-        on = "" if folder.known()["state"] in OVER else f"remove {folder.curve.name} to go on from there, or "
+        on = "" if folder.known().over else f"remove {folder.curve.name} to go on from there, or "
         raise RunError(f"{why}; its last good checkpoint is of iteration {fit.iteration:,}: {on}{anew}")
     return fit
 
@@ -137,11 +137,10 @@ def sane(fit: Fit) -> None:
     try:
         for rows, schema in ((fit.points, parquet.CURVES), (fit.probes, parquet.TABLES["probe"])):
             parquet.possible(parquet.table(fit.spec.labels(), rows, schema), schema)
-        said = fault_of({"state": "interrupted", **progress(fit)})
+        State.parse(progress(fit, "interrupted").tree())
     except (ValueError, OverflowError) as error:
         said = str(error).partition("\n")[0]
-    if said:
-        raise RunError(f"holds what no run has: {said}")
+        raise RunError(f"holds what no run has: {said}") from None
 
 
 class Saved(NamedTuple):
@@ -182,22 +181,25 @@ def cut_back(fit: Fit, folder: RunDir) -> None:
         folder.tables["probe"].unlink(missing_ok=True)
 
 
-def progress(fit: Fit) -> dict[str, Any]:
-    """What the live table shows of a run."""
+def progress(fit: Fit, name: str, *, outcome: str | None = None, reason: str | None = None) -> State:
+    """How far a run is, as a state of that name. An outcome or a reason that is None stays what it was."""
     recipe, last = fit.spec.recipe, fit.points[-1] if fit.points else None
-    errors = {f"{p.split}_error": p.error for p in latest(fit.points)}
-    return {
-        "iteration": fit.iteration,
-        "iterations": recipe.iterations,
-        "backend": fit.backend_name,
-        "epoch": fit.iteration * recipe.batch / len(fit.train),
-        "lr": fit.lr,
-        "seconds": fit.seconds,
-        "warmup": fit.warmup.why if fit.warmup.until is not None else "on",
-        "warmup_until": fit.warmup.until,
-        "images_per_second": last.images_per_second if last else 0.0,
+    errors: dict[str, Any] = {f"{p.split}_error": p.error for p in latest(fit.points)}
+    return State(
+        name,
+        outcome=outcome,
+        reason=reason,
+        iteration=fit.iteration,
+        iterations=recipe.iterations,
+        backend=fit.backend_name,
+        epoch=fit.iteration * recipe.batch / len(fit.train),
+        lr=fit.lr,
+        seconds=fit.seconds,
+        warmup=fit.warmup.why if fit.warmup.until is not None else "on",
+        warmup_until=fit.warmup.until,
+        images_per_second=last.images_per_second if last else 0.0,
         **errors,
-    }
+    )
 
 
 def latest(points: list[Point]) -> list[Point]:

@@ -3,17 +3,17 @@
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from degrade import data
-from degrade.errors import DegradeError, NewerError, RunError, one_line, refused
+from degrade.errors import DegradeError, NewerError, RunError, one_line
 from degrade.spec import RunSpec
-from degrade.store.files import write
+from degrade.store import state as states
+from degrade.store.files import refused, write
 from degrade.store.folder import RunDir
-from degrade.store.state import FINISHED, OVER, elsewhere
+from degrade.store.state import FINISHED, OVER, State
 from degrade.train.checkpoint import pack
 from degrade.train.environment import environment
 from degrade.train.fit import Fit, pick_device
@@ -34,8 +34,6 @@ from degrade.train.resume import (
 )
 from degrade.train.turns import Run, in_turn
 
-BEAT = 1.0  # seconds between two looks that others may have at a run, in state.json
-LIFE = 10.0  # seconds between two signs of life there in any case
 TURN = 0.25  # seconds of one turn: between two looks at what is due besides steps
 
 
@@ -54,7 +52,7 @@ def run(
     error that can be any one's, as those of a GPU, makes all of them `interrupted`: they are to be tried one by one.
     """
     states: dict[str, str] = {}
-    pulse, wanted = Pulse(stop), [identified(spec) for spec in specs]
+    pulse, wanted = Pulse(stop), [data.identified(spec) for spec in specs]
 
     def one(spec: RunSpec) -> Run:
         states[spec.run] = yield from training(spec, root, pulse, command, alone=together == 1)
@@ -62,11 +60,6 @@ def run(
     on_gpu = torch.cuda.is_available() and all(spec.engine.device != "cpu" for spec in wanted)
     in_turn([one(spec) for spec in wanted], together, on_gpu=on_gpu)
     return states
-
-
-def identified(spec: RunSpec) -> RunSpec:
-    """The spec with the fingerprint of its data, which is part of its name; a sweep has put it there already."""
-    return spec if spec.data.content else replace(spec, data=data.prepare(spec.data))
 
 
 def training(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: bool) -> Generator[None, None, str]:
@@ -85,7 +78,7 @@ def training(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: 
         if state in OVER or (unknown and (damaged_tables(folder) or ended(spec, folder))):  # then it may have been over
             return mend(spec, folder, state, pulse, command)
         try:
-            folder.write_state("running")  # so early that another host, whose locks may not be ours, sees it
+            folder.write_state(State("running"))  # so early that another host, whose locks may not be ours, sees it
             with pulse.of(folder), refusals(folder):
                 return (yield from _train(spec, folder, pulse, command))
         except GeneratorExit:
@@ -116,7 +109,7 @@ def mend(spec: RunSpec, folder: RunDir, state: str, stop: Callable[[], bool], co
         raise
     folder.begin(spec, environment(fit.device, command))
     record(fit, folder)
-    folder.write_state(end_of(fit), outcome=fit.outcome, reason="", **progress(fit))
+    folder.write_state(progress(fit, end_of(fit), outcome=fit.outcome, reason=""))
     demand_probe(folder)
     return end_of(fit)
 
@@ -126,7 +119,7 @@ def claim(folder: RunDir, held: ExitStack) -> bool:
     try:
         return held.enter_context(folder.claimed())
     except OSError as error:
-        if folder.standing()["state"] not in ("running", "damaged", *OVER):
+        if folder.standing().name not in ("running", "damaged", *OVER):
             folder.leave("failed", one_line(error))
         raise
 
@@ -150,14 +143,14 @@ def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str
     if lost(folder):
         return "elsewhere"
     cut_back(fit, folder)
-    folder.write_state("running", outcome="", reason="", **progress(fit))
+    folder.write_state(progress(fit, "running", outcome="", reason=""))
     saved = Saved(fit.iteration, time.monotonic())
     pace, told = 1.0, time.monotonic()  # steps that fit in one turn; when the state was last written
     while not fit.done and not stop():
         begin, before = time.perf_counter(), fit.iteration
         found = fit.advance(min(max(1, int(pace)), until_save(fit, saved)))
         keep, due = fit.iteration in spec.engine.keep_checkpoints, until_save(fit, saved) == 0
-        beat = found or time.monotonic() - told >= BEAT
+        beat = found or time.monotonic() - told >= states.BEAT
         if (keep or due or beat) and lost(folder):
             return "elsewhere"
         if found and not fit.done:  # the last ones follow the last checkpoint
@@ -167,7 +160,7 @@ def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str
         if due:
             saved = save(fit, folder)
         if beat:
-            folder.write_state("running", outcome=fit.outcome, **progress(fit))
+            folder.write_state(progress(fit, "running", outcome=fit.outcome))
             told = time.monotonic()
         paused = time.perf_counter()
         yield
@@ -177,7 +170,7 @@ def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str
     if lost(folder):
         return "elsewhere"
     save(fit, folder)
-    folder.write_state(end_of(fit), outcome=fit.outcome, **progress(fit))
+    folder.write_state(progress(fit, end_of(fit), outcome=fit.outcome))
     return end_of(fit)
 
 
@@ -204,11 +197,11 @@ class Pulse:
             self.folders.remove(folder)
 
     def __call__(self) -> bool:
-        if time.monotonic() - self.last > LIFE:
+        if time.monotonic() - self.last > states.LIFE:
             for folder in self.folders:
                 with suppress(OSError, RunError):  # heard at the next thing that this run itself writes
-                    if not elsewhere(folder.known()):
-                        folder.write_state("running")
+                    if not folder.known().elsewhere:
+                        folder.write_state(State("running"))
             self.last = time.monotonic()
         return self.stop()
 

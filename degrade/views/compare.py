@@ -4,11 +4,10 @@ import json
 from collections.abc import Callable, Sequence
 
 from degrade.analysis.compare import Comparison
-from degrade.analysis.constructed import constructions
 from degrade.errors import SpecError, pick
 from degrade.spec.escape import formula
 from degrade.views.sheets import Sheet, latex, markdown
-from degrade.views.summaries import papers, sixth, speeds, summaries
+from degrade.views.summaries import constructions, papers, sixth, speeds, summaries
 from degrade.views.verdicts import absences, answers, interactions, judgements
 
 TABLES: dict[str, Callable[[Comparison], list[Sheet]]] = {  # in the order they are printed

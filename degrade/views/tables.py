@@ -1,196 +1,198 @@
-"""What commands print: runs before and after, their prices, sizes and deviations from the paper."""
+"""What commands say of runs, as sheets: before and after a sweep, where runs stand, how they depart from the paper."""
 
-import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from degrade.analysis.deviations import deviations
 from degrade.spec import RunSpec
-from degrade.store.folder import RunDir, furthest, run_dirs
-from degrade.store.state import OVER
-from degrade.views.sheets import spread
-from degrade.views.terminal import Cell, coloured, console, duration, fill, grid, percent
+from degrade.store.folder import RunDir
+from degrade.store.state import BROKEN, OVER, Board, State
+from degrade.views.sheets import Sheet, records_of, spread
+from degrade.views.terminal import percent
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from degrade.experiments.evaluate import Evaluation
-    from degrade.sweep.cost import Price
+SHOWN = 40  # rows of a long list; programs get all of them
+LISTED = ("train", "train_clean", "test")  # splits whose errors are listed
+SPLITS = ("val", "train_clean", "test")  # whose errors stand beside a chosen rate
+# table -> column -> what it means, with its unit
+COLUMNS = {
+    "runs": {
+        "run": "name of the run",
+        "data": "name of the dataset",
+        "iterations": "SGD steps of the whole schedule",
+        "state": "new | running | interrupted | failed | damaged | finished | diverged | constructed",
+    },
+    "errors": {
+        "protocol": "groups that may be compared",
+        "group": "runs that differ in nothing but the seed",
+        "net": "plain | residual | highway",
+        "shortcut": "A | B | C | none",
+        "depth": "weighted layers",
+        "width": "channels of the first stage",
+        **{f"{split}": f"error on the split {split} at the last point, mean over seeds, %" for split in LISTED},
+        **{f"{split}_std": f"standard deviation of {split} over seeds (n - 1), points" for split in LISTED},
+        "seeds": "runs that this is of",
+        "outcome": "how the runs ended",
+    },
+    "rates": {
+        "net": "plain | residual | highway",
+        "shortcut": "A | B | C | none",
+        "depth": "weighted layers",
+        "lr": "the learning rate with the least validation error",
+        "val": "validation error at the last point, mean over seeds, %",
+        "train_clean": "clean training error, likewise, %",
+        "test": "test error, likewise, %",
+    },
+    "failures": {
+        "run": "name of the run",
+        "state": "failed | damaged",
+        "reason": "why",
+        "log": "what the training printed; null where there is no log",
+    },
+    "recipe-diff": {
+        "key": "in which the run is not the paper's",
+        "paper": "what the paper has",
+        "run": "what the run has",
+        "source": "where the paper says so, or how that is known",
+    },
+}
 
-SHOWN = 40  # rows of a long list
-SPLITS = ("train", "train_clean", "test")  # whose errors are listed
-DONE = ("iteration", "iterations")  # of a state: how far, and of how much
-NONE = float("nan")  # a constructed net has no running training error before its first step
 
-
-def announce(asked: int, specs: Sequence[RunSpec], root: Path) -> None:
+def runs(asked: int, specs: Sequence[RunSpec], board: Board, root: Path) -> Sheet:
     """The expanded list and its count, before anything starts."""
-    states = {spec.run: RunDir(root, spec.run).standing() for spec in specs}
-    counts = Counter(state["state"] for state in states.values())
-    done = sum(counts[state] for state in OVER)
-    table = grid("run", "data", ">iterations", "state")
-    for spec in specs[:SHOWN]:
-        table.add_row(spec.run, spec.data.name, f"{spec.recipe.iterations:,}", coloured(states[spec.run]["state"]))
-    console.print(table)
-    more(len(specs))
-    console.print(
-        f"{asked} combinations, {len(specs)} distinct runs, {done} finished, {len(specs) - done} to do in {root}"
+    done = sum(state.over for state in board.values())
+    records = [
+        {"run": s.run, "data": s.data.name, "iterations": s.recipe.iterations, "state": board[s.run].name}
+        for s in specs
+    ]
+    rows = [(s.run, s.data.name, f"{s.recipe.iterations:,}", board[s.run].name) for s in specs[:SHOWN]]
+    count = f"{asked} combinations, {len(specs)} distinct runs, {done} finished, {len(specs) - done} to do in {root}"
+    return Sheet(
+        columns=("run", "data", ">iterations", "state"),
+        rows=rows,
+        lines=(*more(len(specs)), count),
+        name="runs",
+        records=records,
     )
 
 
-def more(rows: int) -> None:
-    if rows > SHOWN:
-        console.print(f"  ... and {rows - SHOWN} more")
+def more(rows: int) -> tuple[str, ...]:
+    """How many rows a list does not show."""
+    return (f"  ... and {rows - SHOWN} more",) if rows > SHOWN else ()
 
 
-def summary(specs: Sequence[RunSpec], root: Path) -> int:
-    """The final errors of the given runs, and the list of those that failed; returns how many."""
-    from degrade.analysis import curves
-    from degrade.store import folder  # loads pandas
+def ends(specs: Sequence[RunSpec], board: Board, root: Path) -> list[Sheet]:
+    """The errors of the given runs, how many are in which state, and which failed."""
+    from degrade.analysis import curves  # loads pandas
+    from degrade.store.results import load
 
-    states = {spec.run: RunDir(root, spec.run).standing() for spec in specs}
-    whole = [run for run, state in states.items() if state["state"] != "damaged"]
-    tables = folder.load(root, runs=whole, measured=()) if root.is_dir() else None
+    whole = [run for run, state in board.items() if state.name != "damaged"]
+    tables = load(root, runs=whole, measured=()) if root.is_dir() else None
+    sheets: list[Sheet] = []
     if tables is not None and len(tables.curves):
         said = tables.runs.outcome.where(tables.runs.state.isin(OVER), tables.runs.state)
         outcomes = said.groupby(tables.runs.group).agg(lambda each: ", ".join(sorted({*each} - {""})))
-        errors(curves.final_errors(tables.curves).assign(outcome=lambda finals: finals.group.map(outcomes)))
+        sheets += errors(curves.final_errors(tables.curves).assign(outcome=lambda finals: finals.group.map(outcomes)))
         rate = {spec.run: spec.recipe.lr for spec in specs if spec.data.validation}
         if len({*rate.values()}) > 1:
             same = {spec.run: replace(spec, recipe=replace(spec.recipe, lr=0.0)).group for spec in specs}
             measured = tables.curves[tables.curves.run.isin(rate)]
-            rates(curves.chosen_rates(measured, same, rate))
-    counts = Counter(state["state"] for state in states.values())
-    console.print(", ".join(f"{n} {state}" for state, n in sorted(counts.items())) + f"; in {root}")
-    return failures(specs, root)
+            sheets.append(rates(curves.chosen_rates(measured, same, rate)))
+    return [
+        *sheets,
+        Sheet(lines=(f"{counted(state.name for state in board.values())}; in {root}",)),
+        failures(board, root),
+    ]
 
 
-def failures(specs: Sequence[RunSpec], root: Path) -> int:
-    """The list of those that failed or cannot be mended, and why; returns how many."""
-    states = {spec.run: RunDir(root, spec.run).standing() for spec in specs}
-    failed = {run: state for run, state in states.items() if state["state"] in ("failed", "damaged")}
-    for run, state in failed.items():
+def counted(states: Iterable[str]) -> str:
+    """2 finished, 1 running."""
+    return ", ".join(f"{n} {state}" for state, n in sorted(Counter(states).items()))
+
+
+def failures(board: Board, root: Path) -> Sheet:
+    """The runs that failed or cannot be mended, and why."""
+    records: list[dict[str, str | None]] = []
+    lines: list[str] = []
+    for run, state in ((run, state) for run, state in board.items() if state.name in BROKEN):
         log = RunDir(root, run).log
-        see = f" (see {log})" if log.exists() else ""
-        console.print(f"{state['state']}: {run}: {state['reason']}{see}", style="red", soft_wrap=True)
-    return len(failed)
+        there = str(log) if log.exists() else None
+        records.append({"run": run, "state": state.name, "reason": state.reason, "log": there})
+        lines.append(f"{state.name}: {run}: {state.reason}" + (f" (see {there})" if there else ""))
+    return Sheet(lines=tuple(lines), name="failures", records=records)
 
 
-def undone(specs: Sequence[RunSpec], root: Path) -> int:
-    """Says how many of the runs have neither a result nor a failure, and what goes on with them; returns how many."""
-    states = [RunDir(root, spec.run).standing()["state"] for spec in specs]
-    left = [state for state in states if state not in (*OVER, "failed", "damaged")]
-    if left:
-        console.print(f"not done: {len(left)} ({', '.join(sorted({*left}))}); `degrade sweep` goes on with them")
-    return len(left)
+def undone(board: Board) -> list[str]:
+    """States of the runs that have neither a result nor a failure."""
+    return sorted(state.name for state in board.values() if not (state.over or state.broken))
 
 
-def errors(finals: "pd.DataFrame") -> None:
+def left(board: Board) -> Sheet:
+    """How many of the runs have neither a result nor a failure, and what goes on with them."""
+    names = undone(board)
+    said = f"not done: {len(names)} ({', '.join(sorted({*names}))}); `degrade sweep` goes on with them"
+    return Sheet(lines=(said,) if names else ())
+
+
+def errors(finals: "pd.DataFrame") -> list[Sheet]:
     """Errors at the last point of each group, in %: mean over seeds, ± standard deviation where there are several."""
+    sheets: list[Sheet] = []
     for protocol, rows in finals.groupby("protocol", sort=False):
         seeds = int(rows.seeds.max())
         title = f"error at the last point, % ({protocol}{f', mean ± std of {seeds} seeds' if seeds > 1 else ''})"
-        table = grid("net", "shortcut", ">depth", ">train", ">train, clean", ">test", "")
-        table.title, table.title_justify, table.title_style = title, "left", "bold"
-        for row in rows.to_dict("records"):
-            known = [(row.get(split, NONE), row.get(f"{split}_std", NONE)) for split in SPLITS]
-            cells = ["" if mean != mean else spread(mean, std) for mean, std in known]
-            table.add_row(row["net"], row["shortcut"], str(row["depth"]), *cells, coloured(row["outcome"]))
-        console.print(table)
+        records = records_of(rows.reindex(columns=list(COLUMNS["errors"])), COLUMNS["errors"])
+        cells: list[tuple[str, ...]] = []
+        for row in records:
+            known = [(row[split], row[f"{split}_std"]) for split in LISTED]
+            said = ["" if mean != mean else spread(mean, std) for mean, std in known]
+            cells.append((row["net"], row["shortcut"], str(row["depth"]), *said, row["outcome"]))
+        columns = ("net", "shortcut", ">depth", ">train", ">train, clean", ">test", "")
+        sheets.append(Sheet(title, columns, cells, name="errors", records=records))
+    return sheets
 
 
-def rates(chosen: "pd.DataFrame") -> None:
+def rates(chosen: "pd.DataFrame") -> Sheet:
     """The learning rate that validation chose for each net, and its errors."""
-    table = grid("net", "shortcut", ">depth", ">lr", ">validation", ">train, clean", ">test")
-    table.title, table.title_justify, table.title_style = "rate chosen on validation, errors in %", "left", "bold"
-    for row in chosen.to_dict("records"):
-        measured = (percent(row[split]) for split in ("val", "train_clean", "test"))
-        table.add_row(row["net"], row["shortcut"], str(row["depth"]), f"{row['rate']:g}", *measured)
-    console.print(table)
+    found = records_of(chosen.rename(columns={"rate": "lr"}), COLUMNS["rates"])
+    rows = [
+        (*(row["net"], row["shortcut"], str(row["depth"]), f"{row['lr']:g}"), *(percent(row[key]) for key in SPLITS))
+        for row in found
+    ]
+    columns = ("net", "shortcut", ">depth", ">lr", ">validation", ">train, clean", ">test")
+    return Sheet("rate chosen on validation, errors in %", columns, rows, name="rates", records=found)
 
 
-def costs(specs: Sequence[RunSpec]) -> None:
-    """Size and work of each distinct net, on pictures of the dataset it is asked for."""
-    from degrade import data, nets  # loads torch
-
-    table = grid("net", ">parameters", ">multiply-adds", "of one picture")
-    distinct = {spec.net: spec for spec in specs}
-    for net in sorted(distinct, key=lambda net: (net.net, net.shortcut, net.depth, net.width)):
-        channels, size, classes = data.shape(distinct[net].data)
-        cost = nets.cost(net, channels=channels, classes=classes, size=size)
-        picture = f"{channels}x{size}x{size}, {classes} classes"
-        table.add_row(distinct[net].name, f"{cost.parameters:,}", f"{cost.multiply_adds / 1e6:,.2f} M", picture)
-    console.print(table)
-
-
-def evaluations(rows: Sequence["Evaluation"], *, as_json: bool) -> None:
-    """Loss and error of nets, and of nets together."""
-    if as_json:
-        finite = [{k: v if v == v else None for k, v in asdict(row).items()} for row in rows]  # JSON has no NaN
-        print(json.dumps(finite, indent=1))
-        return
-    named = any(row.net and not row.label.startswith(row.net) for row in rows)  # what nets of others turned out to be
-    for data, split, n in dict.fromkeys((row.data, row.split, row.n) for row in rows):
-        table = grid("net", *(["found to be"] if named else []), ">iteration", ">loss", ">error, %")
-        table.title, table.title_justify, table.title_style = f"{data}, {split}: {n:,} images", "left", "bold"
-        for row in (row for row in rows if (row.data, row.split, row.n) == (data, split, n)):
-            what = [row.net] if named else []
-            done = f"{row.iteration:,}" if row.iteration else ""
-            table.add_row(row.label, *what, done, f"{row.loss:.4f}", percent(row.error))
-        console.print(table)
+def status(places: Mapping[str, tuple[RunDir, State]]) -> Sheet:
+    """Every run and where it stands. The records are those of state.json, with the run and its folder."""
+    rows: list[tuple[str, ...]] = []
+    for run, (_, state) in places.items():
+        whole = state.iteration is not None and state.iterations is not None
+        done = f"{state.iteration:,}/{state.iterations:,}" if whole else ""
+        errors = map(percent, (state.train_error, state.train_clean_error, state.test_error))
+        rows.append((run, state.name, done, *errors, state.outcome or ""))
+    states = [state for _, state in places.values()]
+    why = [f"{s.name}: {run}: {s.reason}" for run, (_, s) in places.items() if s.reason and not s.over]
+    return Sheet(
+        columns=("run", "state", ">iteration", ">train", ">clean", ">test", ""),
+        rows=rows,
+        lines=(*why, counted(state.name for state in states) or "no runs"),
+        name="status",
+        records=[{"run": run, **state.tree(), "path": str(folder.path)} for run, (folder, state) in places.items()],
+    )
 
 
-def prices(specs: Sequence[RunSpec], root: Path, cost: Mapping[str, "Price"], seconds: float, workers: int) -> None:
-    """What each missing run costs, and all of them together."""
-    table = grid("run", ">iterations", ">epochs", ">time", ">memory")
-    for spec in specs[:SHOWN]:
-        price = cost[spec.run]
-        row = (spec.run, f"{spec.recipe.iterations:,}", f"{price.epochs:.1f}", duration(price.seconds))
-        table.add_row(*row, size(price.memory))
-    console.print(table)
-    more(len(specs))
-    disk = size(sum(price.disk for price in cost.values()))
-    console.print(f"{len(specs)} runs to do: about {duration(seconds)} on {workers} workers, {disk} in {root}")
-
-
-def status(roots: Sequence[Path], *, as_json: bool) -> None:
-    """Every run under the roots and how it stands."""
-    places = ((folder, folder.standing()) for root in roots for folder in run_dirs(root))
-    states: dict[str, dict[str, Any]] = {
-        run: {**state, "path": str(folder.path)} for run, (folder, state) in furthest(places).items()
-    }
-    if as_json:
-        print(json.dumps(states, indent=1))
-        return
-    table = grid("run", "state", ">iteration", ">train", ">clean", ">test", "")
-    rows: list[Sequence[Cell]] = []
-    for run, state in states.items():
-        done = f"{state['iteration']:,}/{state['iterations']:,}" if {*DONE} <= {*state} else ""
-        errors = (percent(state.get(f"{split}_error")) for split in ("train", "train_clean", "test"))
-        rows.append([run, coloured(state["state"]), done, *errors, state.get("outcome") or ""])
-    fill(table, rows)
-    console.print(table)
-    for run, state in states.items():  # below it: beside numbers there is no room for a sentence
-        if state.get("reason") and state["state"] not in OVER:
-            console.print(f"{state['state']}: {run}: {state['reason']}", highlight=False, soft_wrap=True)
-    counts = Counter(state["state"] for state in states.values())
-    console.print(", ".join(f"{n} {state}" for state, n in sorted(counts.items())) or "no runs")
-
-
-def differences(spec: RunSpec) -> None:
+def differences(spec: RunSpec) -> Sheet:
     """In what a run is not the paper's."""
     found = deviations(spec)
+    records = [each._asdict() for each in found]
     if not found:
-        console.print(f"{spec.run}: nothing differs from what the paper says")
-        return
-    table = grid("key", "paper", "this run", "source")
-    table.columns[-1].no_wrap = False
-    for deviation in found:
-        table.add_row(*deviation)
-    console.print(table)
+        return Sheet(lines=(f"{spec.run}: nothing differs from what the paper says",), name="recipe-diff")
+    return Sheet(columns=("key", "paper", "this run", "source"), rows=found, name="recipe-diff", records=records)
 
 
 def size(count: float) -> str:

@@ -1,4 +1,4 @@
-"""`hydra/launcher=workers`: the runs of a sweep on this machine. Thin: the work is degrade.sweep.workers'.
+"""`hydra/launcher=workers`: the runs of a sweep on this machine. Thin: the work is that of degrade.sweep.launchers.
 
 Hydra executes every plugin module at each start, so nothing heavy is imported here.
 """
@@ -22,11 +22,11 @@ class WorkersLauncher(Launcher):
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from degrade.store.files import at_home
-        from degrade.sweep import expand, workers
+        from degrade.sweep import expand
+        from degrade.sweep.launchers import Workers
 
         specs = [expand.spec_of(overrides) for overrides in job_overrides]
-        workers.train(specs, at_home(self.config.results), jobs=self.config.jobs, fail_fast=self.fail_fast)
+        Workers(self.config.jobs, self.fail_fast).launch(specs, expand.root_of(self.config))
         return []  # how a run ended stands in its folder
 
 

@@ -14,8 +14,9 @@ from degrade.data.cache import Cache, Known, key_of
 from degrade.errors import DataError, RunError
 from degrade.spec.rows import LayerGradient, Point
 from degrade.store import parquet
-from degrade.store.folder import RunDir, run_dirs
+from degrade.store.folder import RunDir
 from degrade.store.parquet import CURVES, TABLES
+from degrade.store.results import run_dirs
 from degrade.train.checkpoint import unpack
 from faults import sweeps
 from faults.children import child

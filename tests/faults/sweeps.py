@@ -23,8 +23,9 @@ from degrade.errors import DegradeError
 from degrade.spec import RunSpec, parse
 from degrade.spec.rows import TIMINGS
 from degrade.store import parquet
-from degrade.store.folder import RunDir, make_root, run_dirs
+from degrade.store.folder import RunDir
 from degrade.store.parquet import CURVES, TABLES
+from degrade.store.results import make_root, run_dirs
 from degrade.store.state import OVER
 from degrade.sweep import worker
 from degrade.train import environment, run

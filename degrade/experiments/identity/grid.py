@@ -6,7 +6,6 @@
 """
 
 import contextlib
-import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -19,8 +18,7 @@ from degrade.experiments.identity.trial import IDENTITY, Trial
 from degrade.spec.rules import build
 from degrade.store import parquet
 from degrade.store.files import inside
-from degrade.sweep.worker import KINDS, end_with_parent
-from degrade.sweep.workers import SPAWN, TICK, held_back, signals
+from degrade.train import processes
 from degrade.views.terminal import bar
 
 if TYPE_CHECKING:
@@ -132,13 +130,14 @@ def doing(queue: Sequence[Trial]) -> str:
 
 def spread(queue: Sequence[Trial], folder: Path, jobs: int) -> None:
     """The trials on `jobs` spawned processes, one CPU thread each."""
-    halt, done, total = SPAWN.Event(), SPAWN.Value("q", 0), sum(trial.cost for trial in queue)
+    how = processes.SPAWN
+    halt, done, total = how.Event(), how.Value("q", 0), sum(trial.cost for trial in queue)
     jobs = min(jobs, len(queue))
-    pool = ProcessPoolExecutor(jobs, mp_context=SPAWN, initializer=begin, initargs=(halt, done))
-    with signals() as received, bar() as note, pool:
-        with held_back():  # inherited: a signal that comes before `begin` must not end a process
+    pool = ProcessPoolExecutor(jobs, mp_context=how, initializer=begin, initargs=(halt, done))
+    with processes.signals() as received, bar() as note, pool:
+        with processes.held_back():  # inherited: a signal that comes before `begin` must not end a process
             futures = [pool.submit(work, trial, folder) for trial in queue]
-        while not received and wait(futures, timeout=TICK).not_done:
+        while not received and wait(futures, timeout=processes.TICK).not_done:
             note(doing(queue), 100 * done.value // total, 100)
         if received:
             halt.set()
@@ -155,11 +154,8 @@ INSIDE: dict[str, Any] = {}  # what `begin` leaves for `work`, in a process of t
 
 
 def begin(halt: Any, done: Any) -> None:
-    """Makes a process of the pool ready: signals are for its parent to decide on, whose end is its own."""
-    for kind in KINDS:
-        signal.signal(kind, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, KINDS)
-    end_with_parent()
+    """Makes a process of the pool ready."""
+    processes.begin()
     INSIDE.update(halt=halt, done=done)
 
 

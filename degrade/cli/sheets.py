@@ -1,0 +1,140 @@
+"""Sheets of what only a command puts together: errors and sizes of nets, copies, stacks that learn the identity."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from degrade.spec import RunSpec
+from degrade.views.sheets import Sheet, records_of
+from degrade.views.terminal import percent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from degrade.experiments.construct import Constructed
+    from degrade.experiments.evaluate import Evaluation
+
+# table -> column -> what it means, with its unit
+COLUMNS = {
+    "evaluations": {
+        "label": "the net: its run, or its file; or how many are together",
+        "net": "what it is: residual-A-20; empty for an ensemble",
+        "iteration": "SGD steps done; 0 where unknown",
+        "data": "name of the dataset",
+        "split": "train (without augmentation) | test | val",
+        "n": "images",
+        "loss": "mean cross-entropy, nats",
+        "error": "top-1 error, %",
+        "weights": "16 digits of the SHA-256 of the net's weights and statistics; empty for an ensemble",
+    },
+    "nets": {
+        "net": "name of the net",
+        "parameters": "how many",
+        "multiply_adds": "of convolutions and the last layer, for one picture",
+        "channels": "of a picture",
+        "size": "pixels of its side",
+        "classes": "that are told apart",
+    },
+    "constructed": {
+        "run": "name of the constructed run",
+        "copies": "the net that it copies",
+        "images": "whose predictions were compared: training, validation and test",
+        "differ": "of these, predicted otherwise",
+        "gap": "the largest difference between two outputs (logits)",
+        "train_clean": "error before the first step, %",
+        "test": "likewise, %",
+        "val": "likewise, %; null where no images are held out",
+        "known": "whether it was there already",
+    },
+    "identity": {
+        "net": "plain | residual",
+        "blocks": "in the stack",
+        "depth": "weighted layers",
+        "lr": "the greatest learning rate of the schedule; of several, that with the least mean",
+        "mean": "||f(x) - x||² / ||x||² on held-out images at the end, mean over seeds",
+        "std": "its standard deviation over seeds (n - 1); null for one seed",
+        "low": "least of the seeds",
+        "high": "greatest of the seeds",
+        "running": "the same on the last batches, in training mode, mean over seeds",
+        "seeds": "how many",
+    },
+}
+
+
+def evaluations(rows: "Sequence[Evaluation]") -> list[Sheet]:
+    """Loss and error of nets, and of nets together: a sheet for each dataset and split."""
+    named = any(row.net and not row.label.startswith(row.net) for row in rows)  # what nets of others turned out to be
+    sheets: list[Sheet] = []
+    for data, split, n in dict.fromkeys((row.data, row.split, row.n) for row in rows):
+        own = [row for row in rows if (row.data, row.split, row.n) == (data, split, n)]
+        cells = [
+            (
+                *(row.label, *([row.net] if named else [])),
+                *(f"{row.iteration:,}" if row.iteration else "", f"{row.loss:.4f}", percent(row.error)),
+            )
+            for row in own
+        ]
+        columns = ("net", *(["found to be"] if named else []), ">iteration", ">loss", ">error, %")
+        records = [asdict(row) for row in own]
+        sheets.append(Sheet(f"{data}, {split}: {n:,} images", columns, cells, name="evaluations", records=records))
+    return sheets
+
+
+def costs(specs: Sequence[RunSpec]) -> Sheet:
+    """Size and work of each distinct net, on pictures of the dataset it is asked for."""
+    from degrade import data, nets  # loads torch
+
+    distinct = {spec.net: spec for spec in specs}
+    records: list[dict[str, str | int]] = []
+    for net in sorted(distinct, key=lambda net: (net.net, net.shortcut, net.depth, net.width)):
+        channels, size, classes = data.shape(distinct[net].data)
+        cost = nets.cost(net, channels=channels, classes=classes, size=size)
+        sizes = {"parameters": cost.parameters, "multiply_adds": cost.multiply_adds}
+        picture = {"channels": channels, "size": size, "classes": classes}
+        records.append({"net": distinct[net].name, **sizes, **picture})
+    rows = [
+        (
+            str(row["net"]),
+            f"{row['parameters']:,}",
+            f"{int(row['multiply_adds']) / 1e6:,.2f} M",
+            f"{row['channels']}x{row['size']}x{row['size']}, {row['classes']} classes",
+        )
+        for row in records
+    ]
+    columns = ("net", ">parameters", ">multiply-adds", "of one picture")
+    return Sheet(columns=columns, rows=rows, name="nets", records=records)
+
+
+def copied(label: str, made: "Constructed") -> Sheet:
+    """What was compared of a constructed net and the one it copies, and that it is the same."""
+    same = "all equal" if not made.differ else f"{made.differ} differ"
+    gap = "outputs equal to the bit" if made.gap == 0 else f"largest output difference {made.gap:.1g}"
+    errors = ", ".join(f"{split} {percent(error)} %" for split, error in made.errors.items())
+    there = " (was there already)" if made.known else ""
+    said = f"{made.run.run}{there}: copies {label}; {made.images:,} predictions, {same}; {gap}; {errors}"
+    record = {
+        "run": made.run.run,
+        "copies": label,
+        "images": made.images,
+        "differ": made.differ,
+        "gap": made.gap,
+        **{split: made.errors.get(split) for split in ("train_clean", "test", "val")},
+        "known": made.known,
+    }
+    return Sheet(lines=(said,), name="constructed", records=[record])
+
+
+def stacks(frame: "pd.DataFrame") -> Sheet:
+    """Mean ± sample standard deviation of the last relative error over seeds; below, what it is to copy nothing."""
+    from degrade.figures.identity import finals
+
+    records = records_of(finals(frame), COLUMNS["identity"])
+    rows: list[tuple[str, ...]] = []
+    for row in records:
+        spread = "" if row["std"] != row["std"] else f" ± {row['std']:.2g}"
+        error = "diverged" if row["mean"] == float("inf") else f"{row['mean']:.3g}{spread}"
+        cells = (row["net"], str(row["blocks"]), str(row["depth"]), f"{row['lr']:g}", error)
+        rows.append((*cells, f"{row['running']:.3g}", str(row["seeds"])))
+    columns = ("net", ">blocks", ">layers", ">lr", ">||f(x) - x||² / ||x||²", ">running", ">seeds")
+    nothing = f"zeros: 1; each channel's mean, whatever comes in: {frame.predict_mean.iloc[0]:.3g}"
+    return Sheet(columns=columns, rows=rows, lines=(nothing,), name="identity", records=records)

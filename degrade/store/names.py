@@ -1,0 +1,46 @@
+"""Where the files of a run lie: every name is one property of RunFiles.
+
+<root>/runs/<run>/spec.json         what it is
+                  environment.json  on what, by which command
+                  curve.parquet     spec.rows.CURVE, rewritten at each point
+                  probe.parquet     spec.rows.PROBE, where engine.probe asks for it
+                  responses.parquet, blocks.parquet   spec.rows, where they have been measured
+                  checkpoint.pt     weights, momentum, BN, tallies and the points so far: written before the curve
+                  state.json        where it stands; also the heartbeat
+                  log.txt           what the training printed
+                  .lock             held while a process trains it
+"""
+
+from pathlib import Path
+
+from degrade.store.parquet import TABLES
+
+
+class RunFiles:
+    """The names of the files of one run."""
+
+    def __init__(self, root: Path, run: str) -> None:
+        self.run, self.path = run, root / "runs" / run
+        self.spec = self.path / "spec.json"
+        self.environment = self.path / "environment.json"
+        self.curve = self.path / "curve.parquet"
+        self.tables = {name: self.path / f"{name}.parquet" for name in TABLES}
+        self.checkpoint = self.path / "checkpoint.pt"
+        self.previous = self.path / "checkpoint-previous.pt"
+        self.state = self.path / "state.json"
+        self.log = self.path / "log.txt"
+        self.lock = self.path / ".lock"
+
+    @property
+    def root(self) -> Path:
+        """The results folder."""
+        return self.path.parent.parent
+
+    def kept(self, iteration: int) -> Path:
+        """A checkpoint that stays for good."""
+        return self.path / f"checkpoint-{iteration}.pt"
+
+    @property
+    def checkpoints(self) -> tuple[Path, ...]:
+        """Where the state of the training may lie, the newest first; a constructed net begins at the last of them."""
+        return self.checkpoint, self.previous, self.kept(0)

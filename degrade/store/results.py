@@ -1,0 +1,104 @@
+"""What lies under results folders: which runs, where they stand, and their tables together."""
+
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, NamedTuple
+
+from degrade.errors import RunError
+from degrade.spec import RunSpec
+from degrade.store import files, parquet
+from degrade.store.files import at_home
+from degrade.store.folder import RunDir
+from degrade.store.parquet import CURVES, TABLES, Schema
+from degrade.store.state import Board, State
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def board(specs: Iterable[RunSpec], root: Path) -> Board:
+    """Where each run of a sweep stands, read once for all that asks."""
+    return {spec.run: RunDir(root, spec.run).standing() for spec in specs}
+
+
+class Tables(NamedTuple):
+    """Everything under one or more results folders."""
+
+    runs: "pd.DataFrame"  # a row a run: its labels and state.json
+    curves: "pd.DataFrame"  # degrade.spec.rows.CURVE
+    responses: "pd.DataFrame"  # degrade.spec.rows.RESPONSES, with the labels of the run; so are the next two
+    blocks: "pd.DataFrame"
+    probe: "pd.DataFrame"
+    specs: dict[str, RunSpec]  # by the name of the run
+
+    def measured(self) -> "dict[str, pd.DataFrame]":
+        """What is measured besides the curves, by the names of degrade.store.parquet.TABLES."""
+        return {name: getattr(self, name) for name in TABLES}
+
+
+def make_root(root: Path) -> None:
+    """The results folder, before anything is trained. Raises RunError where it cannot be made or takes no files."""
+    runs = files.inside(root, "runs")
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=runs).close()
+    except OSError as error:
+        raise RunError(f"results={root}: cannot be written ({error.strerror}); name another folder") from None
+
+
+def run_dirs(root: Path) -> list[RunDir]:
+    """The runs under a results folder, by name. Raises RunError if there is no such folder."""
+    if not root.is_dir():
+        raise RunError(f"{root}: no such results folder; run `degrade sweep results={root}` first, or name another")
+    return [RunDir(root, path.parent.name) for path in sorted((root / "runs").glob("*/spec.json"))]
+
+
+def find(run: str, root: Path) -> tuple[RunDir, Path]:
+    """A run by its folder, its name or the beginning of it, and its results folder.
+
+    Raises RunError if there is none, or more than one.
+    """
+    try:
+        path = at_home(run).resolve()
+    except (OSError, RuntimeError):  # a loop of links
+        path = at_home(run)
+    if (path / "spec.json").exists():
+        return RunDir(path.parent.parent, path.name), path.parent.parent
+    folders = [folder for folder in run_dirs(root) if folder.run.startswith(run)]
+    if len(folders) != 1:
+        said = "no run begins so" if not folders else f"{len(folders)} runs begin so, as {folders[1].run}"
+        raise RunError(f"{run}: {said} in {root}; `degrade status {root}` lists them")
+    return folders[0], root
+
+
+def furthest(places: Iterable[tuple[RunDir, State]]) -> dict[str, tuple[RunDir, State]]:
+    """run -> where it lies and its state; of a run in several places, the one that is further, or over."""
+    found: dict[str, tuple[RunDir, State]] = {}
+    for folder, state in places:
+        if folder.run not in found or state.far > found[folder.run][1].far:
+            found[folder.run] = (folder, state)
+    return found
+
+
+def load(*roots: Path, runs: Collection[str] | None = None, measured: Collection[str] = tuple(TABLES)) -> Tables:
+    """The tables of all runs under `roots`, or of those named; of a run found twice, the one that is further.
+
+    Besides the curves only the tables in `measured` are read; the others are empty.
+    Raises RunError for a folder that is not there or a file that cannot be read.
+    """
+    there = [run for root in roots for run in run_dirs(root) if runs is None or run.run in runs]
+    found = furthest((run, run.seen()) for run in there)
+    specs = {name: run.read_spec() for name, (run, _) in found.items()}
+    rows = [{"outcome": "", **state.kept(), **specs[name].labels()} for name, (_, state) in found.items()]
+    folders = [run for run, _ in found.values()]
+    read = {name: [run.tables[name] for run in folders if name in measured] for name in TABLES}
+    frames = {name: gathered(read[name], schema) for name, schema in TABLES.items()}
+    import pandas as pd  # here, since the processes that only write need no frames
+
+    return Tables(pd.DataFrame(rows), gathered([run.curve for run in folders], CURVES), **frames, specs=specs)
+
+
+def gathered(paths: Sequence[Path], schema: Schema) -> "pd.DataFrame":
+    """The rows of all these files that are there."""
+    return parquet.read_all([path for path in paths if path.exists()], schema).to_pandas()

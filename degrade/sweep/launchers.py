@@ -1,0 +1,111 @@
+"""Who trains the runs of a sweep: launchers, over one interface. A new one is a class here and a line in LAUNCHERS.
+
+`hydra/launcher=NAME` names it. Launchers of Hydra itself, and of others, take words instead of runs: `Words` hands them
+the words that each run was asked for by.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher as HydraLauncher
+from hydra.types import HydraContext
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from degrade.errors import DegradeError, RunError, SpecError, Stopped, nearest, one_line
+from degrade.spec import RunSpec
+from degrade.spec.rules import typed
+from degrade.store.folder import RunDir
+from degrade.sweep import compose, expand, workers
+from degrade.views.terminal import console
+
+
+class Launcher(Protocol):
+    """Trains runs somewhere. How each ended stands in its folder."""
+
+    def launch(self, specs: Sequence[RunSpec], root: Path) -> None:
+        """Returns when nothing more is to be waited for. Raises Stopped after a signal, and RunError where a run failed
+        that could not write so."""
+        ...
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Processes on this machine, each with one run, or pack of runs, at a time."""
+
+    jobs: int | None = None  # None: one a core, or one a GPU
+    fail_fast: bool = False
+
+    def launch(self, specs: Sequence[RunSpec], root: Path) -> None:
+        workers.train(specs, root, jobs=self.jobs, fail_fast=self.fail_fast)
+
+
+@dataclass(frozen=True)
+class Words:
+    """A launcher that takes words: Hydra's own `basic`, and those of others."""
+
+    config: DictConfig
+    words: Mapping[str, Sequence[str]]  # run -> key=value, as it was asked for
+
+    def launch(self, specs: Sequence[RunSpec], root: Path) -> None:
+        """As `Launcher.launch`. What the launcher refuses is one line; where HYDRA_FULL_ERROR is set, all of it."""
+        name = self.config.hydra.runtime.choices["hydra/launcher"]
+        try:
+            self._made().launch([self.words[spec.run] for spec in specs], initial_job_idx=0)
+        except (DegradeError, Stopped, HydraException, OmegaConfBaseException):
+            raise
+        except Exception as error:
+            if "HYDRA_FULL_ERROR" in os.environ:
+                raise
+            raise SpecError(
+                f"hydra/launcher={name}: {one_line(error)}; look at hydra.* keys, or leave it out"
+            ) from error
+
+    def _made(self) -> HydraLauncher:
+        from hydra._internal.callbacks import Callbacks  # what launchers expect; Hydra has no public way to it
+
+        context = HydraContext(config_loader=compose.config_loader(), callbacks=Callbacks())
+        return Plugins.instance().instantiate_launcher(hydra_context=context, task_function=_train, config=self.config)
+
+
+def _train(config: DictConfig) -> dict[str, str]:
+    """What a launcher that takes words runs: one composed configuration."""
+    from degrade.train import run  # only a process that trains loads torch
+
+    spec, root = expand.spec_from(config), expand.root_of(config)
+    try:
+        return run.run([spec], root)
+    except RunError as error:
+        if RunDir(root, spec.run).standing().name == "damaged":  # its state stays as it is, and says no reason
+            console.print(str(error), style="red", highlight=False, soft_wrap=True)
+        raise
+
+
+LAUNCHERS: dict[str, Callable[[expand.Plan, bool], Launcher]] = {  # those that take runs: (the sweep, --fail-fast)
+    "workers": lambda plan, fail_fast: Workers(plan.workers, options(plan, fail_fast=fail_fast)["fail_fast"]),
+}
+
+
+def options(plan: expand.Plan, **known: bool) -> dict[str, bool]:
+    """The values of hydra.launcher.*, each on where it is so in `known`. Raises SpecError for other keys and types."""
+    given = {str(key): value for key, value in plan.config.hydra.launcher.items() if key != "_target_"}
+    for key, value in given.items():
+        if key not in known:
+            raise SpecError(f"hydra.launcher.{key}: no such key; {nearest(key, known)}")
+        typed(f"hydra.launcher.{key}", value, bool)
+    return {key: on or bool(given.get(key)) for key, on in known.items()}
+
+
+def chosen(plan: expand.Plan, *, fail_fast: bool = False) -> Launcher:
+    """The launcher that a command line names. Raises SpecError where it cannot stop at the first failure but should."""
+    name = plan.config.hydra.runtime.choices["hydra/launcher"]
+    if name in LAUNCHERS:
+        return LAUNCHERS[name](plan, fail_fast)
+    if fail_fast:
+        raise SpecError(f"--fail-fast: hydra/launcher={name} cannot; use hydra/launcher=workers, or leave it out")
+    return Words(plan.config, {job.spec.run: job.overrides for job in plan.jobs})

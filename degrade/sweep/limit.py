@@ -1,0 +1,79 @@
+"""`--time-limit`: as many iterations a run as let all runs of a sweep end within a time. Milestones scale with them."""
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from degrade.errors import NewerError, RunError, SpecError
+from degrade.spec import RunSpec
+from degrade.spec.rules import digest
+from degrade.store import seal
+from degrade.store.files import inside, read
+from degrade.store.folder import write_json
+from degrade.store.results import make_root
+from degrade.sweep.cost import makespan
+from degrade.sweep.expand import Plan
+from degrade.sweep.price import priced, workers_of
+from degrade.views.terminal import console
+
+
+def iterations(plan: Plan, limit: str, *, dry_run: bool) -> int:
+    """Iterations of each run.
+
+    The number is written down, so that the same command later means the same runs, however fast the machine is then.
+    Raises SpecError for what is no time, for runs of different schedules, and where there is no time for one step.
+    """
+    seconds = seconds_of(limit)
+    asked, *others = {spec.recipe.iterations for spec in plan.specs}
+    if others:
+        raise SpecError("--time-limit: the runs have different recipe.iterations; give one number for all, or none")
+    name = f"{digest([sorted(spec.run for spec in plan.specs), seconds])}.json"
+    record = inside(plan.root, "time-limits", name)
+    if record.exists():
+        found = recorded(record)
+    else:
+        found = fitting(plan.specs, asked, seconds, workers_of(plan))
+        if found < 1:
+            raise SpecError(f"--time-limit {limit}: less than one iteration of each run; allow more")
+        if not dry_run:
+            make_root(plan.root)
+            record.parent.mkdir(exist_ok=True)
+            write_json(record, {"limit": seconds, "iterations": found, "runs": [s.run for s in plan.specs]})
+    console.print(f"--time-limit {limit}: {found:,} iterations a run ({record})")
+    return found
+
+
+def recorded(record: Path) -> int:
+    """Raises RunError for what this command has not written."""
+    try:
+        iterations = seal.of_json(read(record)).get("iterations")
+        if isinstance(iterations, int) and iterations > 0:
+            return iterations
+        reason = f"iterations cannot be {iterations!r}"
+    except (OSError, ValueError, NewerError) as error:
+        reason = str(error)
+    raise RunError(f"{record}: {reason}; remove it to measure anew")
+
+
+def fitting(specs: Sequence[RunSpec], asked: int, limit: float, workers: int) -> int:
+    """The most iterations a run, up to `asked`, with which all end within `limit` seconds; 0 where one is too many.
+
+    Not in proportion: every run ends with an evaluation, and every worker begins by loading its libraries.
+    """
+    prices = priced(specs, workers)
+
+    def late(iterations: int) -> bool:
+        scaled = (replace(spec, recipe=replace(spec.recipe, iterations=iterations)) for spec in specs)
+        return prices.load + makespan([prices.of(spec).seconds for spec in scaled], workers) > limit
+
+    return bisect_left(range(1, asked + 1), True, key=late)
+
+
+def seconds_of(limit: str) -> float:
+    """90s, 30m, 2h or 1.5h."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", limit)
+    if not found:
+        raise SpecError(f"--time-limit {limit}: must be seconds, minutes or hours, as in 90s, 30m, 2h")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]

@@ -1,0 +1,72 @@
+"""What a sweep would train and cost here, by a short measurement: `degrade plan`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+
+from degrade.spec import RunSpec
+from degrade.store.results import board
+from degrade.sweep import expand, rerun
+from degrade.sweep.cost import Price, Prices, makespan
+from degrade.sweep.estimate import measured
+from degrade.train.processes import default_jobs, gpus
+from degrade.views import tables
+from degrade.views.sheets import Sheet, Show
+from degrade.views.tables import SHOWN, more, size
+from degrade.views.terminal import console, duration, show
+
+COLUMNS = {  # of the table `costs`
+    "run": "name of the run",
+    "iterations": "SGD steps of the whole schedule",
+    "epochs": "passes over the training set",
+    "seconds": "of training, probes and evaluation that are left, beside as many others as there are workers",
+    "memory": "bytes at the peak: resident in the worker process, or of the GPU where it trains on one",
+    "disk": "bytes when it is finished: two checkpoints and the curve",
+}
+
+
+def price(overrides: Sequence[str], exclude: Sequence[str], show: Show = show) -> None:
+    """Shows the runs, what is done, and what the rest costs by a short measurement on this device."""
+    with expand.hydra():
+        plan = expand.expand(overrides, exclude=exclude)
+    stand = board(plan.specs, plan.root)
+    show([tables.runs(plan.asked, plan.specs, stand, plan.root)])
+    rerun.offer(rerun.unprobed(plan.specs, plan.root, stand), plan.root, ask=False)
+    missing = [spec for spec in plan.specs if not stand[spec.run].over]
+    if missing:
+        workers = workers_of(plan)
+        prices = priced(missing, workers)
+        cost: dict[str, Price] = {}
+        for spec in missing:  # of a run that was begun, the rest
+            whole = prices.of(spec)
+            cost[spec.run] = replace(whole, seconds=whole.seconds * (1 - stand[spec.run].share))
+        seconds = prices.load + makespan([each.seconds for each in cost.values()], workers)
+        show([costs(plan, missing, cost, seconds, workers)])
+
+
+def costs(
+    plan: expand.Plan, specs: Sequence[RunSpec], cost: Mapping[str, Price], seconds: float, workers: int
+) -> Sheet:
+    """What each missing run costs, and all of them together."""
+    records = [{"run": spec.run, "iterations": spec.recipe.iterations, **asdict(cost[spec.run])} for spec in specs]
+    rows = [_cells(spec, cost[spec.run]) for spec in specs[:SHOWN]]
+    disk = size(sum(each.disk for each in cost.values()))
+    said = f"{len(specs)} runs to do: about {duration(seconds)} on {workers} workers, {disk} in {plan.root}"
+    columns = ("run", ">iterations", ">epochs", ">time", ">memory")
+    return Sheet(columns=columns, rows=rows, lines=(*more(len(specs)), said), name="costs", records=records)
+
+
+def _cells(spec: RunSpec, cost: Price) -> tuple[str, ...]:
+    first = (spec.run, f"{spec.recipe.iterations:,}", f"{cost.epochs:.1f}")
+    return *first, duration(cost.seconds), size(cost.memory)
+
+
+def priced(specs: Sequence[RunSpec], workers: int) -> Prices:
+    """Prices of these runs, measured beside one another as `workers` of them will be."""
+    on_cpu = all(spec.engine.device == "cpu" for spec in specs)
+    with console.status("measuring a few steps"):
+        return measured(specs, workers, gpus=0 if on_cpu else gpus())
+
+
+def workers_of(plan: expand.Plan) -> int:
+    """How many worker processes a sweep has."""
+    return plan.workers or default_jobs(on_cpu=all(spec.engine.device == "cpu" for spec in plan.specs))

@@ -1,0 +1,128 @@
+"""The life of a process: how it is started, what signals mean to it, and what it does when its parent is gone.
+
+Never loads torch: processes that only place runs use it too.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator
+from multiprocessing import get_context, parent_process, resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+SPAWN: Any = get_context("spawn")  # a forked copy of a process with threads can hang
+KINDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # signals that end a command
+TICK = 0.25  # seconds between two looks at processes
+
+
+class Child(NamedTuple):
+    """A process that was started, and this end of the pipe to it."""
+
+    process: BaseProcess
+    pipe: "Connection[Any, Any]"
+
+
+def start(
+    target: Callable[..., object], *arguments: object, context: BaseContext | None = None, daemon: bool = True
+) -> Child:
+    """Starts `target(pipe, *arguments)` in a new process, spawned unless another context is given.
+
+    Signals wait until the process has called `begin`. A daemon may have no processes of its own.
+    """
+    how: Any = context or SPAWN
+    pipe, theirs = how.Pipe()
+    process = how.Process(target=target, args=(theirs, *arguments), daemon=daemon)
+    with held_back():
+        process.start()
+    theirs.close()
+    return Child(process, pipe)
+
+
+def begin(stop: Callable[[], object] | None = None, *, term: signal.Handlers = signal.SIG_IGN) -> None:
+    """What a process does first. Signals to the whole group are its parent's to decide on.
+
+    SIGTERM, and the end of the parent, call `stop`. Without it the process has nothing to save: SIGTERM does what
+    `term` says, and when its parent is gone the process ends at once.
+    """
+    for kind in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(kind, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, term if stop is None else lambda number, frame: stop())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, KINDS)
+    when_alone(stop or (lambda: os._exit(1)))
+
+
+def parents_end() -> int:
+    """What is ready, for `wait`, once the parent is gone."""
+    parent = parent_process()
+    assert parent is not None
+    return parent.sentinel
+
+
+def when_alone(act: Callable[[], object]) -> None:
+    """From now on `act` is called when the parent is gone."""
+
+    def watch() -> None:
+        wait([parents_end()])
+        act()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextlib.contextmanager
+def signals() -> Generator[list[int]]:
+    """The signals received so far, instead of their usual effect. What is ignored, as `nohup` has it, stays ignored."""
+    received: list[int] = []
+    first = 0.0
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal first
+        if not received or time.monotonic() - first > 1:  # one Ctrl-C can arrive twice, by the terminal and by a parent
+            first = first or time.monotonic()
+            received.append(number)
+
+    heard = [kind for kind in KINDS if signal.getsignal(kind) != signal.SIG_IGN]
+    before = {kind: signal.signal(kind, note) for kind in heard}
+    try:
+        yield received
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+@contextlib.contextmanager
+def held_back() -> Generator[None]:
+    """Signals are kept from this thread, and from a process that it starts, until they are let through."""
+    resource_tracker.ensure_running()  # starting with the first process, it would let them through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, KINDS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def cause(exitcode: int | None) -> str:
+    """`SIGSEGV` or `exit code 3`."""
+    if exitcode is not None and exitcode < 0:
+        return signal.Signals(-exitcode).name
+    return f"exit code {exitcode}"
+
+
+def default_jobs(on_cpu: bool) -> int:
+    """One worker a GPU that this process may use, or one a core where there is none."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (0 if on_cpu else gpus()) or cores or 1
+
+
+def gpus() -> int:
+    """GPUs that this process may use; found without loading torch."""
+    found = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    if found and "CUDA_VISIBLE_DEVICES" in os.environ:
+        found = min(found, len([g for g in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if g.strip()]))
+    return found

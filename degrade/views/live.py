@@ -1,0 +1,141 @@
+"""The live table of a sweep, and plain lines where there is no terminal. It reads the run folders."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from degrade.spec import RunSpec
+from degrade.store.folder import RunDir
+from degrade.store.results import board
+from degrade.store.state import BROKEN, OVER, Board, State
+from degrade.views import terminal
+from degrade.views.terminal import Cell, coloured, duration, grid, percent
+
+SETTLED = (*OVER, *BROKEN, "interrupted")  # nobody is at it
+REDRAW = 0.5  # seconds between two redraws
+
+
+class Progress:
+    """The live table. `update` may be called often; it reads and draws twice a second."""
+
+    def __init__(self, specs: Sequence[RunSpec], root: Path, workers: int) -> None:
+        self.specs, self.root, self.workers = {s.run: s for s in specs}, root, workers
+        self.states: Board = {s.run: State("waiting") for s in specs}
+        self.old = board(specs, root)  # where they stand before anybody takes them up
+        self.active: list[str] = []
+        self.began, self.drawn = time.monotonic(), 0.0
+        self.said: dict[str, float] = {}
+        self.live = (
+            Live(console=terminal.console, auto_refresh=False, transient=True) if terminal.console.is_terminal else None
+        )
+
+    def __enter__(self) -> "Progress":
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._read(list(self.specs))
+        if self.live:
+            self.live.update(self.table(), refresh=True)
+            self.live.stop()
+        else:
+            self._say()
+
+    def update(self, active: list[str]) -> None:
+        """Reads how the active runs stand, and those that were active before."""
+        if time.monotonic() - self.drawn < REDRAW:
+            return
+        self._read({*active, *self.active})
+        self.active, self.drawn = active, time.monotonic()
+        try:
+            if self.live:
+                self.live.update(self.table(), refresh=True)
+            else:
+                self._say()
+        except OSError:  # of the terminal, or the full disk that the output goes to
+            terminal.console.quiet = True
+
+    def _read(self, runs: Sequence[str] | set[str]) -> None:
+        for run in runs:
+            state = RunDir(self.root, run).standing()
+            if state != self.old[run] or state.over:
+                self.states[run] = state
+
+    def _say(self) -> None:
+        """A line for each run that settled, and at times one for those under way."""
+        for run, state in self.states.items():
+            settled = state.name in SETTLED
+            if run in self.active and not settled and self.said.get(run) == float("inf"):
+                self.said[run] = 0.0  # taken up again
+            last, due = self.said.get(run, 0.0), run in self.active or settled
+            if not due or last == float("inf") or state.name == "waiting":
+                continue
+            if settled or time.monotonic() - last > terminal.LINE:
+                self.said[run] = float("inf") if settled else time.monotonic()
+                said = f"{self.count()} {line(self.specs[run], state)}"
+                terminal.console.print(said, highlight=False, soft_wrap=True)
+
+    def count(self) -> str:
+        over = sum(state.name in SETTLED for state in self.states.values())
+        return f"[{over}/{len(self.states)}]"
+
+    def table(self) -> Group:
+        """Runs under way, and as many of the others as fit on the screen; errors in %."""
+        wide = terminal.console.width >= 96
+        more = (">clean", ">images/s") if wide else ()
+        table = grid("run", "state", ">epoch", ">lr", ">train", ">test", ">left", *more)
+        room = max(4, terminal.console.height - 6)
+        for run in self._visible(room):
+            table.add_row(*self._cells(run, self.states[run])[: len(table.columns)])
+        hidden = len(self.states) - min(room, len(self.states))
+        rest = [Text(f"  ... and {hidden} more", style="dim")] if hidden else []
+        return Group(table, *rest, Text(f"  {self.count()} {duration(time.monotonic() - self.began)}{self.outlook()}"))
+
+    def _visible(self, room: int) -> list[str]:
+        if len(self.states) <= room:
+            return list(self.states)
+        order = {"running": 0, "failed": 1, "waiting": 3}
+        ranked = sorted(self.states, key=lambda run: order.get(self.states[run].name, 2))
+        chosen = set(ranked[:room])
+        return [run for run in self.states if run in chosen]
+
+    def _cells(self, run: str, state: State) -> list[Cell]:
+        spec = self.specs[run]
+        name: list[Cell] = [f"{spec.name}-s{spec.seed}", coloured(state.outcome or state.name)]
+        if not state.share:
+            return name
+        return [
+            *name,
+            "" if state.epoch is None else f"{state.epoch:.1f}/{state.epoch / state.share:.1f}",
+            "" if state.lr is None else f"{state.lr:.4g}",
+            percent(state.train_error),
+            percent(state.test_error),
+            duration(state.left) if state.name == "running" else "",
+            percent(state.train_clean_error),
+            f"{state.images_per_second:,.0f}" if state.images_per_second else "",
+        ]
+
+    def outlook(self) -> str:
+        """How long the rest will take, by the work done so far: layers x channels^2 x images."""
+        spent = sum(state.seconds or 0.0 for state in self.states.values())
+        done = sum(self.specs[run].cost * state.share for run, state in self.states.items())
+        rest = sum(self.specs[r].cost * (1 - s.share) for r, s in self.states.items() if s.name not in SETTLED)
+        return f", about {duration(rest * spent / done / self.workers)} left" if done and rest else ""
+
+
+def line(spec: RunSpec, state: State) -> str:
+    """One run, in words."""
+    text = f"{spec.name}-s{spec.seed} {state.outcome or state.name}"
+    if state.iteration is not None and state.iterations is not None:
+        text += f" iteration {state.iteration}/{state.iterations}"
+    errors = {"train": state.train_error, "train_clean": state.train_clean_error, "test": state.test_error}
+    text += "".join(f", {split} {percent(error)} %" for split, error in errors.items() if error is not None)
+    return text + (f": {state.reason}" if state.broken else "")

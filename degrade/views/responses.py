@@ -1,0 +1,58 @@
+"""Responses of trained nets as sheets: a row a group, a sheet a protocol."""
+
+from typing import TYPE_CHECKING
+
+from degrade.views.sheets import Sheet, records_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KEYS = ["net", "shortcut", "depth", "width", "group"]
+COLUMNS = {  # of the table `responses`
+    "protocol": "groups that may be compared",
+    "group": "runs that differ in nothing but the seed",
+    "net": "plain | residual | highway",
+    "shortcut": "A | B | C | none",
+    "depth": "weighted layers",
+    "width": "channels of the first stage",
+    "runs": "that were measured",
+    "layers": "3x3 layers",
+    "std": "standard deviation of the responses of a layer, mean over layers and runs",
+    "greatest": "the greatest of these standard deviations",
+    "change": "||F(x)|| / ||x||, mean over blocks and runs",
+    "distance": "||H(x) - x|| / ||x||, mean over blocks and runs",
+    "opening": "mean opening of the shortcut, mean over blocks and runs",
+}
+_NUMBERS = ("std", "greatest", "change", "distance", "opening")
+
+
+def responses(layers: "pd.DataFrame", blocks: "pd.DataFrame", lost: int) -> list[Sheet]:
+    """What was measured, each with the labels of its run; `lost`: nets that were left out, having diverged."""
+    sheets = [
+        _of_protocol(str(name), rows, blocks[blocks.protocol == name]) for name, rows in layers.groupby("protocol")
+    ]
+    first, data = layers.iloc[0], ", ".join(sorted(layers.data.unique()))
+    counted = ", ".join(f"{n:,}" for n in sorted(layers.n.unique()))
+    gone = (f"{lost} nets have diverged: no finite responses, left out",) if lost else ()
+    said = (
+        f"std of responses: mean over layers, and the greatest; change: ‖F(x)‖/‖x‖, distance: ‖H(x) − x‖/‖x‖, "
+        f"opening of the shortcut: means over blocks. {data}: {first.split} images ({counted}); "
+        f"{first.bn} statistics of BN"
+    )
+    return [*sheets, Sheet(lines=(*gone, said))]
+
+
+def _of_protocol(protocol: str, layers: "pd.DataFrame", blocks: "pd.DataFrame") -> Sheet:
+    """A group has its hash where its name alone would not tell it from others."""
+    by = layers.groupby(KEYS).agg(
+        runs=("run", "nunique"), layers=("layer", "max"), std=("std", "mean"), greatest=("std", "max")
+    )
+    found = by.join(blocks.groupby(KEYS)[["change", "distance", "opening"]].mean()).reset_index()
+    records = records_of(found.assign(protocol=protocol), COLUMNS)
+    names = [row["group"].rpartition("-")[0] for row in records]
+    rows: list[tuple[str, ...]] = []
+    for row, name in zip(records, names, strict=True):
+        shown = name if names.count(name) == 1 and "@" not in row["group"] else row["group"]
+        rows.append((shown, str(row["runs"]), str(row["layers"]), *(f"{row[column]:.3f}" for column in _NUMBERS)))
+    columns = ("net", ">runs", ">layers", ">std", ">greatest", ">change", ">distance", ">opening")
+    return Sheet(f"responses: {protocol}", columns, rows, name="responses", records=records)
