@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+__path__.append(f"{__path__[0]}/doors")  # paths that have moved since 0.1.0 and are documented
 
 if TYPE_CHECKING:
     from degrade.analysis.compare import Comparison, compare
@@ -27,16 +28,16 @@ if TYPE_CHECKING:
 _HOME = {
     "Comparison": "analysis.compare",
     "DataError": "errors",
-    "DataSpec": "spec.parts",
+    "DataSpec": "spec",
     "DegradeError": "errors",
-    "EngineSpec": "spec.parts",
+    "EngineSpec": "spec",
     "Ensemble": "experiments.evaluate",
     "Evaluation": "experiments.evaluate",
     "Fit": "train.fit",
-    "NetSpec": "spec.parts",
-    "RecipeSpec": "spec.parts",
+    "NetSpec": "spec",
+    "RecipeSpec": "spec",
     "RunError": "errors",
-    "RunSpec": "spec.parts",
+    "RunSpec": "spec",
     "SpecError": "errors",
     "Trained": "experiments.trained",
     "build": "nets",
@@ -45,7 +46,7 @@ _HOME = {
     "ensemble": "experiments.evaluate",
     "evaluate": "experiments.evaluate",
     "identity": "experiments.identity.grid",
-    "load": "store.folder",
+    "load": "store.results",
     "open_net": "experiments.trained",
     "probe": "train.probe",
     "responses": "experiments.responses",
@@ -81,7 +82,12 @@ __all__ = [
 ]
 
 
+_DOORS = ("curves", "measures", "paper", "point", "trained", "trial", "verdicts")
+
+
 def __getattr__(name: str) -> object:
+    if name in _DOORS:
+        return import_module(f"degrade.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'degrade' has no attribute {name!r}")
     return getattr(import_module(f"degrade.{_HOME[name]}"), name)

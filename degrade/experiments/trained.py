@@ -16,10 +16,11 @@ from degrade.errors import DataError, RunError, SpecError
 from degrade.nets import foreign, statedict
 from degrade.spec import DataSpec, NetSpec, RunSpec, parse
 from degrade.spec.rules import LIMIT
+from degrade.store import seal
 from degrade.store.files import at_home
 from degrade.store.folder import RunDir
 from degrade.store.results import find, furthest, run_dirs
-from degrade.train.checkpoint import sealed, unpack
+from degrade.train.checkpoint import unpack
 from degrade.train.fit import CHECKPOINT_FORMAT
 from degrade.views.terminal import console
 
@@ -156,7 +157,7 @@ def contents(file: Path) -> Any:
         content = file.read_bytes()
     except OSError as error:
         raise RunError(f"cannot be read ({error.strerror or error})") from None
-    ours = sealed(content) or (file.parent / "spec.json").exists()
+    ours = seal.at_end(content) or (file.parent / "spec.json").exists()
     return unpack(content) if ours else statedict.read(content, safe=file.suffix == ".safetensors")
 
 

@@ -1,4 +1,4 @@
-"""Checksums in files that stay plain JSON and plain parquet: a change of any byte is noticed when they are read.
+"""Checksums: a change of any byte is noticed when a file is read. JSON and parquet stay plain, and torch reads its own.
 
 Files of an older degrade have none, and are read as they are; a file that says it is of format 2 must have one.
 """
@@ -82,3 +82,22 @@ def check_parquet(content: bytes) -> bool:
     if digest(view[:begin], view[at:]) != bytes(view[at - DIGITS : at]):
         raise ValueError(DAMAGED)
     return True
+
+
+def to_end(content: bytes) -> bytes:
+    """The same bytes with a checksum after them, where torch's reader does not look."""
+    return content + digest(content)
+
+
+def of_end(content: bytes) -> bytes:
+    """What `to_end` was given. Raises ValueError where the checksum is wrong."""
+    body, digits = content[:-DIGITS], content[-DIGITS:]
+    if digest(body) != digits:
+        raise ValueError(DAMAGED)
+    return body
+
+
+def at_end(content: bytes) -> bool:
+    """Whether bytes end as those of `to_end` do, be they whole or damaged."""
+    end = content[-DIGITS:]
+    return len(end) == DIGITS and HEXADECIMAL.issuperset(end)

@@ -1,6 +1,5 @@
-"""A Fit's state as bytes and back. The bytes are a file `torch.load` can open, and 64 hexadecimal digits after it."""
+"""A Fit's state as bytes and back. The bytes are a file that `torch.load` can open, and a checksum after it."""
 
-import hashlib
 import io
 import warnings
 from collections.abc import Mapping
@@ -12,10 +11,10 @@ from torch import Tensor
 from degrade.errors import NewerError, RunError
 from degrade.nets.statedict import excess
 from degrade.spec.rules import LIMIT, kinds
+from degrade.store import seal
 
 T = TypeVar("T")
 
-DIGITS = 64  # of the SHA-256 of all that stands before them
 NUMBERS = (int, float)
 LATER = ("spec", "probes")  # not in the checkpoints of every degrade
 ROWS = ("points", "warmup")  # lists whose kind `rows_of` tells
@@ -24,8 +23,7 @@ ROWS = ("points", "warmup")  # lists whose kind `rows_of` tells
 def pack(state: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
-    content = buffer.getvalue()
-    return content + hashlib.sha256(content).hexdigest().encode()
+    return seal.to_end(buffer.getvalue())
 
 
 def unpack(content: bytes) -> dict[str, Any]:
@@ -33,9 +31,10 @@ def unpack(content: bytes) -> dict[str, Any]:
 
     Raises RunError, with the reason alone, for bytes that are not what `pack` made.
     """
-    body, digits = content[:-DIGITS], content[-DIGITS:]
-    if hashlib.sha256(body).hexdigest().encode() != digits:
-        raise RunError("its checksum is wrong: damaged, or cut short")
+    try:
+        body = seal.of_end(content)
+    except ValueError as error:
+        raise RunError(str(error)) from None
     if more := excess(body):
         raise RunError(more)
     try:
@@ -100,9 +99,3 @@ def check(state: Mapping[str, Any], known: Mapping[str, Any], iterations: int) -
     for key, first, last in (("iteration", 0, iterations), ("threads", 1, LIMIT)):
         if not first <= state[key] <= last:
             raise RunError(f"its {key} cannot be {state[key]}")
-
-
-def sealed(content: bytes) -> bool:
-    """Whether bytes end as those of `pack` do, be they whole or damaged."""
-    end = content[-DIGITS:]
-    return len(end) == DIGITS and all(digit in b"0123456789abcdef" for digit in end)

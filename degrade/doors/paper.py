@@ -1,0 +1,5 @@
+"""degrade.paper of 0.1.0: now degrade.analysis.paper."""
+
+from degrade.analysis.paper import PAPER_CSV, SEED_STD, Stated, band, results, stated
+
+__all__ = ["PAPER_CSV", "SEED_STD", "Stated", "band", "results", "stated"]
