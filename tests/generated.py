@@ -10,6 +10,7 @@ from degrade.spec import RunSpec
 from degrade.spec.rows import CURVE, Point
 from degrade.store.folder import RunDir
 from degrade.store.results import Tables
+from degrade.store.state import State
 
 IMAGES = {"train": 50_000, "train_clean": 20_000, "test": 10_000, "val": 100}
 EVERY = 10  # iterations between two points, and seconds
@@ -55,4 +56,4 @@ def lay(runs: Iterable[Run], root: Path) -> None:
         folder.path.mkdir(parents=True)
         folder.begin(run.spec, {})
         folder.write_curve(run.spec, [Point(**{f.name: row[f.name] for f in fields(Point)}) for row in run.rows()])
-        folder.write_state(run.state, outcome=run.outcome, reason="", iteration=EVERY, iterations=EVERY)
+        folder.write_state(State(run.state, outcome=run.outcome, reason="", iteration=EVERY, iterations=EVERY))

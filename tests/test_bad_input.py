@@ -22,7 +22,8 @@ from degrade.errors import DataError, DegradeError, SpecError
 from degrade.experiments.identity import grid
 from degrade.spec import NetSpec, RunSpec, parse
 from degrade.store import seal
-from degrade.sweep import compose, expand, launch, rerun
+from degrade.sweep import compose, expand, limit, price, rerun
+from degrade.sweep.launchers import Words, Workers
 
 CASES = int(os.environ.get("CASES", "200"))
 
@@ -42,8 +43,8 @@ def none_of_that(*_: object, **__: object) -> None:
 def tame(tmp_path, here, monkeypatch):
     """The command line, in an empty folder of its own, with what trains, measures for long or downloads cut off."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    names = {"launcher_of": launch, "priced": launch, "train": rerun, "measured": grid, "measure": bench}
-    for name, place in names.items():
+    places = ((Workers, "launch"), (Words, "launch"), (price, "priced"), (limit, "priced"), (rerun, "train"))
+    for place, name in (*places, (grid, "measured"), (bench, "measure")):
         monkeypatch.setattr(place, name, none_of_that)
     monkeypatch.setattr(figures, "FORMATS", ("svg",))  # a third of the time
     monkeypatch.setattr("sys.stdin", io.StringIO())  # nobody answers

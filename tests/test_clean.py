@@ -7,6 +7,7 @@ from conftest import tiny
 from degrade.errors import RunError
 from degrade.store.clean import remove, waste
 from degrade.store.folder import RunDir, write_json
+from degrade.store.state import State
 
 
 def make(root, state, seed, age=0.0):
@@ -14,7 +15,7 @@ def make(root, state, seed, age=0.0):
     folder = RunDir(root, spec.run)
     with folder.claimed():
         folder.begin(spec, {})
-        folder.write_state(state, reason="why not")
+        folder.write_state(State(state, reason="why not"))
     said = json.loads(folder.state.read_text())
     write_json(folder.state, {**said, "heartbeat": time.time() - age * 86_400})
     return folder
@@ -51,7 +52,7 @@ def test_a_run_that_is_held_is_never_touched(tmp_path):
     folder = make(tmp_path, "running", 0, age=40)
     with folder.claimed():
         assert waste(tmp_path, failed=True, orphaned=True, days=1) == []
-    folder.write_state("interrupted")
+    folder.write_state(State("interrupted"))
     said = json.loads(folder.state.read_text())
     write_json(folder.state, {**said, "heartbeat": time.time() - 40 * 86_400})
     found = waste(tmp_path, failed=False, orphaned=False, days=1)
@@ -63,7 +64,7 @@ def test_a_run_that_is_held_is_never_touched(tmp_path):
 def test_a_run_that_was_done_since_it_was_listed_is_not_removed(tmp_path):
     folder = make(tmp_path, "failed", 0)
     found = waste(tmp_path, failed=True, orphaned=False, days=None)
-    folder.write_state("finished")
+    folder.write_state(State("finished"))
     assert remove(found) == 0
     assert folder.path.exists()
 

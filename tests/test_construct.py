@@ -38,7 +38,7 @@ def test_predictions_agree_on_every_image_and_the_first_point_is_the_shallow_net
     for split in ("train_clean", "test"):
         deep, shallow = last.loc[(built.run.run, split)], last.loc[(tiny(net="plain").run, split)]
         assert (deep.iteration, deep.error, deep.n) == (0, shallow.error, shallow.n)
-    assert built.folder.read_state()["state"] == "constructed"
+    assert built.folder.read_state().name == "constructed"
 
 
 def test_it_is_a_run_of_its_own_that_its_spec_brings_back(root):

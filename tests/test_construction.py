@@ -7,9 +7,9 @@ import pytest
 from generated import EVERY, Run, ended, tables
 
 from degrade.analysis.compare import COLUMNS, compare
-from degrade.analysis.constructed import constructions
 from degrade.spec import DataSpec, NetSpec, RunSpec
 from degrade.spec.run import OriginSpec
+from degrade.views.summaries import constructions
 
 
 def spec(depth: int, seed: int = 0, origin: OriginSpec | None = None, net: str = "plain") -> RunSpec:

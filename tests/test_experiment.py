@@ -10,8 +10,10 @@ from conftest import tiny
 
 from degrade.errors import RunError
 from degrade.spec.rows import TIMINGS
+from degrade.store import state as states_
 from degrade.store.folder import RunDir, write_json
 from degrade.store.results import load
+from degrade.store.state import State
 from degrade.train import run as running
 from degrade.train.checkpoint import unpack
 from degrade.train.run import run
@@ -38,7 +40,7 @@ def test_a_run_leaves_what_it_is_how_it_went_and_on_what(tmp_path):
     assert environment["torch"] == torch.__version__
     assert environment["commit"] is None or len(environment["commit"].rstrip("+")) == 40
     state = folder.read_state()
-    assert (state["state"], state["iteration"], state["iterations"]) == ("finished", 12, 12)
+    assert (state.name, state.iteration, state.iterations) == ("finished", 12, 12)
     assert len(curve(tmp_path, spec)) == 9
 
 
@@ -59,7 +61,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
 def test_an_interrupted_run_goes_on_and_ends_with_the_same_bits(tmp_path, polls):
     spec, left = tiny(), iter(range(polls))
     assert run([spec], tmp_path / "cut", stop=lambda: next(left, None) is None) == {spec.run: "interrupted"}
-    assert RunDir(tmp_path / "cut", spec.run).read_state()["state"] == "interrupted"
+    assert RunDir(tmp_path / "cut", spec.run).read_state().name == "interrupted"
     assert run([spec], tmp_path / "cut") == run([spec], tmp_path / "whole") == {spec.run: "finished"}
     pd.testing.assert_frame_equal(curve(tmp_path / "cut", spec), curve(tmp_path / "whole", spec), check_exact=True)
     assert weights(tmp_path / "cut", spec) == weights(tmp_path / "whole", spec)
@@ -106,8 +108,8 @@ def test_with_no_good_checkpoint_the_run_fails_with_the_reason_and_keeps_what_th
     ):
         run([spec], tmp_path)
     state = folder.read_state()
-    assert state["state"] == "failed"
-    assert "checkpoint.pt" in state["reason"]
+    assert state.name == "failed"
+    assert "checkpoint.pt" in state.reason
     assert folder.previous.read_bytes() == b"nonsense"
 
 
@@ -135,12 +137,12 @@ def test_a_long_evaluation_still_gives_signs_of_life(tmp_path, monkeypatch):
         pulse = running.Pulse(lambda: False)
         with pulse.of(folder):
             assert (pulse(), folder.state.exists()) == (False, False)
-            monkeypatch.setattr(running, "LIFE", 0.0)
+            monkeypatch.setattr(states_, "LIFE", 0.0)
             assert not pulse()
-            assert folder.read_state()["state"] == "running"
-        folder.write_state("finished")
+            assert folder.read_state().name == "running"
+        folder.write_state(State("finished"))
         assert not pulse()
-        assert folder.read_state()["state"] == "finished"
+        assert folder.read_state().name == "finished"
 
 
 @pytest.mark.parametrize(("seconds", "state"), [(5, "elsewhere"), (1000, "finished")])
@@ -159,7 +161,7 @@ def test_a_heartbeat_of_the_future_is_of_a_clock_that_was_wrong(tmp_path):
     """It held the run for as long as that future was away."""
     folder = cut_short(tmp_path, tiny(), 4)
     beat_of_another(folder, time.time() + 3600)
-    assert folder.standing()["state"] == "interrupted"
+    assert folder.standing().name == "interrupted"
     assert run([tiny()], tmp_path) == {tiny().run: "finished"}
 
 
@@ -169,7 +171,7 @@ def test_a_run_is_signed_before_its_pictures_are_loaded(tmp_path, monkeypatch):
     seen = []
 
     def look(spec):
-        seen.append(folder.read_state()["state"])
+        seen.append(folder.read_state().name)
         return load(spec)
 
     monkeypatch.setattr(running.data, "load", look)
@@ -188,12 +190,12 @@ def test_an_error_after_another_host_took_the_run_over_is_not_written_into_it(tm
     with pytest.raises(RunError, match="went away"):
         run([tiny()], tmp_path)
     state = folder.read_state()
-    assert (state["state"], state["host"]) == ("running", "another")
+    assert (state.name, state.host) == ("running", "another")
 
 
 def test_a_folder_that_is_removed_is_not_made_again_by_a_sign_of_life(tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "BEAT", 0.0)
-    monkeypatch.setattr(running, "LIFE", 0.0)
+    monkeypatch.setattr(states_, "BEAT", 0.0)
+    monkeypatch.setattr(states_, "LIFE", 0.0)
     spec = tiny(recipe={"eval_every": 6})
     folder, advance, steps_done = RunDir(tmp_path, spec.run), running.Fit.advance, []
 
@@ -214,7 +216,7 @@ def test_the_iteration_at_which_the_warm_up_ended_is_recorded(tmp_path):
     spec = tiny(recipe={"warmup": "on", "warmup_window": 2, "warmup_error": 0.1, "warmup_cap": 7})
     run([spec], tmp_path)
     state = RunDir(tmp_path, spec.run).read_state()
-    assert (state["warmup"], state["warmup_until"]) == ("cap", 7)
+    assert (state.warmup, state.warmup_until) == ("cap", 7)
 
 
 PACK = [tiny(), tiny(net="plain"), tiny(seed=1, recipe={"iterations": 20}), tiny(depth=14, shortcut="B")]
@@ -239,7 +241,7 @@ def test_a_pack_told_to_stop_leaves_checkpoints_and_goes_on(tmp_path, monkeypatc
     begun = [folder for folder in (RunDir(tmp_path / "cut", spec.run) for spec in PACK) if folder.path.exists()]
     assert begun  # those that waited for their place were not
     for folder in begun:
-        assert unpack(folder.checkpoint.read_bytes())["iteration"] == folder.read_state()["iteration"]
+        assert unpack(folder.checkpoint.read_bytes())["iteration"] == folder.read_state().iteration
     assert run(PACK, tmp_path / "cut", together=3) == run(PACK, tmp_path / "alone")
     for spec in PACK:
         pd.testing.assert_frame_equal(curve(tmp_path / "cut", spec), curve(tmp_path / "alone", spec), check_exact=True)
@@ -263,12 +265,12 @@ def test_an_error_of_a_gpu_ends_a_pack_and_blames_nobody(tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match="illegal memory"):
         run(PACK[:3], tmp_path, together=3)
     states = [RunDir(tmp_path, spec.run).read_state() for spec in PACK[:3]]
-    assert [state["state"] for state in states] == ["interrupted"] * 3
-    assert states[1]["reason"] == "RuntimeError: CUDA error: an illegal memory access"
-    assert states[0]["reason"] == states[2]["reason"] == "a run beside it failed"
+    assert [state.name for state in states] == ["interrupted"] * 3
+    assert states[1].reason == "RuntimeError: CUDA error: an illegal memory access"
+    assert states[0].reason == states[2].reason == "a run beside it failed"
     with pytest.raises(RuntimeError, match="illegal memory"):
         run([PACK[1]], tmp_path)  # by itself it is to blame
-    assert RunDir(tmp_path, PACK[1].run).read_state()["state"] == "failed"
+    assert RunDir(tmp_path, PACK[1].run).read_state().name == "failed"
     assert run([PACK[0], PACK[2]], tmp_path) == {PACK[0].run: "finished", PACK[2].run: "finished"}
 
 
@@ -276,18 +278,18 @@ def test_an_error_of_a_runs_own_harms_no_run_beside_it(tmp_path, monkeypatch):
     broken_at(monkeypatch, PACK[1], 5, RunError("damaged"))
     with pytest.raises(RunError, match="damaged"):
         run(PACK[:3], tmp_path, together=3)
-    states = [RunDir(tmp_path, spec.run).read_state()["state"] for spec in PACK[:3]]
+    states = [RunDir(tmp_path, spec.run).read_state().name for spec in PACK[:3]]
     assert states == ["finished", "failed", "finished"]
 
 
 def test_a_run_of_a_pack_that_is_over_is_free_and_stays_over(tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "LIFE", 0.0)  # signs of life at every look
+    monkeypatch.setattr(states_, "LIFE", 0.0)  # signs of life at every look
     monkeypatch.setattr(running, "TURN", 1e-3)
     seen = []
 
     def look():
         folder = RunDir(tmp_path, PACK[0].run)
-        if folder.read_state()["state"] == "finished":
+        if folder.read_state().name == "finished":
             with folder.claimed() as free:
                 seen.append(free)
         return False
@@ -295,7 +297,7 @@ def test_a_run_of_a_pack_that_is_over_is_free_and_stays_over(tmp_path, monkeypat
     run([PACK[0], PACK[2]], tmp_path, stop=look, together=2)
     assert seen
     assert all(seen)
-    assert RunDir(tmp_path, PACK[0].run).read_state()["state"] == "finished"
+    assert RunDir(tmp_path, PACK[0].run).read_state().name == "finished"
 
 
 def test_time_in_which_others_are_advanced_counts(tmp_path):
@@ -303,7 +305,7 @@ def test_time_in_which_others_are_advanced_counts(tmp_path):
     next(turns)
     time.sleep(0.3)
     assert list(turns)[-1:] in ([None], [])
-    assert RunDir(tmp_path, tiny().run).read_state()["seconds"] > 0.3
+    assert RunDir(tmp_path, tiny().run).read_state().seconds > 0.3
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -58,7 +58,7 @@ def test_the_ends_of_what_can_be_asked_for_are_trained(tmp_path, changes):
     assert state in ("finished", "diverged")
     curve = load(tmp_path).curves
     assert curve.error.between(0, 100).all()
-    assert RunDir(tmp_path, spec.run).standing()["state"] == state
+    assert RunDir(tmp_path, spec.run).standing().name == state
 
 
 @pytest.mark.parametrize(

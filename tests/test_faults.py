@@ -88,7 +88,7 @@ def test_json_that_is_nested_too_deep_is_damaged(tmp_path):
     """It was a traceback of every command."""
     folder = cut_short(tmp_path, SPEC)
     folder.state.write_bytes(b"[" * 200_000)
-    assert "nested too deep" in folder.standing()["reason"]
+    assert "nested too deep" in folder.standing().reason
 
 
 def test_what_the_disk_refuses_is_one_line_with_a_way_out(tmp_path, monkeypatch):
@@ -98,7 +98,7 @@ def test_what_the_disk_refuses_is_one_line_with_a_way_out(tmp_path, monkeypatch)
     monkeypatch.setattr(running, "record", refuse)
     with pytest.raises(RunError, match=r"No space left on device; make room, .* goes on"):
         run([SPEC], tmp_path)
-    assert "No space left" in RunDir(tmp_path, SPEC.run).read_state()["reason"]
+    assert "No space left" in RunDir(tmp_path, SPEC.run).read_state().reason
 
 
 def test_a_lock_that_the_disk_refuses_is_what_the_run_failed_of(tmp_path):
@@ -107,7 +107,7 @@ def test_a_lock_that_the_disk_refuses_is_what_the_run_failed_of(tmp_path):
     with pytest.raises(RunError, match="Is a directory"):
         run([SPEC], tmp_path)
     state = RunDir(tmp_path, SPEC.run).read_state()
-    assert (state["state"], "directory" in state["reason"]) == ("failed", True)
+    assert (state.name, "directory" in state.reason) == ("failed", True)
 
 
 def test_where_the_state_cannot_be_written_either_the_first_error_is_heard(tmp_path, monkeypatch, capsys):
@@ -156,7 +156,7 @@ def test_a_log_that_cannot_be_opened_is_the_reason_of_the_failure(tmp_path):
     report = worker.work([SPEC], tmp_path, lambda: False, "")
     assert report.fit
     assert "log.txt: Is a directory" in report.reason
-    assert "log.txt: Is a directory" in folder.read_state()["reason"]
+    assert "log.txt: Is a directory" in folder.read_state().reason
 
 
 def test_a_log_on_a_full_disk_hides_no_reason(tmp_path, monkeypatch):
@@ -181,7 +181,7 @@ def test_a_log_on_a_full_disk_hides_no_reason(tmp_path, monkeypatch):
             os.close(kept)
         os.close(full)
     assert report.reason == "of its own"
-    assert folder.known()["state"] != "failed"  # `run` has said so itself
+    assert folder.known().name != "failed"  # `run` has said so itself
 
 
 def test_clean_offers_no_result_that_can_be_mended_and_nothing_of_a_newer_degrade(tmp_path):

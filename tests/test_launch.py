@@ -9,7 +9,8 @@ from degrade.errors import RunError, SpecError
 from degrade.store import results
 from degrade.store.folder import RunDir
 from degrade.store.results import find, run_dirs
-from degrade.sweep import expand, launch, rerun
+from degrade.store.state import State
+from degrade.sweep import expand, launch, price, rerun
 from degrade.sweep.cost import Prices, Sample, kind
 from degrade.sweep.launch import How
 
@@ -24,7 +25,7 @@ def measured(monkeypatch):
     def known(specs, workers, gpus):
         return Prices({kind(spec): {8: sample} for spec in specs})
 
-    monkeypatch.setattr(launch, "measured", known)
+    monkeypatch.setattr(price, "measured", known)
 
 
 def go(root, *overrides: str, **how) -> int:
@@ -37,12 +38,12 @@ def at_once(root, *overrides: str, **how) -> int:
 
 
 def states(root) -> dict[str, str]:
-    return {folder.run: folder.read_state()["state"] for folder in run_dirs(root)}
+    return {folder.run: folder.read_state().name for folder in run_dirs(root)}
 
 
 def spoil(folder: RunDir) -> None:
     """Makes a run fail when it is taken up again."""
-    folder.write_state("interrupted")
+    folder.write_state(State("interrupted"))
     for path in (folder.checkpoint, folder.previous):
         path.write_bytes(b"nonsense")
 
@@ -58,7 +59,7 @@ def test_a_sweep_of_which_a_run_is_not_done_does_not_end_well(tmp_path, capsys):
     """With a launcher that does not wait for who holds it, and with --retry-failed."""
     assert at_once(tmp_path, "net=plain,residual", "shortcut=A") == 0
     first, second = run_dirs(tmp_path)
-    first.write_state("interrupted")
+    first.write_state(State("interrupted"))
     capsys.readouterr()
     with first.claimed():
         assert at_once(tmp_path, "net=plain,residual", "shortcut=A") == 1
@@ -66,7 +67,7 @@ def test_a_sweep_of_which_a_run_is_not_done_does_not_end_well(tmp_path, capsys):
     assert at_once(tmp_path, "net=plain,residual", "shortcut=A") == 0
     assert "not done" not in capsys.readouterr().out
     spoil(first)
-    second.write_state("interrupted")
+    second.write_state(State("interrupted"))
     assert at_once(tmp_path, "net=plain,residual", "shortcut=A", retry_failed=True) == 1
     assert "not done: 2 (interrupted)" in capsys.readouterr().out
 
@@ -129,7 +130,7 @@ def test_what_cannot_be_is_one_line(tmp_path):
 def test_a_rerun_of_what_is_not_over_is_refused(tmp_path):
     assert at_once(tmp_path, "net=plain") == 0
     (folder,) = run_dirs(tmp_path)
-    folder.write_state("interrupted")
+    folder.write_state(State("interrupted"))
     with pytest.raises(RunError, match="is interrupted; only what is finished can be compared with"):
         rerun.rerun(*find("plain", tmp_path))
 
@@ -144,14 +145,14 @@ def test_a_run_that_diverged_reruns_to_the_same_curve(tmp_path, capsys):
 
 def test_a_plan_prices_the_rest_of_a_run_that_was_begun(tmp_path, capsys, measured):
     overrides = [*TINY, "net=plain", "recipe.iterations=100000", f"results={tmp_path}", "jobs=1"]
-    launch.price(overrides, ())
+    price.price(overrides, ())
     whole = capsys.readouterr().out
     assert at_once(tmp_path, "net=plain") == 0
     with expand.hydra():
         (spec,) = expand.expand(overrides).specs
     RunDir(tmp_path, spec.run).path.mkdir()
-    RunDir(tmp_path, spec.run).write_state("interrupted", iteration=100_000, iterations=100_000)
-    launch.price(overrides, ())
+    RunDir(tmp_path, spec.run).write_state(State("interrupted", iteration=100_000, iterations=100_000))
+    price.price(overrides, ())
     rest = capsys.readouterr().out
     assert "about 16:42 on 1 workers" in whole
     assert "about 0:02 on 1 workers" in rest
@@ -178,7 +179,7 @@ def test_a_launcher_of_others_gets_the_runs(tmp_path, capsys):
     """Hydra's own basic launcher trains in this process: what any launcher plugin relies on is there."""
     assert go(tmp_path, "net=plain", "hydra/launcher=basic") == 0
     state = run_dirs(tmp_path)[0].read_state()
-    assert (state["state"], state["pid"]) == ("finished", os.getpid())
+    assert (state.name, state.pid) == ("finished", os.getpid())
     assert go(tmp_path, "net=plain") == 0
     assert "0 to do" in capsys.readouterr().out
 
@@ -240,7 +241,7 @@ def test_a_rerun_gives_the_same_curve_beside_the_first(tmp_path, capsys):
 def test_plan_shows_what_is_new_and_its_price(tmp_path, capsys, measured):
     assert at_once(tmp_path, "net=plain") == 0
     capsys.readouterr()
-    launch.price([*TINY, "net=plain", "seed=0,1", f"results={tmp_path}", "jobs=2"], ())
+    price.price([*TINY, "net=plain", "seed=0,1", f"results={tmp_path}", "jobs=2"], ())
     out = capsys.readouterr().out
     assert "2 distinct runs, 1 finished, 1 to do" in out
     assert "1 runs to do: about 0:02 on 2 workers" in out

@@ -6,7 +6,8 @@ from conftest import tiny
 from degrade.errors import RunError
 from degrade.store.clean import waste
 from degrade.store.folder import RunDir
-from degrade.store.results import load
+from degrade.store.results import board, load
+from degrade.store.state import State
 from degrade.sweep import rerun
 from degrade.train.run import run
 
@@ -42,7 +43,7 @@ def test_a_finished_run_with_a_damaged_file_is_mended_from_its_checkpoint(tmp_pa
     """It was not trained again, and its curve was lost to every table."""
     folder, before = finished(tmp_path), load(tmp_path).curves
     damage(folder.path / name)
-    assert folder.standing()["state"] == "damaged"
+    assert folder.standing().name == "damaged"
     assert not folder.over
     with pytest.raises(RunError, match=name.replace(".", r"\.")):
         load(tmp_path)
@@ -52,10 +53,10 @@ def test_a_finished_run_with_a_damaged_file_is_mended_from_its_checkpoint(tmp_pa
 
 def test_mending_forgets_of_what_a_run_had_failed(tmp_path):
     folder = finished(tmp_path)
-    folder.write_state("finished", reason="there was no room")
+    folder.write_state(State("finished", reason="there was no room"))
     damage(folder.curve)
     assert run([SPEC], tmp_path) == {SPEC.run: "finished"}
-    assert folder.read_state()["reason"] == ""
+    assert folder.read_state().reason == ""
 
 
 @pytest.mark.parametrize("name", ["spec.json", "environment.json"])
@@ -79,7 +80,7 @@ def test_an_older_checkpoint_takes_nothing_from_a_finished_run(tmp_path):
     folder.curve.write_bytes(b"damaged")
     with pytest.raises(RunError, match=r"last good checkpoint is of iteration 4: move .* away to train it anew"):
         run([spec], tmp_path)
-    assert folder.read_state()["state"] == "finished"
+    assert folder.read_state().name == "finished"
     assert folder.curve.read_bytes() == b"damaged"
 
 
@@ -87,7 +88,7 @@ def test_a_finished_run_whose_curve_is_gone_is_damaged_and_mended(tmp_path):
     """It counted as finished, and was in no table."""
     folder, before = finished(tmp_path), load(tmp_path).curves
     folder.curve.unlink()
-    assert "curve.parquet: is not there" in folder.standing()["reason"]
+    assert "curve.parquet: is not there" in folder.standing().reason
     assert run([SPEC], tmp_path) == {SPEC.run: "finished"}
     assert load(tmp_path).curves.equals(before)
 
@@ -119,7 +120,7 @@ def test_nor_is_one_that_diverged(tmp_path):
 def test_one_whose_state_is_gone_is_finished_again_by_its_checkpoint(tmp_path):
     folder, before = finished(tmp_path), load(tmp_path).curves
     folder.state.unlink()
-    assert "state.json: is not there" in folder.standing()["reason"]
+    assert "state.json: is not there" in folder.standing().reason
     assert waste(tmp_path, failed=True, orphaned=True, days=None) == []
     assert run([SPEC], tmp_path) == {SPEC.run: "finished"}
     assert load(tmp_path).curves.equals(before)
@@ -156,9 +157,9 @@ def test_a_run_that_died_before_its_first_checkpoint_goes_on_however_long_its_cu
     folder, whole = finished(tmp_path), load(tmp_path).curves
     folder.checkpoint.unlink()
     folder.previous.unlink()
-    folder.write_state("running", reason="of an earlier time")
+    folder.write_state(State("running", reason="of an earlier time"))
     assert run([SPEC], tmp_path) == {SPEC.run: "finished"}
-    assert folder.read_state()["reason"] == ""
+    assert folder.read_state().reason == ""
     timings = ["images_per_second", "seconds"]
     assert load(tmp_path).curves.drop(columns=timings).equals(whole.drop(columns=timings))
 
@@ -222,7 +223,7 @@ def test_where_that_probe_is_damaged_it_is_named_and_can_be_made_again(tmp_path,
     assert path.read_bytes() == damaged
     assert load(tmp_path, measured=()).curves.equals(curve)
     path.unlink()
-    (bare,) = rerun.unprobed([asked], tmp_path)
+    (bare,) = rerun.unprobed([asked], tmp_path, board([asked], tmp_path))
     assert rerun.reprobe([bare], tmp_path, jobs=1, fail_fast=False) == 0
     assert len(load(tmp_path).probe) > 0
 

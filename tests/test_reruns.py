@@ -13,13 +13,19 @@ import pytest
 from conftest import ON_CPU, tiny
 
 from degrade.errors import RunError
+from degrade.spec import RunSpec
 from degrade.store.folder import RunDir, write_json
-from degrade.store.results import find, load, run_dirs
-from degrade.sweep import launch, rerun
+from degrade.store.results import board, find, load, run_dirs
+from degrade.store.state import State
+from degrade.sweep import launch, price, rerun
 from degrade.sweep.launch import How
 from degrade.train import run
 
 TINY = ["study=smoke", "depth=8", "recipe.iterations=4", "data.train_limit=40", "width=2"]
+
+
+def unprobed(*specs: RunSpec, root: Path) -> list[RunSpec]:
+    return rerun.unprobed(specs, root, board(specs, root))
 
 
 def at_once(root, *overrides: str, **how) -> int:
@@ -93,7 +99,7 @@ def test_a_sweep_that_asks_for_a_probe_says_which_finished_runs_have_none(tmp_pa
             "2 finished runs have no probe; `degrade sweep ... --reprobe` trains them again beside the first (0:0"
             in said
         )
-    launch.price([*TINY, "net=plain", "engine.probe=2", f"results={tmp_path}"], ())
+    price.price([*TINY, "net=plain", "engine.probe=2", f"results={tmp_path}"], ())
     assert "1 finished run has no probe" in capsys.readouterr().out
     assert [files(folder) for folder in run_dirs(tmp_path)] == before
     assert at_once(tmp_path, "shortcut=A") == 0
@@ -120,15 +126,15 @@ def test_runs_are_trained_again_as_they_were_the_first_time(tmp_path):
     folder.path.mkdir(parents=True)
     folder.begin(spec, {})
     folder.write_curve(spec, [])
-    folder.write_state("finished")
-    (found,) = rerun.unprobed([tiny(engine={"probe": 5, "threads": 1})], tmp_path)
+    folder.write_state(State("finished"))
+    (found,) = unprobed(tiny(engine={"probe": 5, "threads": 1}), root=tmp_path)
     assert found == rerun.with_probe(spec, 5)
-    assert rerun.unprobed([spec, tiny(seed=1, engine={"probe": 5})], tmp_path) == []
+    assert unprobed(spec, tiny(seed=1, engine={"probe": 5}), root=tmp_path) == []
 
 
 def test_what_lies_in_a_rerun_already_is_not_trained_a_third_time(tmp_path, capsys):
     first, _ = twice(tmp_path)
-    (bare,) = rerun.unprobed([rerun.with_probe(first.read_spec(), 3)], tmp_path)
+    (bare,) = unprobed(rerun.with_probe(first.read_spec(), 3), root=tmp_path)
     assert rerun.reprobe([bare], tmp_path, jobs=1, fail_fast=False) == 0
     assert "probe.parquet added to" in capsys.readouterr().out
     assert [path.name for path in (tmp_path / "reruns").iterdir()] == ["1"]
@@ -165,7 +171,7 @@ def test_a_run_that_fails_again_is_counted(tmp_path, monkeypatch):
     def fail(specs, path, **how):
         for spec in specs:
             RunDir(path, spec.run).path.mkdir(parents=True, exist_ok=True)
-            RunDir(path, spec.run).write_state("failed", reason="of its own")
+            RunDir(path, spec.run).write_state(State("failed", reason="of its own"))
 
     monkeypatch.setattr(rerun, "probed", lambda *_: [])
     monkeypatch.setattr(rerun, "train", fail)
@@ -187,7 +193,7 @@ def test_a_rerun_of_which_nobody_knows_what_it_was_is_left_alone(tmp_path):
     first, again = twice(tmp_path)
     again.spec.write_bytes(b"damaged")
     first.tables["probe"].unlink(missing_ok=True)
-    (bare,) = rerun.unprobed([rerun.with_probe(first.read_spec(), 2)], tmp_path)
+    (bare,) = unprobed(rerun.with_probe(first.read_spec(), 2), root=tmp_path)
     again.state.unlink()
     assert rerun.place(tmp_path, bare).name == "2"
 

@@ -100,7 +100,7 @@ def test_where_no_other_is_left_that_is_why_the_run_fails(tmp_path):
     with pytest.raises(RunError, match=r"checkpoint\.pt: .*no training of .*; remove what is damaged"):
         run([SPEC], tmp_path)
     assert folder.checkpoint.read_bytes() == before
-    assert "no training of" in folder.read_state()["reason"]
+    assert "no training of" in folder.read_state().reason
 
 
 def test_checkpoints_from_before_probes_and_specs_were_in_them_are_gone_on_from(tmp_path, whole):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -27,10 +27,10 @@ from degrade.spec.run import OriginSpec
 from degrade.store import parquet
 from degrade.store.folder import RunDir, write_json
 from degrade.store.parquet import CURVES, TABLES
-from degrade.store.state import KEPT, fault_of, possible
+from degrade.store.state import State
 from degrade.train.checkpoint import pack, unpack
 from degrade.train.fit import CHECKPOINT_FORMAT
-from degrade.views import terminal
+from degrade.views import live, terminal
 
 RUN = ended(RunSpec(net=NetSpec(net="plain", depth=8)), 5.0, 9.0)
 OTHER = ended(RunSpec(net=NetSpec(net="plain", depth=14)), 6.0, 9.5)
@@ -72,11 +72,11 @@ class TestStates:
         spec, room = RUN.spec, Console(width=120, force_terminal=there)
         signs = {"heartbeat": 0.0, "pid": 1, "reason": "x"}
         monkeypatch.setattr(terminal, "console", room)
-        with terminal.Progress([spec], tmp_path, 1) as progress, room.capture() as said:
-            progress.states[spec.run] = {"state": name, "iteration": 2, **signs, **values}
+        with live.Progress([spec], tmp_path, 1) as progress, room.capture() as said:
+            progress.states[spec.run] = State(name, iteration=2, **signs, **values)
             progress.active = [spec.run]
             room.print(progress.table())
-            room.print(terminal.line(spec, progress.states[spec.run]))
+            room.print(live.line(spec, progress.states[spec.run]))
         assert spec.name in said.get()
 
     def test_not_more_was_done_than_there_is_to_do(self, here, folder):
@@ -84,18 +84,21 @@ class TestStates:
         one_line(here("compare", str(folder.path.parent.parent)), "state.json", f"iteration cannot be {2**62} of 64000")
 
     def test_what_is_damaged_says_why(self):
-        assert fault_of({"state": "damaged"}) == "reason cannot be None"
+        with pytest.raises(ValueError, match="reason cannot be None"):
+            State.parse({"state": "damaged"})
 
     @pytest.mark.parametrize("key", ["epoch", "lr", "seconds", "images_per_second"])
     def test_numbers_have_an_end(self, key):
-        assert possible(key, 1e39)
+        assert getattr(State.parse({key: 1e39}), key) == 1e39
         for value in (1e40, -1e40, float("inf"), float("nan"), 10**400, "1", None):
-            assert not possible(key, value)
+            with pytest.raises(ValueError, match=f"{key} cannot be"):
+                State.parse({key: value})
 
     @pytest.mark.parametrize("value", [-1, 101, 10**400, float("nan"), "1", None])
     def test_errors_are_percentages(self, value):
-        assert not possible("train_error", value)
-        assert possible("train_error", 9)
+        with pytest.raises(ValueError, match="train_error cannot be"):
+            State.parse({"train_error": value})
+        assert State.parse({"train_error": 9}).train_error == 9
 
     @pytest.mark.parametrize("value", [[1], HALF, {"a": 1}, 3])
     def test_labels_are_those_of_the_spec(self, here, folder, value):
@@ -105,7 +108,7 @@ class TestStates:
         runs = degrade.load(root).runs.set_index("run")
         labels = {name: label for name, label in RUN.spec.labels().items() if name != "run"}
         assert {name: runs.loc[RUN.spec.run][name] for name in labels} == labels
-        assert {*runs.columns} <= {*labels, *KEPT}
+        assert not {*runs.columns} - {*labels} - {each.name for each in fields(State)} - {"state"}
         assert here("compare", str(root)).returncode == 0
 
     @pytest.mark.parametrize("before", [3, None, "x", {"a": 1}])

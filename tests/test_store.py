@@ -17,6 +17,7 @@ from degrade.store.files import write
 from degrade.store.folder import RunDir, write_json
 from degrade.store.parquet import CURVES, save, table
 from degrade.store.results import load
+from degrade.store.state import State
 
 
 def points(*iterations: int) -> list[Point]:
@@ -34,7 +35,7 @@ def make(root, spec, *iterations, state="finished"):
     with folder.claimed():
         folder.begin(spec, {"torch": "x"})
         folder.write_curve(spec, points(*iterations))
-        folder.write_state(state, outcome="", iteration=iterations[-1])
+        folder.write_state(State(state, outcome="", iteration=iterations[-1]))
     return folder
 
 
@@ -120,9 +121,9 @@ def test_writing_is_all_or_nothing(tmp_path):
 
 def test_state_keeps_what_was_said_before(tmp_path):
     folder = make(tmp_path, tiny(), 3)
-    folder.write_state("failed", reason="no luck")
+    folder.write_state(State("failed", reason="no luck"))
     state = json.loads(folder.state.read_text())
-    assert (state["state"], state["reason"], state["iteration"], state["pid"]) == ("failed", "no luck", 3, os.getpid())
+    assert (state.name, state.reason, state.iteration, state.pid) == ("failed", "no luck", 3, os.getpid())
 
 
 def hold(root, run, ready):

@@ -22,7 +22,7 @@ from degrade.store.files import write
 from degrade.store.folder import RunDir, write_json
 from degrade.store.parquet import CURVES
 from degrade.store.results import run_dirs
-from degrade.sweep import launch, rerun, worker
+from degrade.sweep import limit, rerun, worker
 from degrade.views.sheets import Sheet, latex
 from degrade.views.sheets import markdown as in_markdown
 
@@ -205,7 +205,7 @@ def test_a_file_in_the_making_is_never_a_link(tmp_path):
 def test_a_record_of_time_that_is_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "record.json")
     with pytest.raises(RunError, match="is a pipe or a device"):
-        launch.recorded(tmp_path / "record.json")
+        limit.recorded(tmp_path / "record.json")
 
 
 def test_figures_are_not_drawn_where_a_strangers_link_leads(here, foreign, tmp_path):

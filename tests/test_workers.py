@@ -13,6 +13,7 @@ from conftest import tiny
 from processes import DEGRADE, KEYS, PATIENCE, Result, begin, children, results, states, until
 
 from degrade.store.folder import RunDir, write_json
+from degrade.store.state import State
 from degrade.sweep import workers
 from degrade.sweep.worker import Report
 from degrade.train.checkpoint import unpack
@@ -90,7 +91,7 @@ def test_of_a_run_that_others_train_is_said_who_and_a_stopped_holder_is_asked_ev
     spec, now, tries = tiny(), 0.0, list[float]()
     folder = RunDir(tmp_path, spec.run)
     folder.path.mkdir(parents=True)
-    folder.write_state("running")
+    folder.write_state(State("running"))
     write_json(folder.state, {**folder.read_state(), "heartbeat": time.time() - 10_000})  # it was stopped, and lives
     monkeypatch.setattr(workers.time, "monotonic", lambda: now)
     held = workers.Held(tmp_path)
@@ -112,7 +113,7 @@ def test_of_a_run_that_others_train_is_said_who_and_a_stopped_holder_is_asked_ev
     said = capsys.readouterr().out
     assert said.startswith(f"{spec.run}: process {os.getpid()} on ")
     assert said.count("waiting") == 1
-    folder.write_state("failed", reason="of its own")
+    folder.write_state(State("failed", reason="of its own"))
     now += 2
     assert held.freed() == []
     assert held.specs == []
@@ -198,7 +199,7 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path):
     assert begin(tmp_path, *keys).wait(PATIENCE) == 0
     spoilt, kept = sorted((tmp_path / "runs").iterdir())
     for folder in (spoilt, kept):
-        RunDir(tmp_path, folder.name).write_state("interrupted")
+        RunDir(tmp_path, folder.name).write_state(State("interrupted"))
     (spoilt / "checkpoint.pt").write_bytes(b"nonsense")
     assert begin(tmp_path, *keys).wait(PATIENCE) == 1
     output = (tmp_path / "output").read_text()

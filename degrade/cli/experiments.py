@@ -122,9 +122,8 @@ def responses(
         opened = sources.open()
         measured = responses.responses(opened, under, asked, given_scale=given)
         whole = finite(measured.layers), finite(measured.blocks)
-        lost = measured.layers.run.nunique() - min(frame.run.nunique() for frame in whole)
         if len(whole[0]):
-            show(views.responses(*whole, lost))
+            show(views.responses(*whole, measured.layers.run.nunique()))
         root = next((each.folder.root for each in opened if each.folder), roots[0])
         folder = figures_in(out, root)
         for path in responses.keep(measured, folder):

@@ -26,14 +26,15 @@ COLUMNS = {  # of the table `responses`
 _NUMBERS = ("std", "greatest", "change", "distance", "opening")
 
 
-def responses(layers: "pd.DataFrame", blocks: "pd.DataFrame", lost: int) -> list[Sheet]:
-    """What was measured, each with the labels of its run; `lost`: nets that were left out, having diverged."""
+def responses(layers: "pd.DataFrame", blocks: "pd.DataFrame", nets: int) -> list[Sheet]:
+    """What was measured, each with the labels of its run. `nets`: how many, with those left out that have diverged."""
     sheets = [
         _of_protocol(str(name), rows, blocks[blocks.protocol == name]) for name, rows in layers.groupby("protocol")
     ]
     first, data = layers.iloc[0], ", ".join(sorted(layers.data.unique()))
     counted = ", ".join(f"{n:,}" for n in sorted(layers.n.unique()))
-    gone = (f"{lost} nets have diverged: no finite responses, left out",) if lost else ()
+    lost = nets - min(layers.run.nunique(), blocks.run.nunique())
+    gone = (f"{lost} of {nets} nets have diverged: no finite responses, left out",) if lost else ()
     said = (
         f"std of responses: mean over layers, and the greatest; change: ‖F(x)‖/‖x‖, distance: ‖H(x) − x‖/‖x‖, "
         f"opening of the shortcut: means over blocks. {data}: {first.split} images ({counted}); "

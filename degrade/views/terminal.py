@@ -132,6 +132,7 @@ def _table(sheet: Sheet) -> Table:
         table.add_row(*(Text("\n").join(map(_cell, cells)) for cells in zip(*sheet.rows, strict=True)))
         return table
     table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
+    table.columns[-1].no_wrap = sheet.columns[-1].startswith(">")
     for row in sheet.rows:
         table.add_row(*map(_cell, row))
     return table

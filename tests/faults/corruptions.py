@@ -17,6 +17,7 @@ from degrade.store import parquet
 from degrade.store.folder import RunDir
 from degrade.store.parquet import CURVES, TABLES
 from degrade.store.results import run_dirs
+from degrade.store.state import State
 from degrade.train.checkpoint import unpack
 from faults import sweeps
 from faults.children import child
@@ -142,7 +143,7 @@ def stopped(base: Path) -> None:
             at, spec = unpack(folder.checkpoint.read_bytes()), folder.read_spec()
             folder.write_curve(spec, [Point(*values) for values in at["points"]])
             folder.write_table("probe", spec, [LayerGradient(*values) for values in at["probes"]])
-            folder.write_state("interrupted", iteration=at["iteration"])
+            folder.write_state(State("interrupted", iteration=at["iteration"]))
         return done
 
     if (ended := child(work)) != (0, "done"):

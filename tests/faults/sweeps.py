@@ -22,7 +22,7 @@ from degrade import data
 from degrade.errors import DegradeError
 from degrade.spec import RunSpec, parse
 from degrade.spec.rows import TIMINGS
-from degrade.store import parquet
+from degrade.store import parquet, state
 from degrade.store.folder import RunDir
 from degrade.store.parquet import CURVES, TABLES
 from degrade.store.results import make_root, run_dirs
@@ -79,7 +79,7 @@ def pictures(folder: Path, train: int = 6, test: int = 3, size: int = 8) -> None
 def steady() -> None:
     """The same file events at each training, however quick the machine is."""
     torch.set_num_threads(1)
-    run.TURN, run.BEAT = 0.0, float("inf")  # one step a turn
+    run.TURN, state.BEAT = 0.0, float("inf")  # one step a turn
     environment.commit = lambda: None  # two processes of git
 
 
@@ -100,7 +100,7 @@ def sweep(base: Path) -> str:
         make_root(results)
         for spec in wanted:
             report = worker.work([spec], results, lambda: False, "degrade sweep")
-            if report.reason and RunDir(results, spec.run).known()["state"] not in ("failed", *OVER):
+            if report.reason and RunDir(results, spec.run).known().name not in ("failed", *OVER):
                 unsaid = f"{REFUSED}{report.reason}"  # the parent says it, where the folder cannot
     except DegradeError as error:
         return f"{REFUSED}{error}"
@@ -210,9 +210,9 @@ def left(fault: Fault, base: Path, due: dict[str, int], said: str) -> str:
         there = [unpack(path.read_bytes())["iteration"] for path in folder.checkpoints if path.exists()]
         if max(there, default=0) < due.get(folder.run, 0):
             return f"{folder.run}: checkpoints {there}, where {due[folder.run]} was written"
-    states = [folder.known() for folder in folders]
-    told = said.startswith(REFUSED) or any(state["state"] == "failed" and state["reason"] for state in states)
-    all_done = len(states) == 2 and all(state["state"] == "finished" for state in states)
+    known = [folder.known() for folder in folders]
+    told = said.startswith(REFUSED) or any(each.name == "failed" and each.reason for each in known)
+    all_done = len(known) == 2 and all(each.name == "finished" for each in known)
     if fault.harm in ("EIO", "ENOSPC") and not told and not all_done:
         return f"nobody said what failed: {said} {states}"
     return ""
