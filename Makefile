@@ -3,7 +3,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults smoke bench check format clean
+.PHONY: help demo test faults smoke bench layers check format clean
 
 help:  ## list these targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -16,7 +16,7 @@ test: .venv/.ready  ## all tests
 	$(BIN)/pytest
 
 faults: .venv/.ready  ## harm every file event of a sweep, and every kind of file: minutes; `make test` does a sample
-	cd tests && ../$(BIN)/python -m faults
+	cd tests && PYTHONPATH=. ../$(BIN)/python -m promises.faults
 
 smoke: .venv/.ready  ## plain and residual nets for a few steps, their figure, and whether all backends compute the same
 	$(BIN)/degrade sweep study=smoke results=results/smoke
@@ -25,6 +25,9 @@ smoke: .venv/.ready  ## plain and residual nets for a few steps, their figure, a
 
 bench: .venv/.ready  ## our training loop beside common practice: tables and JSON into benchmarks/, minutes
 	$(BIN)/degrade bench --save benchmarks
+
+layers: .venv/.ready  ## rooms, floors and arrows of the house, and whether they keep the table
+	$(BIN)/python tests/layers.py
 
 check: .venv/.ready  ## what CI runs: format, lint, types, tests
 	$(BIN)/ruff format --check .

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from places import ROOT
+
 MAY = {  # room -> the rooms it may import; `errors` is open to all
     "errors": (),
     "spec": (),

@@ -1,13 +1,12 @@
 """What the README says is what happens."""
 
 import re
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from degrade import cli
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 MAKEFILE = (ROOT / "Makefile").read_text()
