@@ -270,7 +270,7 @@ WORKER = """
 import sys
 from pathlib import Path
 from degrade import data
-from degrade.spec.parts import parse
+from degrade.spec import parse
 from degrade.train.fit import Fit
 
 def written():  # kB that this process alone has: pages of a file that it only reads are not among them

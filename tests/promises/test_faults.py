@@ -114,10 +114,10 @@ def test_a_lock_that_the_disk_refuses_is_what_the_run_failed_of(tmp_path):
 def test_where_the_state_cannot_be_written_either_the_first_error_is_heard(tmp_path, monkeypatch, capsys):
     write_state = RunDir.write_state
 
-    def refuse(self, state, **values):
-        if state == "failed":
+    def refuse(self, state):
+        if state.name == "failed":
             raise OSError(errno.EIO, "Input/output error")
-        write_state(self, state, **values)
+        write_state(self, state)
 
     def full(*_):
         raise FULL

@@ -47,7 +47,7 @@ PREPARED = """
 import resource, sys
 from degrade import data
 from degrade.errors import DataError
-from degrade.spec.parts import DataSpec
+from degrade.spec import DataSpec
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))  # bytes: of a device there is no end
 if sys.argv[2:]:
     try:

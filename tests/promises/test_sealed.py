@@ -52,7 +52,7 @@ def one_line(done, *words: str) -> None:
 
 
 def state(folder: RunDir, **changes: Any) -> None:
-    write_json(folder.state, folder.read_state() | changes)
+    write_json(folder.state, folder.read_state().tree() | changes)
 
 
 def columns(path: Path, schema: Any, **values: Any) -> None:

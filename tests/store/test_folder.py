@@ -1,4 +1,3 @@
-import json
 import multiprocessing
 import os
 import subprocess
@@ -122,7 +121,7 @@ def test_writing_is_all_or_nothing(tmp_path):
 def test_state_keeps_what_was_said_before(tmp_path):
     folder = make(tmp_path, tiny(), 3)
     folder.write_state(State("failed", reason="no luck"))
-    state = json.loads(folder.state.read_text())
+    state = folder.read_state()
     assert (state.name, state.reason, state.iteration, state.pid) == ("failed", "no luck", 3, os.getpid())
 
 
@@ -159,7 +158,7 @@ def test_of_a_run_that_is_as_far_in_two_places_the_one_that_is_over_counts(tmp_p
 
 def test_a_run_whose_process_is_gone_is_loaded_as_interrupted(tmp_path):
     folder = make(tmp_path, tiny(), 2, state="running")
-    state = {**folder.read_state(), "pid": 2**22 + 1}  # above what Linux gives
+    state = {**folder.read_state().tree(), "pid": 2**22 + 1}  # above what Linux gives
     write_json(folder.state, state)
     assert load(tmp_path).runs.state.tolist() == ["interrupted"]
 

@@ -10,10 +10,7 @@ from degrade.sweep import sample
 from degrade.train.fit import Fit
 
 BACKENDS = ["auto", "eager"]
-PEAK = (
-    "from degrade.sweep import sample; from degrade.spec.parts import parse;"
-    "print(sample.measure(parse({tree!r})).memory)"
-)
+PEAK = "from degrade.sweep import sample; from degrade.spec import parse;print(sample.measure(parse({tree!r})).memory)"
 
 
 @pytest.fixture(autouse=True)

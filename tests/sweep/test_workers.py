@@ -86,13 +86,18 @@ def test_what_was_ignored_when_it_began_stays_ignored(tmp_path, undisturbed):
     assert results(tmp_path) == undisturbed
 
 
+def was_stopped(folder: RunDir, ago: float = 10_000) -> None:
+    """Its last sign of life is so many seconds old."""
+    write_json(folder.state, {**folder.read_state().tree(), "heartbeat": time.time() - ago})
+
+
 def test_of_a_run_that_others_train_is_said_who_and_a_stopped_holder_is_asked_ever_less(tmp_path, monkeypatch, capsys):
     """It was waited for without a word, and the log grew by a line a second."""
     spec, now, tries = tiny(), 0.0, list[float]()
     folder = RunDir(tmp_path, spec.run)
     folder.path.mkdir(parents=True)
     folder.write_state(State("running"))
-    write_json(folder.state, {**folder.read_state(), "heartbeat": time.time() - 10_000})  # it was stopped, and lives
+    was_stopped(folder)  # and lives
     monkeypatch.setattr(workers.time, "monotonic", lambda: now)
     held = workers.Held(tmp_path)
     held.add([spec])
@@ -103,10 +108,10 @@ def test_of_a_run_that_others_train_is_said_who_and_a_stopped_holder_is_asked_ev
             held.add([found])
     assert tries[:4] == [1.0, 3.0, 7.0, 15.0]
     assert tries[-1] - tries[-2] == 60
-    write_json(folder.state, {**folder.read_state(), "heartbeat": time.time() + 60})  # it goes on, and stops again
+    was_stopped(folder, -60)  # it goes on, and stops again
     now += 2
     assert held.freed() == []
-    write_json(folder.state, {**folder.read_state(), "heartbeat": time.time() - 10_000})
+    was_stopped(folder)
     now += 2
     assert held.freed() == [spec]
     held.add([spec])

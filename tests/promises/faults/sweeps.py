@@ -117,7 +117,7 @@ def results(base: Path) -> dict[str, str]:
         for path in filter(Path.exists, (folder.checkpoint, folder.kept(4))):
             for name, value in unpack(path.read_bytes())["net"].items():
                 total.update(name.encode() + value.numpy().tobytes())
-        found[folder.run] = f"{folder.read_state()['state']} {total.hexdigest()}"
+        found[folder.run] = f"{folder.read_state().name} {total.hexdigest()}"
     return found
 
 
