@@ -85,6 +85,7 @@ def foreign(tmp_path) -> Path:
         ["compare"],
         *(["compare", "--format", form] for form in ("markdown", "latex", "csv", "json")),
         *(["compare", "--format", "csv", "--table", name] for name in ("summary", "reached")),
+        *(["status", "--format", form] for form in ("markdown", "latex", "csv", "json")),
         ["clean", "--older-than", "-1", "--yes"],
         ["plot", "--figure", "fig6"],
     ],
@@ -97,11 +98,14 @@ def test_no_word_of_a_strangers_results_reaches_the_terminal_raw(here, foreign, 
     assert not {"\x1b", "\x07"} & {*done.stdout, *done.stderr}
     if "csv" in command:
         cells = [cell for row in csv.reader(io.StringIO(done.stdout)) for cell in row]
-        assert any("=1+" in cell for cell in cells) == ("--table" in command)  # a verdict names no group
+        named = "--table" in command or command[0] == "status"  # a verdict names no group
+        assert any("=1+" in cell for cell in cells) == named
         assert not [cell for cell in cells if cell.startswith(("=", "+", "@"))]
     if "markdown" in command:
         assert "<script" not in done.stdout
-    for svg in tmp_path.rglob("*.svg"):
+    drawn = list(tmp_path.rglob("*.svg"))
+    assert bool(drawn) == (command[0] == "plot")
+    for svg in drawn:
         assert "\x1b" not in svg.read_text()
         ElementTree.parse(svg)
 
