@@ -3,6 +3,7 @@
 Hydra is used by its Compose API: `hydra.main` does not start on Python 3.14.
 """
 
+import hashlib
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -33,14 +34,27 @@ LOGGING = ("hydra.job_logging", "hydra.hydra_logging")
 def initialised() -> Generator[None]:
     """Hydra, initialised on conf/; its complaints become SpecErrors of one line."""
     GlobalHydra.instance().clear()
+    _forget_other(conf_dir())
     try:
         with initialize_config_dir(str(conf_dir()), job_name="degrade", version_base="1.3"):
             yield
     except (HydraException, OmegaConfBaseException) as error:
         raise SpecError(line_of(error)) from None
-    finally:
+
+
+_KNOWN = {"conf": ""}  # the conf/ that the caches below are of
+
+
+def _forget_other(folder: Path) -> None:
+    """Clears what was composed of another conf/ than this, or of other files in it."""
+    total = hashlib.sha256(str(folder).encode())
+    for path in sorted(folder.rglob("*.yaml")):
+        total.update(str(path).encode())
+        total.update(path.read_bytes())
+    if total.hexdigest() != _KNOWN["conf"]:
         for cached in (composed, body, options, told):
             cached.cache_clear()
+        _KNOWN["conf"] = total.hexdigest()
 
 
 def line_of(error: Exception) -> str:
