@@ -19,6 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
 
+OFTEN = ((), ("data=digits",), ("data=digits", "recipe=smoke"), ("study=smoke",), ("data=image_folder",))
 LAZY = ("hydra_plugins.degrade.workers", "hydra.core.plugins", "torchvision", "PIL.Image", "sklearn.datasets")
 
 
@@ -32,6 +33,16 @@ def load() -> None:
     for name in LAZY:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    compose_often()
+
+
+def compose_often() -> None:
+    """Composes what most commands of the tests ask for: their forks have it."""
+    from degrade.sweep import compose
+
+    with compose.initialised():
+        for groups in OFTEN:
+            compose.body(groups)
 
 
 def leave(act: Callable[[], object]) -> NoReturn:
