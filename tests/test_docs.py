@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import tables
 from places import ROOT
 
 from degrade import cli
@@ -113,3 +114,8 @@ def test_the_study_of_three_seeds_says_what_the_readmes_say(degrade):
     assert "the interaction of depth and net: 77.0 [64.3, 89.8] points" in README
     for interval in re.findall(r"\S+ \[[^\]]+\]", page):
         assert interval in text, interval
+
+
+def test_every_column_of_every_table_is_documented():
+    """After a meant change: `python tests/tables.py`."""
+    assert tables.PAGE.read_text() == tables.page()

@@ -18,7 +18,7 @@ from degrade.views.sheets import as_json as sheets_json
 REPORT_FORMAT = 1  # of the JSON
 # table -> column -> what it means, with its unit
 COLUMNS = {
-    "rates": {
+    "loops": {
         "case": "the net and the pictures",
         "loop": "a backend of ours with its precision, or the peer",
         "images_per_second": "median of the rounds",
@@ -85,7 +85,7 @@ def rates(measured: Measured, same: dict[str, bool]) -> Sheet:
         }
         for row in measured.rows
     ]
-    return Sheet(title, columns, [cells(row, same) for row in measured.rows], refused, name="rates", records=records)
+    return Sheet(title, columns, [cells(row, same) for row in measured.rows], refused, name="loops", records=records)
 
 
 def cells(row: Row, same: dict[str, bool]) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ def bench(
     )
     piped = str(json) == "-" or form == "json"
     with (
-        terminal.answer("markdown" if piped else form, "sameness" if check else "rates") as show,
+        terminal.answer("markdown" if piped else form, "sameness" if check else "loops") as show,
         terminal.bar() as note,
     ):
         report = measuring.measure(asked, command(), *([] if piped else [note]))
