@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from degrade import data
 from degrade.errors import SpecError, nearest
 from degrade.spec import DataSpec, RunSpec, parse
-from degrade.spec.rules import typed
+from degrade.spec.rules import convert
 from degrade.spec.run import PARTS
 from degrade.store.files import at_home
 from degrade.sweep.compose import MOST, combinations, composed, configured, initialised, is_group, options, parsed
@@ -90,7 +90,7 @@ def expand(
         jobs.setdefault(spec.run, replace(job, spec=spec))
     longest_first = sorted(jobs.values(), key=lambda job: -job.spec.cost)
     config = configured(longest_first[0].overrides, whole=True)
-    workers = typed("jobs", config.jobs, int | None)
+    workers = convert("jobs", config.jobs, int | None)
     if workers is not None and workers < 1:
         raise SpecError(f"jobs={workers}: must be at least 1, or null for one a core")
     return Plan(asked, tuple(longest_first), config, root_of(config), workers)
@@ -98,7 +98,7 @@ def expand(
 
 def root_of(config: DictConfig) -> Path:
     """The results folder. Raises SpecError where it is none."""
-    root = at_home(typed("results", config.results, str))
+    root = at_home(convert("results", config.results, str))
     if not config.results.strip():
         raise SpecError("results=: must be a folder, as in results=results")
     return root
