@@ -233,7 +233,9 @@ def pictures(
     run = trained.run
     if asked is None and run is None:
         raise RunError(f"{trained.label}: trained on which pictures? say data=..., as in data=cifar10")
-    spec = own(trained, run, note) if asked is None and run is not None else data.prepared(asked or DataSpec(), note)
+    spec = (
+        own(trained, run, note) if asked is None and run is not None else data.prepare_once(asked or DataSpec(), note)
+    )
     splits = data.load(spec)
     if asked is None or run is None or given_scale:
         scale = scale_of(splits.train, spec.normalize)

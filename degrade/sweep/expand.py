@@ -86,7 +86,7 @@ def expand(
     found = without(found, exclude)
     jobs: dict[str, Job] = {}
     for job in found:  # pictures are looked at when every line is known to be right: that may take long
-        spec = data.identified(job.spec, prepared) if look else job.spec
+        spec = data.identify(job.spec, prepared) if look else job.spec
         jobs.setdefault(spec.run, replace(job, spec=spec))
     longest_first = sorted(jobs.values(), key=lambda job: -job.spec.cost)
     config = configured(longest_first[0].overrides, whole=True)
@@ -195,11 +195,11 @@ def changed(spec: RunSpec, overrides: Sequence[str]) -> RunSpec:
     with_data = parse(tree)
     if with_data.data == spec.data:
         return with_data
-    return data.identified(with_data, prepared)
+    return data.identify(with_data, prepared)
 
 
 def spec_from(config: DictConfig) -> RunSpec:
-    return data.identified(described(config), prepared)
+    return data.identify(described(config), prepared)
 
 
 def described(config: DictConfig) -> RunSpec:

@@ -52,7 +52,7 @@ def run(
     error that can be any one's, as those of a GPU, makes all of them `interrupted`: they are to be tried one by one.
     """
     states: dict[str, str] = {}
-    pulse, wanted = Pulse(stop), [data.identified(spec) for spec in specs]
+    pulse, wanted = Pulse(stop), [data.identify(spec) for spec in specs]
 
     def one(spec: RunSpec) -> Run:
         states[spec.run] = yield from training(spec, root, pulse, command, alone=together == 1)
