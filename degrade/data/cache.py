@@ -101,7 +101,7 @@ class Cache:
         return known
 
     def remember(self, key: str, known: Known) -> None:
-        """Writes down what `key` stands for, whole or not at all. Call it only inside the `make` of `known`.
+        """Writes down what `key` stands for, whole or not at all. Call it only under the lock of `known`.
 
         Raises DataError if the disk refuses.
         """
