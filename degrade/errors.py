@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import TypeVar
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class DegradeError(Exception):
-    """Printed by the command line as one line, without a traceback; exit code 2."""
+    """The command line prints it as one line, without a traceback, and exits with code 2."""
 
 
 class SpecError(DegradeError, ValueError):
@@ -20,36 +20,36 @@ class RunError(DegradeError):
 
 
 class NewerError(RunError):
-    """A file of a newer degrade: nothing older is to be used in its place."""
+    """A newer degrade wrote the file. No older file may take its place."""
 
 
 class DataError(DegradeError):
-    """Pictures that are missing, unreadable or not what they should be."""
+    """Pictures are missing, unreadable or not what they should be."""
 
 
 def one_line(error: Exception) -> str:
-    """What an error says first, with the kind of what is none of ours."""
+    """The first line of an error. An error that is not ours gets the name of its class in front."""
     text = str(error).strip().splitlines()
     known = isinstance(error, DegradeError) and text
     return text[0] if known else f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`did you mean 'depth'?` where something known is close, else the list of what is known."""
+    """`did you mean 'depth'?` if a known name is close, else the list of all known names."""
     known = sorted(known)
     close = get_close_matches(name, known, n=1, cutoff=0.6)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
 
-def pick(table: Mapping[str, T], name: str, key: str) -> T:
-    """table[name], or a SpecError that names what there is."""
+def pick(table: Mapping[str, _T], name: str, key: str) -> _T:
+    """table[name]. Raises SpecError, which names the nearest key or all keys, if there is no such name."""
     if name not in table:
         raise SpecError(f"{key}={name}: unknown; {nearest(name, table)}")
     return table[name]
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: somebody asked for it
-    """Told to stop by a signal; what was under way is in its checkpoints."""
+    """A signal told the process to stop. Checkpoints hold the runs that were under way."""
 
     def __init__(self, signal: int) -> None:
         super().__init__(f"stopped by signal {signal}")
@@ -57,4 +57,4 @@ class Stopped(Exception):  # noqa: N818 - not an error: somebody asked for it
 
 
 class UnavailableError(Exception):
-    """Why there is no such backend for a run, in a few words. Never leaves degrade.train.backends."""
+    """Says in a few words why a backend cannot train a run. Never leaves degrade.train.backends."""

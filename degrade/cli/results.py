@@ -46,7 +46,7 @@ def plot(
     rows = curves.standing(curves.chosen(tables.curves, **wanted), tables.runs)
     names = [name for given in figure or [] for name in listed(given)]
     runs = rows.run.unique()
-    shown = {"curves": rows, **{name: frame[frame.run.isin(runs)] for name, frame in tables.measured().items()}}
+    shown = {"curves": rows, **{name: frame[frame.run.isin(runs)] for name, frame in tables.measurements().items()}}
     drawn = figures.save(shown, names, figures_in(out, roots[0]), view, mix=mix, command=command())
     raise typer.Exit(say(drawn))
 

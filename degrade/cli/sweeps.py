@@ -117,13 +117,13 @@ def status(
     json: Json = False,
 ) -> None:
     """List the runs under RESULTS and how they stand."""
-    from degrade.store.results import furthest, run_dirs
+    from degrade.store.results import pick_furthest, run_dirs
     from degrade.views import tables
     from degrade.views.sheets import as_json
     from degrade.views.terminal import answer
 
     form, roots = chosen_format(form, json), results or [Path("results")]
-    places = furthest((folder, folder.standing()) for root in roots for folder in run_dirs(root))
+    places = pick_furthest((folder, folder.standing()) for root in roots for folder in run_dirs(root))
     if form == "json":  # an object by run, as it was before there were other formats
         print(as_json({run: {**state.tree(), "path": str(folder.path)} for run, (folder, state) in places.items()}))
         return

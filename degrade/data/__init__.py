@@ -1,4 +1,8 @@
-"""Datasets by name: uint8 images, without torch, so that the command line can look at them quickly."""
+"""Datasets by name: from pictures on disk or the web to checked uint8 images, and from those to batches.
+
+Others call `prepare`, `load` and `shape` from here, take types from `images`, and batches on the device from `batches`.
+Only `batches` loads torch, so that the command line can look at images quickly.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,11 +17,11 @@ from degrade.store.files import at_home
 
 
 def quiet(what: str, done: int, total: int) -> None:
-    """Nobody is told how far it has come."""
+    """A Note that tells nobody."""
 
 
-def cached(spec: DataSpec) -> Pair:
-    """What `prepare` has put into the cache. Raises DataError where it is not there."""
+def _load_cached(spec: DataSpec) -> Pair:
+    """The images that `prepare` has put into the cache. Raises DataError if they are not there."""
     if not spec.content:
         raise DataError(
             f"data={spec.name}: not prepared; call degrade.data.prepare(spec) first, and load what it returns"
@@ -27,12 +31,14 @@ def cached(spec: DataSpec) -> Pair:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Where pictures come from: once, before a sweep, and then in each worker."""
+    """How to get pictures: `prepare` once before a sweep, `load` in each worker."""
 
-    prepare: Callable[[DataSpec, Note, bool], str]  # finds, fetches, decodes; the fingerprint of what `load` returns
-    load: Callable[[DataSpec], Pair] = cached
-    size: int | None = None  # pixels of a side; None: what data.size says
-    channels: int | None = None  # None: known when the pictures are
+    prepare: Callable[
+        [DataSpec, Note, bool], str
+    ]  # finds, fetches and decodes; returns the fingerprint of what `load` returns
+    load: Callable[[DataSpec], Pair] = _load_cached
+    size: int | None = None  # pixels of a side; None: data.size says
+    channels: int | None = None  # None: the pictures say; so for `classes`
     classes: int | None = None
 
 
@@ -51,37 +57,37 @@ DATASETS: dict[str, Dataset] = {
 
 
 def prepare(spec: DataSpec, note: Note = quiet, *, theirs: bool = False) -> DataSpec:
-    """The spec with its fingerprint. Done once before a sweep starts, never inside a worker.
+    """The spec with its fingerprint. Called once before a sweep starts, never inside a worker.
 
-    `note` hears how far it has come. `theirs`: the spec is that of a run, perhaps a stranger's, and nobody has asked
-    for its root: what is there is read, but only the user's own cache is written to, and nothing is fetched. Raises
-    SpecError for an unknown name, a size that the dataset does not have or too many validation images, DataError where
-    the pictures are not to be had.
+    `note` hears of the progress. `theirs`: the spec belongs to a run, perhaps a stranger's, and nobody has asked for
+    its root. Then the root is read, only the user's own cache is written to, and nothing is fetched.
+    Raises SpecError for an unknown name, a size that the dataset does not have, too many validation images or numbers
+    of data.normalize that do not fit the channels; DataError if the pictures cannot be had.
     """
     dataset = pick(DATASETS, spec.name, "data")
     if dataset.size and spec.size not in (None, dataset.size):
         raise SpecError(f"data.size={spec.size}: data={spec.name} has {dataset.size}x{dataset.size} pixels; use null")
     prepared = replace(spec, content=dataset.prepare(spec, note, theirs))
     train, _ = dataset.load(prepared)
-    train.spares(spec.validation)
+    train.check_spare(spec.validation)
     channels, given = train.pixels.shape[1], spec.normalize
     if not isinstance(given, str) and len(given) != 2 * channels:
         raise SpecError(f"data.normalize={list(given)}: {channels} channels need {2 * channels} numbers")
     return prepared
 
 
-def prepared(spec: DataSpec, note: Note = quiet) -> DataSpec:
-    """As it is where it has its fingerprint, else as `prepare` has it."""
+def prepare_once(spec: DataSpec, note: Note = quiet) -> DataSpec:
+    """As `prepare`, but a spec that has its fingerprint stays as it is."""
     return spec if spec.content else prepare(spec, note)
 
 
-def identified(spec: RunSpec, prepare: Callable[[DataSpec], DataSpec] = prepared) -> RunSpec:
-    """The run with the fingerprint of its pictures, which is part of its name."""
+def identify(spec: RunSpec, prepare: Callable[[DataSpec], DataSpec] = prepare_once) -> RunSpec:
+    """The run with the fingerprint of its pictures, which is part of the run's name."""
     return replace(spec, data=prepare(spec.data))
 
 
 def shape(spec: DataSpec) -> tuple[int, int, int]:
-    """(channels, pixels of a side, classes) of a dataset; its pictures are looked at only where that is not known.
+    """(channels, pixels of a side, classes) of a dataset. Looks at the pictures only if these are not known.
 
     Raises as `prepare` does.
     """
@@ -93,11 +99,11 @@ def shape(spec: DataSpec) -> tuple[int, int, int]:
 
 
 def load(spec: DataSpec) -> Splits:
-    """The splits of a prepared spec: validation images are held out first, then the limits apply.
+    """The splits of a prepared spec. Validation images are held out first, then the limits apply.
 
-    Nothing is fetched or decoded. Raises DataError where the images are not there or damaged, SpecError where
-    data.validation leaves nothing.
+    Fetches and decodes nothing. Raises DataError if the images are not there or damaged, SpecError if data.validation
+    leaves no training images.
     """
     train, test = pick(DATASETS, spec.name, "data").load(spec)
-    train, val = train.without(spec.validation) if spec.validation else (train, None)
-    return Splits(train.limited(spec.train_limit), test.limited(spec.test_limit), val)
+    train, val = train.hold_out(spec.validation) if spec.validation else (train, None)
+    return Splits(train.limit(spec.train_limit), test.limit(spec.test_limit), val)

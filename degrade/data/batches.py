@@ -1,7 +1,7 @@
-"""Batches on the device: full across epoch borders; normalised, padded, cropped and flipped by tensor operations.
+"""Batches on the device, full across epoch borders. Tensor operations normalise, pad, crop and flip them.
 
-Every draw is a function of (seed, iteration, place) through a counter-based hash: nothing to save, nothing to
-restore, the same on every device.
+Every draw is a function of (seed, iteration, place) through a counter-based hash. So there is nothing to save or to
+restore, and draws are the same on every device.
 """
 
 from typing import NamedTuple, TypeVar
@@ -14,42 +14,42 @@ from torch import Tensor
 
 from degrade.data.images import Images
 
-MASK = 0xFFFFFFFF
-Word = TypeVar("Word", int, Tensor)
+_MASK = 0xFFFFFFFF
+_Word = TypeVar("_Word", int, Tensor)
 
 
-def mix(x: Word) -> Word:
-    """A bijection of 32-bit words, on integers and int64 tensors alike (`lowbias32` of C. Wellons' hash prospector)."""
-    x = x & MASK
-    x = ((x ^ (x >> 16)) * 0x7FEB352D) & MASK
-    x = ((x ^ (x >> 15)) * 0x846CA68B) & MASK
+def mix(x: _Word) -> _Word:
+    """A bijection of 32-bit words, for integers and int64 tensors (`lowbias32` of C. Wellons' hash prospector)."""
+    x = x & _MASK
+    x = ((x ^ (x >> 16)) * 0x7FEB352D) & _MASK
+    x = ((x ^ (x >> 15)) * 0x846CA68B) & _MASK
     return x ^ (x >> 16)
 
 
-def key(seed: int, purpose: int, count: Word) -> Word:
+def key(seed: int, purpose: int, count: _Word) -> _Word:
     """A 32-bit word for each (seed, purpose, count); `count` may be a tensor on the device."""
-    base = mix(mix(seed & MASK) + mix((seed >> 32) ^ purpose))
+    base = mix(mix(seed & _MASK) + mix((seed >> 32) ^ purpose))
     return mix(mix(count) + base)
 
 
-ORDER, SHIFT = 0x9E3779B9, 0x85EBCA6B  # purposes: unrelated draws from one seed
+_ORDER, _SHIFT = 0x9E3779B9, 0x85EBCA6B  # purposes: one seed gives unrelated draws for each
 
 
 def epoch_order(seed: int, epoch: int, n: int, device: torch.device) -> Tensor:
-    """The order in which pass `epoch` sees the images: (n,) int64. No ties, since `mix` is a bijection."""
-    word = key(seed, ORDER, epoch)
+    """The order in which pass `epoch` sees the images, (n,) int64. No ties, since `mix` is a bijection."""
+    word = key(seed, _ORDER, epoch)
     return mix(mix(torch.arange(n, device=device) ^ word) + word).argsort()
 
 
 class Scale(NamedTuple):
-    """What is subtracted from pixels in units of full scale, and what they are divided by (None: nothing)."""
+    """Subtracted from pixels, then their divisor, in units of full scale. Deviation None: no division."""
 
     mean: Tensor  # (C, H, W) or (C, 1, 1)
     deviation: Tensor | None  # (C, 1, 1)
 
 
 class Resident:
-    """One split on the device as bytes, scaled when it is taken."""
+    """One split on the device as bytes. Images are scaled when they are taken."""
 
     def __init__(self, images: Images, scale: Scale, device: torch.device) -> None:
         self.pixels = torch.from_numpy(images.pixels).to(device)
@@ -61,13 +61,13 @@ class Resident:
         return len(self.labels)
 
     def clean(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """x (N, C, H, W) float32, y (N,)."""
+        """Scaled images without augmentation: x (N, C, H, W) float32, y (N,)."""
         x = self.pixels[index].float().div_(255).sub_(self.mean)
         return (x if self.deviation is None else x.div_(self.deviation)), self.labels[index]
 
 
 def scale_of(images: Images, normalize: str | tuple[float, ...]) -> Scale:
-    """The scale of `data.normalize`, computed over a training set or given."""
+    """The scale that data.normalize asks for: computed over a training set, or given as numbers."""
     if isinstance(normalize, str):
         mean = average(images, 1)
         if normalize == "pixel":
@@ -76,21 +76,21 @@ def scale_of(images: Images, normalize: str | tuple[float, ...]) -> Scale:
         deviation = np.sqrt(average(images, 2).mean((1, 2), keepdims=True) - channel**2)
         deviation[deviation == 0] = 1.0  # a channel that is the same everywhere
         return Scale(*(torch.from_numpy(each.astype(np.float32)) for each in (channel, deviation)))
-    given = torch.tensor(normalize).view(2, images.pixels.shape[1], 1, 1)  # as data.prepare has checked
+    given = torch.tensor(normalize).view(2, images.pixels.shape[1], 1, 1)  # data.prepare has checked the count
     return Scale(given[0], given[1])
 
 
 def average(images: Images, power: int) -> NDArray[np.float64]:
-    """Mean over the images of each pixel, or of its square (power 2): (C, H, W) in units of full scale."""
+    """Mean over the images of each pixel, or of its square (power 2), (C, H, W) in units of full scale."""
     total = np.zeros(images.pixels.shape[1:], np.int64)
-    for start in range(0, len(images), 4096):  # of whose squares the sum is below 2**32
+    for start in range(0, len(images), 4096):  # the sum of 4096 squares is below 2**32
         part = images.pixels[start : start + 4096]
         total += (part if power == 1 else np.square(part, dtype=np.uint32)).sum(0, dtype=np.uint32)
     return total / (255**power * len(images))
 
 
 class Batches:
-    """Endless batches of a split; `at(i)` is what step i trains on, whatever was asked before."""
+    """Endless batches of a split. Step i trains on `at(i)`, whatever was asked before."""
 
     def __init__(self, images: Resident, *, batch: int, seed: int, augment: str) -> None:
         self.images, self.batch, self.seed = images, batch, seed
@@ -101,10 +101,10 @@ class Batches:
     def at(self, iteration: int) -> tuple[Tensor, Tensor]:
         """x (batch, C, H, W) float32, y (batch,) of step `iteration` (from 0)."""
         x, y = self.images.clean(self.index(iteration))
-        return self.augmented(x, self.crops(iteration)), y
+        return self.augment(x, self.crops(iteration)), y
 
     def index(self, iteration: int) -> Tensor:
-        """Which images: the next `batch` of an endless row of shuffled epochs, (batch,) int64."""
+        """The images of a step, (batch,) int64: the next `batch` of an endless row of shuffled epochs."""
         n, start = len(self.images), iteration * self.batch
         first, last = start // n, (start + self.batch - 1) // n
         self._orders = {e: self._orders[e] if e in self._orders else self.order(e) for e in range(first, last + 1)}
@@ -115,15 +115,18 @@ class Batches:
         """The order of pass `epoch`, (images,) int64."""
         return epoch_order(self.seed, epoch, len(self.images), self.images.labels.device)
 
-    def crops(self, iteration: Word) -> "Crops":
-        """How each image of a batch is moved; `iteration` may be a tensor () int64 on the device."""
+    def crops(self, iteration: _Word) -> "Crops":
+        """Where each image of a batch is cropped. `iteration` may be a tensor () int64 on the device."""
         words = torch.arange(self.batch, device=self.images.labels.device)
-        draws, reach = mix(words ^ key(self.seed, SHIFT, iteration)), 2 * self.pad + 1
+        draws, reach = mix(words ^ key(self.seed, _SHIFT, iteration)), 2 * self.pad + 1
         down, right = ((draws & 0xFFFF) * reach) >> 16, (((draws >> 16) & 0x7FFF) * reach) >> 15
         return Crops(down, right, draws >> 31 if self.flip else torch.zeros_like(draws))
 
-    def augmented(self, x: Tensor, crops: "Crops") -> Tensor:
-        """A random crop of x padded with zeros after the mean is subtracted, or its flip. (N, C, H, W) -> the same."""
+    def augment(self, x: Tensor, crops: "Crops") -> Tensor:
+        """Pads x, whose mean is subtracted, with zeros and crops it, or its flip, at random.
+
+        (N, C, H, W) -> the same.
+        """
         if not self.pad and not self.flip:
             return x
         (n, c, h, w), pad = x.shape, self.pad
@@ -139,10 +142,10 @@ class Batches:
 
 
 class Window:
-    """The batches of a `Batches`, by a number that stands on the device, so that a captured graph can take any of them.
+    """The batches of a `Batches` by a number on the device, so that a captured graph can take any of them.
 
-    `order` holds the passes that a batch can reach into, from `first` on; `reach` brings it up to date for a step,
-    outside of any graph and without waiting for the device.
+    `order` holds the passes that a batch can reach into, from pass `first` on. `reach` brings `order` up to date for a
+    step, outside of any graph and without waiting for the device.
     """
 
     def __init__(self, batches: Batches) -> None:
@@ -153,25 +156,25 @@ class Window:
         self.places = torch.arange(batches.batch, device=device)
 
     def reach(self, iteration: int) -> None:
-        """Puts the passes that the batch of `iteration` lies in into `order`, if they are not there."""
+        """Brings `order` up to date for the batch of `iteration`."""
         first = iteration * self.batches.batch // len(self.batches.images)
         if first != self.first:
             self.order.copy_(torch.cat([self.batches.order(first + i) for i in range(self.passes)]))
             self.first = first
 
     def index(self, iteration: Tensor) -> Tensor:
-        """As Batches.index, for `iteration` () int64; `order` must be up to date."""
+        """As Batches.index, for `iteration` () int64. `order` must be up to date."""
         return self.order[iteration * self.batches.batch % len(self.batches.images) + self.places]
 
     def at(self, iteration: Tensor) -> tuple[Tensor, Tensor]:
-        """As Batches.at."""
+        """As Batches.at, for `iteration` () int64. `order` must be up to date."""
         x, y = self.batches.images.clean(self.index(iteration))
-        return self.batches.augmented(x, self.batches.crops(iteration)), y
+        return self.batches.augment(x, self.batches.crops(iteration)), y
 
 
 class Crops(NamedTuple):
-    """Where each image of a batch is cut out of its padded picture, each (batch,) int64."""
+    """Where each image of a batch is cut out of its padded picture. Each (batch,) int64."""
 
     down: Tensor  # rows, 0 to 2 pad
     right: Tensor  # columns, 0 to 2 pad
-    flip: Tensor  # 1: mirrored before
+    flip: Tensor  # 1: mirrored first

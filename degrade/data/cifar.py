@@ -1,8 +1,8 @@
 """CIFAR-10 and CIFAR-100: 50,000 + 10,000 pictures of 32x32 pixels.
 
 A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009), Sec. 3. The archive holds pickles, which
-can name any function to be called. So its checksum is verified first, it is read as a stream (nothing is extracted, no
-path can lead elsewhere), and what is unpickled may build arrays and plain values, nothing else.
+can name any function to be called. So its checksum is verified first. It is read as a stream: nothing is extracted, and
+no path can lead elsewhere. Its pickles may build arrays and plain values, nothing else.
 """
 
 import pickle
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.data.cache import Cache, Known, absent, key_of
+from degrade.data.cache import Cache, Known, absence_error, key_of
 from degrade.data.download import checksum, fetch
 from degrade.data.images import Note
 from degrade.errors import DataError
@@ -32,16 +32,16 @@ class Archive:
     file: str
     md5: str
     address: Callable[[], str]
-    train: tuple[str, ...]  # members, in this order
+    train: tuple[str, ...]  # members of the archive, in this order
     test: tuple[str, ...]
-    labels: str  # the key of the labels
-    meta: str  # the member that names the classes, under `names`
+    labels: str  # the key of the labels in a member
+    meta: str  # the member that names the classes, by the key `names`
     names: str
 
 
-def published(name: str) -> str:
-    """Where torchvision gets a dataset of its own: its releases follow an archive that moves."""
-    from torchvision import datasets  # loads torch: only for a download, so never in a worker
+def _find_address(name: str) -> str:
+    """The address from which torchvision gets a dataset. Its releases follow an archive that moves."""
+    from torchvision import datasets  # loads torch, but only for a download, so never in a worker
 
     return getattr(datasets, name).url
 
@@ -49,7 +49,7 @@ def published(name: str) -> str:
 CIFAR10 = Archive(
     file="cifar-10-python.tar.gz",
     md5="c58f30108f718f92721af3b95e74349a",
-    address=partial(published, "CIFAR10"),
+    address=partial(_find_address, "CIFAR10"),
     train=tuple(f"cifar-10-batches-py/data_batch_{i}" for i in range(1, 6)),
     test=("cifar-10-batches-py/test_batch",),
     labels="labels",
@@ -59,7 +59,7 @@ CIFAR10 = Archive(
 CIFAR100 = Archive(
     file="cifar-100-python.tar.gz",
     md5="eb9058c3a382ffc7106e4002c42a8d85",
-    address=partial(published, "CIFAR100"),
+    address=partial(_find_address, "CIFAR100"),
     train=("cifar-100-python/train",),
     test=("cifar-100-python/test",),
     labels="fine_labels",
@@ -71,8 +71,8 @@ CIFAR100 = Archive(
 def prepare(archive: Archive, spec: DataSpec, note: Note, theirs: bool = False) -> str:
     """The content of an archive: known, else read from data.root (or the user's cache folder), else downloaded there.
 
-    `theirs`: a root that only a run names is read, and nothing is downloaded.
-    Raises DataError, with what to do, where it cannot be had.
+    `theirs`: only a run names the root. Then the root is read, and nothing is downloaded.
+    Raises DataError, which says what to do, if the archive cannot be had.
     """
     root = at_home(spec.root) if spec.root else None
     cache = Cache(root, theirs=theirs)
@@ -82,19 +82,21 @@ def prepare(archive: Archive, spec: DataSpec, note: Note, theirs: bool = False) 
         if path.exists() and not path.is_file():
             raise DataError(f"{path}: is no file; put the archive there, or name another data.root")
         if theirs and not path.exists():
-            raise absent(str(path), spec)
+            raise absence_error(str(path), spec)
         if not path.exists():
             fetch(archive.address, path, archive.md5, note)
         elif (found := checksum(path)) != archive.md5:
-            raise DataError(f"{path}: has md5 {found}, not {archive.md5}: another file or a part of it; remove it")
-        return Known(store(archive, path, cache))
+            raise DataError(
+                f"{path}: has md5 {found}, not {archive.md5}: another file or a part of the archive; remove it"
+            )
+        return Known(_store(archive, path, cache))
 
     return cache.known(key_of("archive", archive.md5), make).content
 
 
-def store(archive: Archive, path: Path, cache: Cache) -> str:
-    """Reads an archive whose checksum is right into the cache; returns its content."""
-    parts = members(path, {*archive.train, *archive.test, archive.meta})
+def _store(archive: Archive, path: Path, cache: Cache) -> str:
+    """Reads an archive with the right checksum into the cache; returns its content."""
+    parts = read_members(path, {*archive.train, *archive.test, archive.meta})
     labels: dict[str, NDArray[np.int64]] = {}
     with cache.draft() as draft:
         for split, names in (("train", archive.train), ("test", archive.test)):
@@ -103,37 +105,40 @@ def store(archive: Archive, path: Path, cache: Cache) -> str:
         return draft.publish(labels, tuple(parts[archive.meta][archive.names]))
 
 
-def members(path: Path, wanted: set[str]) -> dict[str, dict[str, Any]]:
-    """The pickled tables of an archive by the name of the member, in one pass."""
+def read_members(path: Path, wanted: set[str]) -> dict[str, dict[str, Any]]:
+    """The pickled tables of an archive by the name of the member, in one pass.
+
+    Raises DataError if a member is missing or asks to run something.
+    """
     found: dict[str, dict[str, Any]] = {}
     with tarfile.open(path, "r|gz") as tar:
         for member in tar:
             file = tar.extractfile(member) if member.isreg() and member.name in wanted else None
             if file is not None:
-                found[member.name] = Tables(BytesIO(file.read()), encoding="latin1").load()
+                found[member.name] = _SafeUnpickler(BytesIO(file.read()), encoding="latin1").load()
     if missing := wanted - {*found}:
         raise DataError(f"{path}: lacks {', '.join(sorted(missing))}; remove it to download it again")
     return found
 
 
-def dtype(kind: str, align: object, copy: object) -> np.dtype[Any]:
-    """numpy.dtype as pickles of 2009 call it: with 0 and 1, of which numpy now warns."""
+def _make_dtype(kind: str, align: object, copy: object) -> np.dtype[Any]:
+    """numpy.dtype for pickles of 2009, which call it with 0 and 1. numpy now warns of those."""
     return np.dtype(kind, align=bool(align), copy=bool(copy))
 
 
-RECONSTRUCT = np.empty(0).__reduce__()[0]  # how numpy pickles an array; its module was renamed in numpy 2
-ADMITTED: dict[tuple[str, str], Any] = {
+_RECONSTRUCT = np.empty(0).__reduce__()[0]  # numpy pickles an array by it; numpy 2 renamed its module
+_ADMITTED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): dtype,
-    ("numpy.core.multiarray", "_reconstruct"): RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): RECONSTRUCT,
+    ("numpy", "dtype"): _make_dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
 }
 
 
-class Tables(pickle.Unpickler):
-    """Arrays and plain values; anything else that a pickle names is refused."""
+class _SafeUnpickler(pickle.Unpickler):
+    """Builds arrays and plain values, and refuses anything else that a pickle names."""
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
-        if (module_name, global_name) not in ADMITTED:
+        if (module_name, global_name) not in _ADMITTED:
             raise DataError(f"the archive asks to run {module_name}.{global_name}, which no picture needs; remove it")
-        return ADMITTED[module_name, global_name]
+        return _ADMITTED[module_name, global_name]

@@ -15,7 +15,7 @@ from degrade.data.images import Images, Pair
 
 @cache
 def load() -> Pair:
-    """(train, test), each (N, 1, 8, 8): ink of 0-16 in the original, brought to 0-255."""
+    """(train, test), each (N, 1, 8, 8). Scales the original's ink of 0-16 to 0-255."""
     with as_file(files("degrade.data") / "digits.npz") as path, np.load(path, allow_pickle=False) as file:
         ink, labels, test = file["ink"], file["labels"].astype(np.int64), file["test"]
     pixels = (ink.astype(np.uint16) * 255 // 16).astype(np.uint8)[:, None]

@@ -1,4 +1,4 @@
-"""A file from the web: resumed where it broke off, checked, and given its name only when it is whole."""
+"""Downloads a file: resumes where it broke off, checks it, and gives it its name only when it is whole."""
 
 import hashlib
 import http.client
@@ -12,24 +12,24 @@ from urllib.request import Request, urlopen
 from degrade.data.images import Note
 from degrade.errors import DataError
 
-BLOCK = 1 << 16  # bytes between two words about it
-PATIENCE = 30.0  # seconds of silence after which the host counts as gone
+_BLOCK = 1 << 16  # bytes between two notes of progress
+_PATIENCE = 30.0  # seconds of silence after which the host counts as gone
 
 
 def fetch(address: Callable[[], str], path: Path, md5: str, note: Note) -> None:
-    """Downloads to `path`, going on with what an earlier attempt left beside it.
+    """Downloads to `path`. Goes on with the part that an earlier attempt left beside it.
 
-    Raises DataError, with the way to do it by hand, where it cannot be had or is not what it should be.
+    Raises DataError, which says how to do it by hand, if the file cannot be had or has another md5.
     """
     part = path.with_name(f"{path.name}.part")
     url = ""
     try:
         url = address()
         path.parent.mkdir(parents=True, exist_ok=True)
-        stream(url, part, note)
+        _stream(url, part, note)
         found = checksum(part)
         if found != md5:
-            part.unlink()  # nothing to go on with
+            part.unlink()  # no part to go on with
             raise OSError(f"what came has md5 {found}")
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -40,23 +40,23 @@ def fetch(address: Callable[[], str], path: Path, md5: str, note: Note) -> None:
     part.replace(path)
 
 
-def stream(url: str, part: Path, note: Note) -> None:
-    """Adds to `part` what is missing of it. Raises OSError where the host ends early, or as `size` does."""
-    have = size(part)
+def _stream(url: str, part: Path, note: Note) -> None:
+    """Adds the missing bytes to `part`. Raises OSError if the host ends early, or as `_size_of` does."""
+    have = _size_of(part)
     request = Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        answer = urlopen(request, timeout=PATIENCE)
+        answer = urlopen(request, timeout=_PATIENCE)
     except HTTPError as error:
         error.close()
-        if error.code == 416 and have:  # no such range: the part is all there is
+        if error.code == 416 and have:  # no such range: the part is the whole file
             return
         raise
     with answer:
-        resumed = answer.status == 206  # else the host sends all of it again
+        resumed = answer.status == 206  # else the host sends the whole file again
         have = have if resumed else 0
         total = have + int(answer.headers.get("Content-Length") or 0)
-        with open(part, "ab" if resumed else "wb", opener=unled) as file:
-            while block := answer.read(BLOCK):
+        with open(part, "ab" if resumed else "wb", opener=_open_no_link) as file:
+            while block := answer.read(_BLOCK):
                 file.write(block)
                 have += len(block)
                 note(f"downloading {part.stem}, bytes", have, max(total, have))
@@ -64,9 +64,11 @@ def stream(url: str, part: Path, note: Note) -> None:
         raise OSError(f"the host stopped after {have:,} of {total:,} bytes")
 
 
-def size(part: Path) -> int:
-    """Its bytes, 0 where there is none. Raises OSError for what is no file: in a folder of others it may lead
-    elsewhere, be waited for, or have no end.
+def _size_of(part: Path) -> int:
+    """Bytes of a file, 0 without a file.
+
+    Raises OSError for a link, a pipe or a device. In a folder of others it may lead elsewhere, make us wait, or have no
+    end.
     """
     try:
         found = part.lstat()
@@ -77,11 +79,12 @@ def size(part: Path) -> int:
     return found.st_size
 
 
-def unled(path: str, flags: int) -> int:
-    """Opens as `open` does, but no link, and waits for no pipe: another may have put one there since."""
+def _open_no_link(path: str, flags: int) -> int:
+    """Opens as `open` does, but follows no link and waits for no pipe. Somebody may have put one there since."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
 
 def checksum(path: Path) -> str:
+    """The md5 of a file, as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -1,7 +1,7 @@
 """Pictures of one's own: a tree of files (degrade.data.tree), decoded once, in threads, into the cache.
 
-A tree is known again by the names, sizes and times of its files; where those have changed, by the bytes: what was
-copied or touched is not decoded again.
+A tree is known again by the names, sizes and times of its files. If those have changed, it is known by the bytes, so
+that copied or touched pictures are not decoded again.
 """
 
 import hashlib
@@ -15,102 +15,106 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from degrade.data.cache import Cache, Known, absent
+from degrade.data.cache import Cache, Known, absence_error
 from degrade.data.images import Note
 from degrade.data.pictures import Unreadable, decode, strictly
-from degrade.data.tree import FORM, NAMED, Picture, Tree, at, scanned
+from degrade.data.tree import FORM, MAX_NAMES, Picture, Tree, scan, show_root
 from degrade.errors import DataError, SpecError
 from degrade.spec import DataSpec
 from degrade.store.files import at_home
 
-CHUNK = 64  # pictures that a thread takes at once: one alone is a tenth of a millisecond
-THREADS = min(16, os.cpu_count() or 1)  # Pillow decodes and resizes without the interpreter's lock
-A = TypeVar("A")
-B = TypeVar("B")
+_CHUNK = 64  # pictures that a thread takes at once, since one alone is a tenth of a millisecond
+_THREADS = min(16, os.cpu_count() or 1)  # Pillow decodes and resizes without the interpreter's lock
+_A = TypeVar("_A")
+_B = TypeVar("_B")
 
 
 def prepare(spec: DataSpec, note: Note, theirs: bool = False) -> str:
-    """The content of the tree at data.root, decoded unless it is known already.
+    """The content of the tree at data.root. Decodes the tree unless its content is known.
 
-    `theirs`: nothing is written beside a tree that only a run names.
-    Raises SpecError where no root is given, DataError for a tree of another form and for unreadable pictures.
+    `theirs`: only a run names the root. Then nothing is written beside the tree.
+    Raises SpecError without a root, DataError for a tree of another form or unreadable pictures.
     """
     if spec.root is None:
         raise SpecError(f"data.root=null: data={spec.name} needs a folder of pictures; name one with {FORM}")
     root = at_home(spec.root)
     if theirs and not root.is_dir():
-        raise absent(at(root), spec)
-    tree, cache = scanned(root), Cache(root, theirs=theirs)
-    found = cache.known(tree.quick_key(spec.size), lambda: look(tree, spec, cache, note), partial=spec.skip_bad)
+        raise absence_error(show_root(root), spec)
+    tree, cache = scan(root), Cache(root, theirs=theirs)
+    found = cache.known(
+        tree.quick_key(spec.size), lambda: _find_content(tree, spec, cache, note), partial=spec.skip_bad
+    )
     if found.bad:
-        note(f"data.skip_bad=true: left out {several(found.bad)}", 0, 0)
+        note(f"data.skip_bad=true: left out {_list_bad(found.bad)}", 0, 0)
     return found.content
 
 
-def look(tree: Tree, spec: DataSpec, cache: Cache, note: Note) -> Known:
-    """What a tree holds whose files have not been seen with these times: known by their bytes, or decoded now."""
+def _find_content(tree: Tree, spec: DataSpec, cache: Cache, note: Note) -> Known:
+    """The content of a tree that is not known by the times of its files: known by their bytes, or decoded now."""
     if not cache.empty:
-        digests = {split: digested(tree.root, some, note) for split, some in tree.splits.items()}
+        digests = {split: _digest_files(tree.root, some, note) for split, some in tree.splits.items()}
         known = cache.recall(tree.bytes_key(spec.size, digests), partial=spec.skip_bad)
         if known:
             return known
-    decoder = Decoder(tree, spec.size, note)
+    decoder = _Decoder(tree, spec.size, note)
     with cache.draft() as draft:
         with strictly():
             for split in tree.splits:
                 draft.add(split, decoder.pixels(split))
         if decoder.bad and not spec.skip_bad:
-            raise DataError(f"{tree}: {several(decoder.bad)}; mend or remove them, or skip them: data.skip_bad=true")
-        known = Known(draft.publish(decoder.kept(), tree.classes), tuple(decoder.bad))
+            raise DataError(f"{tree}: {_list_bad(decoder.bad)}; mend or remove them, or skip them: data.skip_bad=true")
+        known = Known(draft.publish(decoder.readable_labels(), tree.classes), tuple(decoder.bad))
     cache.remember(tree.bytes_key(spec.size, decoder.digests), known)
     return known
 
 
-class Seen(NamedTuple):
-    """What became of one file."""
+class _Decoded(NamedTuple):
+    """The result of decoding one file."""
 
-    digest: bytes  # SHA-256 of its bytes; empty where there are none to be had
+    digest: bytes  # SHA-256 of its bytes; empty if they cannot be read
     pixels: NDArray[np.uint8] | None  # (3, H, W)
     reason: str = ""  # why there are no pixels
 
 
-class Decoder:
-    """Turns the files of a tree into pixels, and keeps the account: labels, digests, what was bad."""
+class _Decoder:
+    """Turns the files of a tree into pixels, and records labels, digests and bad pictures."""
 
     def __init__(self, tree: Tree, size: int | None, note: Note) -> None:
         self.tree, self.size, self.note = tree, size, note
         self.labels: dict[str, list[int]] = {split: [] for split in tree.splits}
         self.digests: dict[str, list[bytes]] = {split: [] for split in tree.splits}
         self.bad: list[str] = []  # 'name' (reason)
-        self.first: tuple[str, tuple[int, ...]] | None = None  # whose shape the others must have
+        self.first: tuple[str, tuple[int, ...]] | None = (
+            None  # (name, shape) of the first picture; the others must have its shape
+        )
 
     def pixels(self, split: str) -> Iterator[NDArray[np.uint8]]:
-        """(3, H, W) of each readable picture of a split, in order. Raises DataError where sizes differ."""
+        """(3, H, W) of each readable picture of a split, in order. Raises DataError if sizes differ."""
         some = self.tree.splits[split]
-        seen = in_order(lambda chunk: [self._see(picture) for picture in chunk], chunks(some))
-        for done, (picture, (digest, pixels, reason)) in enumerate(zip(some, flat(seen), strict=True), 1):
+        decoded = map_in_order(lambda chunk: [self._decode(picture) for picture in chunk], _chunk(some))
+        for done, (picture, (digest, pixels, reason)) in enumerate(zip(some, _flatten(decoded), strict=True), 1):
             self.digests[split].append(digest)
             if pixels is None:
                 self.bad.append(f"{picture.name!r} ({reason})")
             else:
-                self._check(picture, pixels)
+                self._check_shape(picture, pixels)
                 self.labels[split].append(picture.label)
                 yield pixels
-            if done % CHUNK == 0 or done == len(some):
+            if done % _CHUNK == 0 or done == len(some):
                 self.note(f"decoding {split} pictures", done, len(some))
 
-    def _see(self, picture: Picture) -> Seen:
+    def _decode(self, picture: Picture) -> _Decoded:
         try:
-            content = content_of(self.tree.root, picture)
+            content = _read_bytes(self.tree.root, picture)
         except Unreadable as error:
-            return Seen(b"", None, str(error))
+            return _Decoded(b"", None, str(error))
         digest = hashlib.sha256(content).digest()
         try:
-            return Seen(digest, decode(content, self.size))
+            return _Decoded(digest, decode(content, self.size))
         except Unreadable as error:
-            return Seen(digest, None, str(error))
+            return _Decoded(digest, None, str(error))
 
-    def _check(self, picture: Picture, pixels: NDArray[np.uint8]) -> None:
+    def _check_shape(self, picture: Picture, pixels: NDArray[np.uint8]) -> None:
         self.first = self.first or (picture.name, pixels.shape)
         name, shape = self.first
         if pixels.shape != shape:
@@ -120,8 +124,8 @@ class Decoder:
                 f"bring all to one size, as in data.size=32"
             )
 
-    def kept(self) -> dict[str, NDArray[np.int64]]:
-        """The labels of what could be read. Raises DataError where a class lost all its pictures."""
+    def readable_labels(self) -> dict[str, NDArray[np.int64]]:
+        """The labels of the readable pictures. Raises DataError if a class has lost all its pictures."""
         for split, labels in self.labels.items():
             for label in {*range(len(self.tree.classes))} - {*labels}:
                 name = self.tree.classes[label]
@@ -129,13 +133,15 @@ class Decoder:
         return {split: np.array(labels, np.int64) for split, labels in self.labels.items()}
 
 
-def several(bad: Sequence[str]) -> str:
-    rest = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
-    return f"{len(bad)} unreadable picture{'s' * (len(bad) > 1)}: {', '.join(bad[:NAMED])}{rest}"
+def _list_bad(bad: Sequence[str]) -> str:
+    """5 unreadable pictures: ..., with the first names and the count of the rest."""
+    rest = f" and {len(bad) - MAX_NAMES} more" if len(bad) > MAX_NAMES else ""
+    return f"{len(bad)} unreadable picture{'s' * (len(bad) > 1)}: {', '.join(bad[:MAX_NAMES])}{rest}"
 
 
-def content_of(root: Path, picture: Picture) -> bytes:
-    if picture.size < 0:  # a pipe would be waited for
+def _read_bytes(root: Path, picture: Picture) -> bytes:
+    """The bytes of a picture file. Raises Unreadable."""
+    if picture.size < 0:  # reading would wait for a pipe
         raise Unreadable("not a file")
     try:
         return (root / picture.name).read_bytes()
@@ -143,38 +149,38 @@ def content_of(root: Path, picture: Picture) -> bytes:
         raise Unreadable(error.strerror or "cannot be read") from None
 
 
-def digested(root: Path, some: Sequence[Picture], note: Note) -> list[bytes]:
-    """SHA-256 of each file, as the Decoder takes it."""
+def _digest_files(root: Path, some: Sequence[Picture], note: Note) -> list[bytes]:
+    """SHA-256 of each file, empty for an unreadable file, as _Decoder records them."""
 
     def digest(picture: Picture) -> bytes:
         try:
-            return hashlib.sha256(content_of(root, picture)).digest()
+            return hashlib.sha256(_read_bytes(root, picture)).digest()
         except Unreadable:
             return b""
 
-    found: list[bytes] = []
-    for part in in_order(lambda chunk: [digest(picture) for picture in chunk], chunks(some)):
-        found += part
-        note("comparing pictures with those decoded before", len(found), len(some))
-    return found
+    digests: list[bytes] = []
+    for part in map_in_order(lambda chunk: [digest(picture) for picture in chunk], _chunk(some)):
+        digests += part
+        note("comparing pictures with those decoded before", len(digests), len(some))
+    return digests
 
 
-def chunks(some: Sequence[A]) -> Iterator[Sequence[A]]:
-    return (some[start : start + CHUNK] for start in range(0, len(some), CHUNK))
+def _chunk(some: Sequence[_A]) -> Iterator[Sequence[_A]]:
+    return (some[start : start + _CHUNK] for start in range(0, len(some), _CHUNK))
 
 
-def flat(parts: Iterable[Sequence[A]]) -> Iterator[A]:
+def _flatten(parts: Iterable[Sequence[_A]]) -> Iterator[_A]:
     return (one for part in parts for one in part)
 
 
-def in_order(work: Callable[[A], B], items: Iterable[A]) -> Generator[B]:
-    """work(item) of each, in order; threads begin no more than is soon asked for, and nothing after a failure."""
-    pool = ThreadPoolExecutor(THREADS)
-    pending: deque[Future[B]] = deque()
+def map_in_order(work: Callable[[_A], _B], items: Iterable[_A]) -> Generator[_B]:
+    """work(item) of each item, in order. Threads begin only items that are soon asked for, and none after a failure."""
+    pool = ThreadPoolExecutor(_THREADS)
+    pending: deque[Future[_B]] = deque()
     try:
         for item in items:
             pending.append(pool.submit(work, item))
-            if len(pending) > 2 * THREADS:
+            if len(pending) > 2 * _THREADS:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

@@ -1,4 +1,4 @@
-"""Images: one split of a dataset, as bytes, before it goes to the device."""
+"""Images: one split of a dataset as bytes, before it goes to the device."""
 
 import hashlib
 from collections.abc import Callable
@@ -29,47 +29,50 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def limited(self, limit: int | None) -> "Images":
-        """The first `limit` images in an order that takes the classes in turn, so as even over them as can be."""
+    def limit(self, limit: int | None) -> "Images":
+        """`limit` images, as even over the classes as can be: the first in an order that takes the classes in turn."""
         if limit is None or limit >= len(self):
             return self
-        return self._only(np.sort(self._in_turn()[:limit]))
+        return self._select(np.sort(self._order_in_turn()[:limit]))
 
-    def spares(self, count: int) -> None:
-        """Raises SpecError where `count` validation images would leave nothing to train on."""
+    def check_spare(self, count: int) -> None:
+        """Raises SpecError if `count` validation images would leave nothing to train on."""
         if count >= len(self):
             raise SpecError(f"data.validation={count}: must leave training images; there are {len(self):,}")
 
-    def without(self, count: int) -> tuple["Images", "Images"]:
-        """(the rest, `count` images held out): the last ones in turn over the classes. Raises as `spares` does."""
-        self.spares(count)
-        turns = self._in_turn(from_end=True)
-        return self._only(np.sort(turns[count:])), self._only(np.sort(turns[:count]))
+    def hold_out(self, count: int) -> tuple["Images", "Images"]:
+        """(the rest, `count` images held out). Holds out the last ones in turn over the classes.
 
-    def _in_turn(self, *, from_end: bool = False) -> NDArray[np.intp]:
-        """All indices, the classes taking turns: the first image of each, the second of each, ...; or the last, ..."""
+        Raises as `check_spare` does.
+        """
+        self.check_spare(count)
+        turns = self._order_in_turn(from_end=True)
+        return self._select(np.sort(turns[count:])), self._select(np.sort(turns[:count]))
+
+    def _order_in_turn(self, *, from_end: bool = False) -> NDArray[np.intp]:
+        """All indices, the classes in turn: the first of each, then the second of each. `from_end`: the last first."""
         order = np.argsort(self.labels, kind="stable")
         counts = np.bincount(self.labels, minlength=len(self.classes))
-        place = np.empty(len(self), np.int64)  # how many of its own class come before each image
+        place = np.empty(len(self), np.int64)  # images of the same class before each image
         place[order] = np.arange(len(self)) - np.repeat(np.cumsum(counts) - counts, counts)
         if from_end:
             place = counts[self.labels] - 1 - place
         return np.lexsort((self.labels, place))
 
-    def _only(self, kept: NDArray[np.intp]) -> "Images":
-        return Images(self.pixels[kept], self.labels[kept], self.classes)
+    def _select(self, index: NDArray[np.intp]) -> "Images":
+        return Images(self.pixels[index], self.labels[index], self.classes)
 
 
 Pair: TypeAlias = tuple[Images, Images]  # train, test
-Note: TypeAlias = Callable[[str, int, int], None]  # what, done, total; a total of 0 makes it a remark
+Note: TypeAlias = Callable[[str, int, int], None]  # (what, done, total) of a progress; total 0: a remark
 
 
 class Splits(NamedTuple):
-    """What a run trains on and is measured on."""
+    """The images that a run trains on and is measured on."""
 
     train: Images
     test: Images
-    val: Images | None  # held out of the training images; None where data.validation is 0
+    val: Images | None  # held out of the training images; None if data.validation is 0
 
 
 def fingerprint(*splits: Images) -> str:

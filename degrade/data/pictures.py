@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-# Not all that Pillow knows: EPS, for one, is a program, which it would have Ghostscript run.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# Pillow knows more formats, but EPS, for one, is a program, and Pillow would have Ghostscript run it.
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 EXTENSIONS = frozenset(
     (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 )
@@ -21,21 +21,21 @@ class Unreadable(Exception):  # noqa: N818 - not for the user: it becomes one wo
 
 
 def decode(content: bytes, size: int | None) -> NDArray[np.uint8]:
-    """RGB bytes (3, size, size): the shorter side brought to `size` with antialiasing, the longer cropped around its
-    centre; at None as it is, (3, H, W). Of an animation, the first picture.
+    """RGB bytes (3, size, size). Scales the shorter side to `size` with antialiasing and crops the longer around its
+    centre. With size None the picture stays as it is, (3, H, W). An animation gives its first picture.
 
-    Raises Unreadable. To be called inside `strictly`.
+    Raises Unreadable. Call it only inside `strictly`.
     """
     if not content:
         raise Unreadable("empty file")
     try:
-        with Image.open(BytesIO(content), formats=FORMATS) as picture:
+        with Image.open(BytesIO(content), formats=_FORMATS) as picture:
             if size:
-                # a JPEG of many times the size is decoded at 1/2, 1/4 or 1/8, but never below twice what is wanted
+                # decodes a much larger JPEG at 1/2, 1/4 or 1/8 of its size, but never below twice the wanted size
                 picture.draft(None, (2 * size, 2 * size))
             ImageOps.exif_transpose(picture, in_place=True)  # cameras note how they were held
-            whole = rgb(picture)
-            return np.asarray(fitted(whole, size) if size else whole).transpose(2, 0, 1)
+            whole = _to_rgb(picture)
+            return np.asarray(_crop_to(whole, size) if size else whole).transpose(2, 0, 1)
     except UnidentifiedImageError:
         raise Unreadable("not a picture") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -46,9 +46,9 @@ def decode(content: bytes, size: int | None) -> NDArray[np.uint8]:
 
 @contextmanager
 def strictly() -> Generator[None]:
-    """Pillow's warnings off, but for that of a decompression bomb, which becomes an error.
+    """Silences Pillow's warnings, but turns the warning of a decompression bomb into an error.
 
-    Held around all threads, not in each: filters of warnings belong to the process.
+    Hold it around all threads, not in each, since filters of warnings belong to the process.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -56,8 +56,8 @@ def strictly() -> Generator[None]:
         yield
 
 
-def rgb(picture: Image.Image) -> Image.Image:
-    """In RGB: 16 bits of grey are scaled (Pillow would clip them), what is transparent is laid on white."""
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    """The picture in RGB. Scales 16 bits of grey, which Pillow would clip, and lays transparent pixels on white."""
     if picture.mode.startswith("I"):
         grey = np.clip(np.asarray(picture), 0, 65535).astype(np.int32) // 257
         return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
@@ -69,12 +69,12 @@ def rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def fitted(picture: Image.Image, size: int) -> Image.Image:
-    """The middle square at size x size; untouched where it has that size."""
+def _crop_to(picture: Image.Image, size: int) -> Image.Image:
+    """The middle square, scaled to size x size. A picture of that size stays untouched."""
     if picture.size == (size, size):
         return picture
     width, height = picture.size
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
-    # bilinear, widened by the scale when it shrinks: what torchvision's Resize does
+    # bilinear, widened by the scale when it shrinks, as torchvision's Resize does
     return picture.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))

@@ -1,4 +1,4 @@
-"""What a folder of pictures holds, without opening one: <root>/train/<class>/ and <root>/test/<class>/ (or val/)."""
+"""Lists a folder of pictures without opening one: <root>/train/<class>/ and <root>/test/<class>/ (or val/)."""
 
 import os
 import stat
@@ -12,15 +12,15 @@ from degrade.data.pictures import EXTENSIONS
 from degrade.errors import DataError
 
 FORM = "train/<class>/*.jpg and test/<class>/*.jpg (or val/)"
-NAMED = 3  # names that an error lists
+MAX_NAMES = 3  # names that an error lists
 
 
 class Picture(NamedTuple):
-    """A file that calls itself a picture."""
+    """A file with the extension of a picture."""
 
     name: str  # below the root, with slashes
     label: int
-    size: int  # bytes; -1 for what is no file: a link that leads nowhere, a pipe
+    size: int  # bytes; -1 for a link that leads nowhere, or a pipe
     mtime: int  # ns
 
 
@@ -33,87 +33,91 @@ class Tree:
     splits: dict[str, list[Picture]]
 
     def quick_key(self, size: int | None) -> str:
-        """Names the tree by the names, sizes and times of its files, as `make` tells what is new."""
+        """A name for the tree from the names, sizes and times of its files, as `make` tells what is new."""
         return key_of("times", size, self.classes, self.splits)
 
     def bytes_key(self, size: int | None, digests: dict[str, list[bytes]]) -> str:
-        """Names the tree by what is in its files, wherever they lie: `digests` of each split's pictures in order."""
+        """A name for the tree from the bytes of its files, wherever it lies. `digests`: of each split, in order."""
         names = {split: [picture.name for picture in some] for split, some in self.splits.items()}
         return key_of("bytes", size, self.classes, names, digests)
 
     def __str__(self) -> str:
-        """As it would stand on a command line."""
-        return at(self.root)
+        """The tree as a key of a command line."""
+        return show_root(self.root)
 
 
-def at(root: Path) -> str:
+def show_root(root: Path) -> str:
+    """A root as a key of a command line, escaped if it would break a line."""
     return f"data.root={root if str(root).isprintable() else repr(str(root))}"
 
 
-def listed(names: Collection[str]) -> str:
-    """'cat', 'dog', 'frog' and 4 more: escaped where they would break a line."""
-    shown = ", ".join(repr(name) for name in sorted(names)[:NAMED])
-    return shown + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+def _list_names(names: Collection[str]) -> str:
+    """'cat', 'dog', 'frog' and 4 more. Escapes names that would break a line."""
+    first = ", ".join(repr(name) for name in sorted(names)[:MAX_NAMES])
+    return first + (f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else "")
 
 
-def scanned(root: Path) -> Tree:
-    """The tree at `root`. Raises DataError where it has another form or may not be read."""
+def scan(root: Path) -> Tree:
+    """The tree at `root`. Raises DataError if it has another form or cannot be read."""
     try:
-        return _scanned(root)
+        return _scan(root)
     except OSError as error:
-        raise DataError(f"{at(root)}: {error.filename!r} cannot be read ({error.strerror})") from None
+        raise DataError(f"{show_root(root)}: {error.filename!r} cannot be read ({error.strerror})") from None
 
 
-def _scanned(root: Path) -> Tree:
+def _scan(root: Path) -> Tree:
     if not root.is_dir():
-        raise DataError(f"{at(root)}: no such folder; name one with {FORM}")
+        raise DataError(f"{show_root(root)}: no such folder; name one with {FORM}")
     test = next((name for name in ("test", "val") if (root / name).is_dir()), None)
     for name, there in (("train/", (root / "train").is_dir()), ("test/ or val/", test is not None)):
         if not there:
-            raise DataError(f"{at(root)}: has no folder {name} in it; it must hold {FORM}")
+            raise DataError(f"{show_root(root)}: has no folder {name} in it; it must hold {FORM}")
     folders = {"train": "train", "test": str(test)}
-    classes = same_classes(root, {split: class_names(root / folder) for split, folder in folders.items()}, folders)
+    classes = _agree_on_classes(
+        root, {split: _list_classes(root / folder) for split, folder in folders.items()}, folders
+    )
     splits: dict[str, list[Picture]] = {"train": [], "test": []}
     for split, folder in folders.items():
         for label, name in enumerate(classes):
             below = f"{folder}/{name}"
-            found = [Picture(f"{below}/{file}", label, size, t) for file, size, t in sorted(files(root / below))]
+            found = [Picture(f"{below}/{file}", label, size, t) for file, size, t in sorted(_find_files(root / below))]
             if not found:
-                raise DataError(f"{at(root)}: {below!r} has no pictures in it; add some or remove the class")
+                raise DataError(f"{show_root(root)}: {below!r} has no pictures in it; add some or remove the class")
             splits[split] += found
     return Tree(root, classes, splits)
 
 
-def class_names(folder: Path) -> set[str]:
+def _list_classes(folder: Path) -> set[str]:
+    """The names of the class folders; hidden folders are left out."""
     with os.scandir(folder) as entries:
         return {entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")}
 
 
-def same_classes(root: Path, found: dict[str, set[str]], folders: dict[str, str]) -> tuple[str, ...]:
-    """The classes, sorted. Raises DataError where there are none, or a class is in one of the two folders only."""
+def _agree_on_classes(root: Path, found: dict[str, set[str]], folders: dict[str, str]) -> tuple[str, ...]:
+    """The classes, sorted. Raises DataError if there are none, or a class is in only one of the two folders."""
     train, test = found["train"], found["test"]
     if train != test:
         alone = {"train/": train - test, f"{folders['test']}/": test - train}
-        words = "; ".join(f"only {folder} has {listed(names)}" for folder, names in alone.items() if names)
-        raise DataError(f"{at(root)}: {words}; both need the same classes")
+        words = "; ".join(f"only {folder} has {_list_names(names)}" for folder, names in alone.items() if names)
+        raise DataError(f"{show_root(root)}: {words}; both need the same classes")
     if not train:
-        raise DataError(f"{at(root)}: train/ has no class folders; it must hold {FORM}")
+        raise DataError(f"{show_root(root)}: train/ has no class folders; it must hold {FORM}")
     return tuple(sorted(train))
 
 
-def files(folder: Path) -> Iterator[tuple[str, int, int]]:
-    """(name, bytes, ns) of every file below, at any depth, that ends as pictures do; hidden folders are left out."""
+def _find_files(folder: Path) -> Iterator[tuple[str, int, int]]:
+    """(name, bytes, ns) of every file with the extension of a picture, at any depth. Leaves out hidden folders."""
     seen: set[tuple[int, int]] = set()
     rest = [""]
     while rest:
         below = rest.pop()
         here = (folder / below).stat()
-        if (here.st_dev, here.st_ino) in seen:  # a link back: followed, it would have no end
+        if (here.st_dev, here.st_ino) in seen:  # a link back, which has no end
             continue
         seen.add((here.st_dev, here.st_ino))
         with os.scandir(folder / below) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name, reverse=True):
-                what = status(entry)
+                what = _status_of(entry)
                 if what and stat.S_ISDIR(what.st_mode):
                     rest += [f"{below}{entry.name}/"] if not entry.name.startswith(".") else []
                 elif Path(entry.name).suffix.lower() in EXTENSIONS:
@@ -121,8 +125,8 @@ def files(folder: Path) -> Iterator[tuple[str, int, int]]:
                     yield f"{below}{entry.name}", what.st_size if what and good else -1, what.st_mtime_ns if what else 0
 
 
-def status(entry: "os.DirEntry[str]") -> os.stat_result | None:
-    """None for a link that leads nowhere, or to itself."""
+def _status_of(entry: "os.DirEntry[str]") -> os.stat_result | None:
+    """The status of an entry; None for a link that leads nowhere, or to itself."""
     try:
         return entry.stat()
     except OSError:

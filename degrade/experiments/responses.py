@@ -69,7 +69,7 @@ def responses(
     """
     distinct = {(net.run.run if net.run else net.label, net.iteration, net.weights): net for net in nets}
     found = [measured(net, under or Under(), asked, given_scale) for net in distinct.values()]
-    layers, blocks = (parquet.together([each[name] for each in found], TABLES[name]).to_pandas() for name in NAMES)
+    layers, blocks = (parquet.concatenate([each[name] for each in found], TABLES[name]).to_pandas() for name in NAMES)
     return Responses(apart(layers), apart(blocks))
 
 
@@ -99,7 +99,7 @@ def measured(trained: Trained, under: Under, asked: DataSpec | None, given_scale
         assert own is not None
         with suppress(OSError):  # of a folder that may only be read; next time it is measured again
             parquet.save(
-                own.tables[name], parquet.together([parquet.split(rows, **where)[1], tables[name]], TABLES[name])
+                own.tables[name], parquet.concatenate([parquet.split(rows, **where)[1], tables[name]], TABLES[name])
             )
     return tables
 
@@ -114,7 +114,7 @@ def told_by(trained: Trained, rows: Any) -> Any:
     told = labels(trained, "", elsewhere=False)
     for place, field in enumerate(rows.schema):
         if field.name in told:
-            rows = rows.set_column(place, field, parquet.column([told[field.name]] * len(rows), field.type))
+            rows = rows.set_column(place, field, parquet.make_column([told[field.name]] * len(rows), field.type))
     return rows
 
 
@@ -164,6 +164,6 @@ def add(path: Path, name: str, rows: Any) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         before = parquet.read(path, TABLES[name]) if path.exists() else TABLES[name].empty()
         kept = [tuple(row[key] for key in SAME) not in new for row in before.to_pylist()]
-        parquet.save(path, parquet.together([parquet.where(before, kept), rows], TABLES[name]))
+        parquet.save(path, parquet.concatenate([parquet.keep_rows(before, kept), rows], TABLES[name]))
     except OSError as error:
         raise RunError(f"{path}: cannot be written ({error.strerror}); choose another folder with --out") from None

@@ -19,7 +19,7 @@ from degrade.spec.rules import LIMIT
 from degrade.store import seal
 from degrade.store.files import at_home
 from degrade.store.folder import RunDir
-from degrade.store.results import find, furthest, run_dirs
+from degrade.store.results import find, pick_furthest, run_dirs
 from degrade.train.checkpoint import unpack
 from degrade.train.fit import CHECKPOINT_FORMAT
 from degrade.views.terminal import console
@@ -96,7 +96,7 @@ class Sources:
         if self.ckpts:
             known = {"results": self.roots[0]} if self.roots else {}
             return [open_net(path, net=self.net, pad=self.pad, **known) for path in self.ckpts]
-        there = furthest((folder, folder.seen()) for root in self.roots for folder in run_dirs(root))
+        there = pick_furthest((folder, folder.read_standing()) for root in self.roots for folder in run_dirs(root))
         kept = [folder for folder, _ in there.values() if any(file.exists() for file in folder.checkpoints)]
         if missing := len(there) - len(kept):
             console.print(f"{missing} of {len(there)} runs have no checkpoint: left out")
@@ -157,7 +157,7 @@ def contents(file: Path) -> Any:
         content = file.read_bytes()
     except OSError as error:
         raise RunError(f"cannot be read ({error.strerror or error})") from None
-    ours = seal.at_end(content) or (file.parent / "spec.json").exists()
+    ours = seal.ends_sealed(content) or (file.parent / "spec.json").exists()
     return unpack(content) if ours else statedict.read(content, safe=file.suffix == ".safetensors")
 
 
@@ -233,7 +233,9 @@ def pictures(
     run = trained.run
     if asked is None and run is None:
         raise RunError(f"{trained.label}: trained on which pictures? say data=..., as in data=cifar10")
-    spec = own(trained, run, note) if asked is None and run is not None else data.prepared(asked or DataSpec(), note)
+    spec = (
+        own(trained, run, note) if asked is None and run is not None else data.prepare_once(asked or DataSpec(), note)
+    )
     splits = data.load(spec)
     if asked is None or run is None or given_scale:
         scale = scale_of(splits.train, spec.normalize)

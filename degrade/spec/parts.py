@@ -11,14 +11,14 @@ from typing import ClassVar
 
 from degrade.spec.rules import ASIDE, LARGEST, Checked
 
-# The shortcut options (Sec. 3.3) that each net can take. The blocks themselves: degrade.nets.NETS.
+# The shortcut options (Sec. 3.3) that each net can take. The blocks are in degrade.nets.NETS.
 SHORTCUTS: dict[str, tuple[str, ...]] = {
     "plain": ("none",),
     "residual": ("A", "B", "C"),
     "highway": ("A", "B", "C"),
 }
 GATED = ("highway",)  # the nets whose blocks have a gate
-# What each key of few values can be; also what the shell completes.
+# The values of each key that has only a few. The shell completes them too.
 CHOICES: dict[str, tuple[str, ...]] = {
     "family": ("cifar",),
     "net": tuple(SHORTCUTS),
@@ -37,8 +37,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
 NORMALIZES = ("pixel", "channel")
 
 
-def depths_near(depth: int) -> str:
-    """The two depths of the form 6n+2 around a wrong one."""
+def _nearest_depths(depth: int) -> str:
+    """The two depths of the form 6n+2 around a wrong depth."""
     below = max(8, depth - (depth - 2) % 6)
     return f"{below} or {below + 6}"
 
@@ -53,8 +53,8 @@ class NetSpec(Checked):
     depth: int = 20  # weighted layers
     width: int = 16  # channels of the first stage; doubled at each of the two others
     pad: str = "after"  # where option A puts its zero channels; the paper does not say
-    # what the bias of a gate T begins at. Below 0, blocks begin by handing x on (arXiv:1505.00387, Sec. 2.2): at -2,
-    # T is 0.12 where x is 0
+    # The bias of a gate T before training. Below 0, blocks begin by handing x on (arXiv:1505.00387, Sec. 2.2): at -2,
+    # T is 0.12 where x is 0.
     gate_bias: float = -2.0
 
     def check(self) -> None:
@@ -63,7 +63,7 @@ class NetSpec(Checked):
         self.demand(
             self.depth >= 8 and self.depth % 6 == 2,
             "depth",
-            f"not 6n+2 (n >= 1), the depths of Sec. 4.2; use {depths_near(self.depth)}",
+            f"not 6n+2 (n >= 1), the depths of Sec. 4.2; use {_nearest_depths(self.depth)}",
         )
         self.demand(self.depth <= 10_000, "depth", "must be at most 10000; the paper's deepest has 1202 layers")
         self.demand(1 <= self.width <= 4096, "width", "must be from 1 to 4096")
@@ -79,24 +79,26 @@ class NetSpec(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class DataSpec(Checked):
-    """Which pictures. They enter the names by `content`, a fingerprint of what they are, not where they lie."""
+    """The pictures of a run. They enter its name by `content`, a fingerprint of the pictures, not by their folder."""
 
     prefix: ClassVar[str] = "data."
 
     name: str = "cifar10"
     content: str = ""  # filled in by degrade.data.prepare
     root: str | None = field(default=None, metadata=ASIDE)  # the folder of the pictures, or of a downloaded archive
-    size: int | None = field(default=None, metadata=ASIDE)  # pixels of a side (seen in `content`); null: the data's own
-    skip_bad: bool = field(default=False, metadata=ASIDE)  # go on without unreadable pictures (seen in `content`)
-    # what is subtracted, and divided by: pixel, the mean image alone (Sec. 4.2); channel, mean and deviation of each
-    # channel; or these given for C channels, [means..., deviations...] in units of full scale
+    size: int | None = field(
+        default=None, metadata=ASIDE
+    )  # pixels of a side (`content` covers it); null: the data's own size
+    skip_bad: bool = field(default=False, metadata=ASIDE)  # leave out unreadable pictures (`content` covers it)
+    # What pixels are reduced by, and divided by. pixel: the mean image alone (Sec. 4.2). channel: mean and deviation of
+    # each channel. A list for C channels, [means..., deviations...] in units of full scale: these numbers.
     normalize: str | tuple[float, ...] = "pixel"
-    validation: int = 0  # training images held out, as even over the classes as can be, before train_limit
+    validation: int = 0  # training images held out before train_limit, as even over the classes as can be
     train_limit: int | None = None  # images, as even over the classes as can be; null: all
     test_limit: int | None = None
 
     def check(self) -> None:
-        for name in ("name", "content"):  # parts of paths: of a protocol's figures, of the cache
+        for name in ("name", "content"):  # both become parts of paths: of a protocol's figures and of the cache
             ok = re.fullmatch(r"[\w-]*", getattr(self, name)) is not None
             self.demand(ok, name, "must be letters, digits, - and _")
         root = self.root
@@ -120,7 +122,7 @@ class RecipeSpec(Checked):
 
     prefix: ClassVar[str] = "recipe."
 
-    name: str = field(default="paper", metadata=ASIDE)  # a label; the values below are what counts
+    name: str = field(default="paper", metadata=ASIDE)  # a label; the values below decide the result
     iterations: int = 64_000
     batch: int = 128
     lr: float = 0.1
@@ -129,18 +131,20 @@ class RecipeSpec(Checked):
     momentum_form: str = "torch"  # torch: v = m v + g, p -= lr v; caffe, the authors': v = m v + lr g, p -= v
     nesterov: bool = False
     weight_decay: float = 1e-4
-    decay_scope: str = "all"  # all parameters, as replications have it; conv: kernels only, as the authors most likely
-    warmup: str = "auto"  # lr / 10 until the net has started; auto: nets with shortcuts, of depth >= 110 (Sec. 4.2)
-    warmup_error: float = 80.0  # %, the running training error below which it ends (Sec. 4.2)
-    warmup_window: int = 391  # iterations that error is taken over, and between two looks at it: a pass over 50,000
-    warmup_cap: int = 3_910  # iterations after which it ends in any case
-    norm: str = "batch"  # none: no batch normalisation anywhere, biases instead
-    bn_group: int | None = None  # BN over sub-batches of so many images (64: two GPUs); null: the whole batch
+    decay_scope: str = (
+        "all"  # all: all parameters, as replications do; conv: kernels only, as the authors most likely did
+    )
+    warmup: str = "auto"  # lr / 10 until the net has started; auto: for nets with shortcuts and depth >= 110 (Sec. 4.2)
+    warmup_error: float = 80.0  # %; the warm-up ends when the running training error is below it (Sec. 4.2)
+    warmup_window: int = 391  # iterations averaged in that error, and between two looks at it: a pass over 50,000
+    warmup_cap: int = 3_910  # iterations after which the warm-up ends in any case
+    norm: str = "batch"  # none: biases instead of batch normalisation everywhere
+    bn_group: int | None = None  # images of a sub-batch that BN normalises over (64: two GPUs); null: the whole batch
     precise_bn: bool = False  # before the last evaluation, BN's statistics become true averages over the training set
     init: str = "he"  # N(0, 2/fan); xavier: N(0, 2/(fan in + fan out)); small: N(0, 0.01^2)
-    augment: str = "crop_flip"  # crop: of the picture padded by an eighth of its side (4 for the paper's 32)
+    augment: str = "crop_flip"  # crop: pads the picture by an eighth of its side first (4 for the paper's 32)
     eval_every: int = 1_000  # iterations between two points of the curves
-    clean_images: int = 5_000  # training images of the clean error before the last point, which takes all
+    clean_images: int = 5_000  # training images of the clean error; the last point uses all
 
     def check(self) -> None:
         for name in ("iterations", "eval_every", "clean_images", "warmup_window", "warmup_cap"):
@@ -164,9 +168,9 @@ class RecipeSpec(Checked):
         self.demand(not self.nesterov or self.momentum > 0, "nesterov", "needs recipe.momentum above 0")
 
     def warms_up(self, net: NetSpec) -> bool:
-        """Whether a net begins at a tenth of the rate (Sec. 4.2 has it for ResNet-110 alone).
+        """Whether a net begins at a tenth of the rate. Sec. 4.2 does this for ResNet-110 alone.
 
-        `auto` has it for every net with shortcuts, highway nets too, of that depth or more.
+        `auto` does it for every net with shortcuts, highway nets too, of depth 110 or more.
         """
         deep = net.net != "plain" and net.depth >= 110
         return self.warmup == "on" or (self.warmup == "auto" and deep)
@@ -174,27 +178,29 @@ class RecipeSpec(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSpec(Checked):
-    """How the machine does it. Only `precision` can change the result."""
+    """How the machine trains. Only `precision` can change the result."""
 
     prefix: ClassVar[str] = "engine."
 
     precision: str = "fp32"
     device: str = field(default="auto", metadata=ASIDE)  # auto: cuda where there is one
-    backend: str = field(default="auto", metadata=ASIDE)  # auto: the fastest that this run can have here
+    backend: str = field(default="auto", metadata=ASIDE)  # auto: the fastest backend that can train this run here
     threads: int = field(default=1, metadata=ASIDE)  # CPU threads of one run; sweeps use one run a core
     deterministic: bool = field(default=True, metadata=ASIDE)  # on a GPU: only algorithms that repeat to the bit
     checkpoint_every: str | int = field(default="60s", metadata=ASIDE)  # seconds (60s) or iterations (500)
-    recompute: bool = field(default=False, metadata=ASIDE)  # keep the inputs of blocks alone, for less memory
-    keep_checkpoints: tuple[int, ...] = field(default=(), metadata=ASIDE)  # iterations whose checkpoint stays for good
-    # runs of a sweep that a worker advances in turn; auto: as many as fit on its GPU, at most 4; without a GPU 1
+    recompute: bool = field(default=False, metadata=ASIDE)  # keep only the inputs of blocks, to save memory
+    keep_checkpoints: tuple[int, ...] = field(
+        default=(), metadata=ASIDE
+    )  # iterations whose checkpoint is never removed
+    # Runs of a sweep that a worker advances in turn. auto: as many as fit on its GPU, at most 4; without a GPU 1.
     runs_per_gpu: str | int = field(default="auto", metadata=ASIDE)
-    probe: int = field(default=0, metadata=ASIDE)  # iterations between two looks at the gradients by layer; 0: none
+    probe: int = field(default=0, metadata=ASIDE)  # iterations between two looks at the gradients by layer; 0: no looks
 
     def check(self) -> None:
         for key in (key for key in CHOICES if key.startswith(self.prefix)):
             self.one_of(key.removeprefix(self.prefix), CHOICES[key])
         self.demand(1 <= self.threads <= 1024, "threads", "must be from 1 to 1024")
-        rule = "the kernels of engine.backend=native have no such thing; use auto or eager"
+        rule = "engine.backend=native cannot recompute; use engine.backend=auto or eager"
         self.demand(not self.recompute or self.backend != "native", "recompute", rule)
         every = self.checkpoint_every
         ok = every >= 1 if isinstance(every, int) else re.fullmatch(r"\d{1,18}s", every) is not None  # below 2**63

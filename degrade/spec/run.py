@@ -1,4 +1,4 @@
-"""A run: its parts together, the names that follow from them, and where its weights come from."""
+"""A run: all its parts, the names that follow from them, and the origin of its weights."""
 
 import re
 from collections.abc import Mapping
@@ -8,29 +8,29 @@ from typing import Any, ClassVar
 
 from degrade.errors import SpecError
 from degrade.spec.parts import DataSpec, EngineSpec, NetSpec, RecipeSpec
-from degrade.spec.rules import LIMIT, Checked, build, digest, identity_of, plain
+from degrade.spec.rules import LIMIT, Checked, build_spec, digest, identity_of, to_plain
 
 PARTS: dict[str, type[Any]] = {"data": DataSpec, "recipe": RecipeSpec, "engine": EngineSpec}
-LABEL = re.compile("|constructed-[1-9][0-9]{0,4}(-exact)?")  # what `label` can be; nothing: weights drawn at random
+# The column `origin` of a curve. Empty: weights are drawn at random.
+ORIGIN_LABEL = re.compile("|constructed-[1-9][0-9]{0,4}(-exact)?")
 
 
 @dataclass(frozen=True, kw_only=True)
 class OriginSpec(Checked):
-    """The trained net that a constructed one copies (Sec. 1: "a solution by construction"); made by degrade.construct.
+    """The trained net that a constructed one copies (Sec. 1: "a solution by construction"). degrade.construct makes it.
 
-    All of it is part of the identity; of the group, what does not differ between seeds.
+    All fields enter the name of the run. Those that seeds have in common enter the name of the group.
     """
 
     prefix: ClassVar[str] = "origin."
 
-    run: str  # that was copied
-    group: str  # of it
-    depth: int  # of it
-    iteration: int  # SGD steps it had done
-    weights: str  # 16 hexadecimal digits of the SHA-256 of its weights and BN statistics
-    how: str = (
-        "matched"  # matched: added blocks are the identity in training mode too, but for rounding; exact: to the bit
-    )
+    run: str  # the copied run
+    group: str  # of the copied run
+    depth: int  # of the copied run
+    iteration: int  # SGD steps that the copied run had done
+    weights: str  # 16 hexadecimal digits of the SHA-256 of the copied weights and BN statistics
+    # matched: added blocks are the identity in training mode too, but for rounding; exact: to the bit
+    how: str = "matched"
 
     def check(self) -> None:
         self.one_of("how", ("matched", "exact"))
@@ -44,12 +44,12 @@ class OriginSpec(Checked):
 
     @property
     def shared(self) -> dict[str, Any]:
-        """What runs of one group have in common."""
-        return {k: v for k, v in plain(self).items() if k not in ("run", "weights")}
+        """The values that runs of one group have in common."""
+        return {k: v for k, v in to_plain(self).items() if k not in ("run", "weights")}
 
 
 def copied_depth(label: str) -> int:
-    """The depth that was copied, from the column `origin` of the curves: 20 of constructed-20."""
+    """The depth of the copied net, from the column `origin` of the curves: 20 for constructed-20."""
     return int(label.split("-")[1])
 
 
@@ -72,31 +72,35 @@ class RunSpec(Checked):
 
     @cached_property
     def identity(self) -> dict[str, dict[str, Any]]:
-        """What defines the result, by part, less what equals a released default."""
+        """The values that define the result, by part. Values equal to a released default are left out."""
         return {part: identity_of(getattr(self, part)) for part in ("net", *PARTS)}
 
     @cached_property
     def name(self) -> str:
         """Readable: residual-A-56, plain-20, residual-B-20-w32, plain-56-from20."""
         parts = (self.net.net, self.net.shortcut.replace("none", ""), str(self.net.depth))
-        begun = f"-from{self.origin.label.removeprefix('constructed-')}" if self.origin else ""
-        return "-".join(p for p in parts if p) + (f"-w{self.net.width}" if self.net.width != 16 else "") + begun
+        origin = f"-from{self.origin.label.removeprefix('constructed-')}" if self.origin else ""
+        return "-".join(p for p in parts if p) + (f"-w{self.net.width}" if self.net.width != 16 else "") + origin
 
     @cached_property
     def run(self) -> str:
-        begun = {"origin": plain(self.origin)} if self.origin else {}
-        return f"{self.name}-s{self.seed}-{digest([{**self.identity, **begun}, self.seed])}"
+        """The name of the run: readable, with a hash of all values that define the result."""
+        return f"{self.name}-s{self.seed}-{digest([{**self.identity, **self._origin_tree()}, self.seed])}"
 
     @cached_property
     def group(self) -> str:
-        begun = {"origin": self.origin.shared} if self.origin else {}
-        return f"{self.name}-{digest({**self.identity, **begun})}"
+        """The name of all runs that differ in nothing but the seed."""
+        origin = {"origin": self.origin.shared} if self.origin else {}
+        return f"{self.name}-{digest({**self.identity, **origin})}"
 
     @cached_property
     def protocol(self) -> str:
-        """Everything but net, shortcut, depth, width, origin; `pad` belongs to the shortcut, `gate_bias` to the net."""
-        kept = {**self.identity, "net": {"family": self.net.family}}
-        return f"{self.data.name}-{digest(kept)}"
+        """The name of all groups that differ in nothing but net, shortcut, depth, width and origin.
+
+        `pad` belongs to the shortcut, `gate_bias` to the net.
+        """
+        shared = {**self.identity, "net": {"family": self.net.family}}
+        return f"{self.data.name}-{digest(shared)}"
 
     def labels(self) -> dict[str, str | int]:
         """The columns of a curve that say which run it is (spec.rows.LABELS)."""
@@ -118,14 +122,17 @@ class RunSpec(Checked):
 
     @property
     def cost(self) -> float:
-        """Work in arbitrary units, for placing the longest run first: layers x channels^2 x images."""
+        """Work in arbitrary units: layers x channels^2 x images. Sweeps start the longest run first."""
         return self.net.depth * self.net.width**2 * self.recipe.iterations * self.recipe.batch
 
     def tree(self) -> dict[str, Any]:
         """All values as plain types, such that parse(spec.tree()) == spec."""
-        parts = {part: plain(getattr(self, part)) for part in ("data", "recipe", "engine")}
-        begun = {"origin": plain(self.origin)} if self.origin else {}
-        return {**plain(self.net), "seed": self.seed, **parts, **begun}
+        parts = {part: to_plain(getattr(self, part)) for part in ("data", "recipe", "engine")}
+        return {**to_plain(self.net), "seed": self.seed, **parts, **self._origin_tree()}
+
+    def _origin_tree(self) -> dict[str, dict[str, Any]]:
+        """The group of keys `origin`, where there is an origin."""
+        return {"origin": to_plain(self.origin)} if self.origin else {}
 
 
 def parse(tree: Mapping[str, Any]) -> RunSpec:
@@ -134,7 +141,7 @@ def parse(tree: Mapping[str, Any]) -> RunSpec:
     Raises SpecError for an unknown key, a wrong type or a value that breaks a rule.
     """
     rest = dict(tree)
-    parts = {key: build(kind, rest.pop(key, {})) for key, kind in PARTS.items()}
+    parts = {key: build_spec(kind, rest.pop(key, {})) for key, kind in PARTS.items()}
     seed, origin = rest.pop("seed", 0), rest.pop("origin", None)
-    begun = None if origin is None else build(OriginSpec, origin)
-    return RunSpec(net=build(NetSpec, rest, extra=("seed", *PARTS)), seed=seed, origin=begun, **parts)
+    copied = None if origin is None else build_spec(OriginSpec, origin)
+    return RunSpec(net=build_spec(NetSpec, rest, extra=("seed", *PARTS)), seed=seed, origin=copied, **parts)

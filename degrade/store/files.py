@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and where those of no project lie."""
+"""Writes files whole or not at all, reads them safely, and says where the user's own cache lies."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from degrade.errors import RunError
 
-WAYS_OUT = {  # of what a disk refuses
+_WAYS_OUT = {  # error of a disk -> what to do
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room"),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "make it yours to write"),
     **dict.fromkeys((errno.ENOENT, errno.ESTALE), "bring it back"),
@@ -17,33 +17,36 @@ WAYS_OUT = {  # of what a disk refuses
 }
 
 
-def refused(error: OSError, where: object) -> str:
-    """What a disk refuses to a run in one line: the file, else `where`; why; the way out."""
-    way_out = WAYS_OUT.get(error.errno or 0, "mend that")
+def describe_refusal(error: OSError, where: object) -> str:
+    """One line about an error of the disk under a run: the file, else `where`; the reason; the way out."""
+    way_out = _WAYS_OUT.get(error.errno or 0, "mend that")
     why = error.strerror or str(error) or type(error).__name__
     return f"{error.filename or where}: {why}; {way_out}, and the same command goes on from the last checkpoint"
 
 
 def write(path: Path, content: Any, *, sync: bool = True) -> None:
-    """All of it or nothing: a file beside it, flushed to disk, then renamed over it."""
+    """Writes all of a file or nothing: writes a file beside it, flushes that to disk, and renames it over `path`.
+
+    Raises OSError, which names `path`.
+    """
     beside = path.with_name(f".{path.name}-{os.getpid()}.tmp")
     try:
-        with fresh(beside) as file:
+        with _open_new(beside) as file:
             file.write(content)
             file.flush()
             if sync:
                 os.fsync(file.fileno())
         beside.replace(path)
     except BaseException as error:
-        with suppress(OSError):  # a disk that refuses this too must not hide why
+        with suppress(OSError):  # a second error of the disk must not hide the first
             beside.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            error.filename, error.filename2 = str(path), None  # of a full disk there is none yet
+            error.filename, error.filename2 = str(path), None  # an error of a full disk names no file yet
         raise
 
 
-def fresh(path: Path) -> BinaryIO:
-    """A file that was not there; what was is removed: never written through a link that somebody may have put there."""
+def _open_new(path: Path) -> BinaryIO:
+    """Opens a new file. Removes what is there, so nothing is written through a link that somebody may have made."""
     try:
         return path.open("xb")
     except FileExistsError:
@@ -52,7 +55,7 @@ def fresh(path: Path) -> BinaryIO:
 
 
 def read(path: Path) -> bytes:
-    """All of a file. Raises OSError, also for what is none: a pipe would be waited for, and a device has no end."""
+    """All of a file. Raises OSError, also for a pipe, which would be waited for, and a device, which has no end."""
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise OSError(errno.EINVAL, "is a pipe or a device, and no file", str(path))
@@ -60,7 +63,7 @@ def read(path: Path) -> bytes:
 
 
 def inside(root: Path, *parts: str) -> Path:
-    """A path in a results folder. Raises RunError where one of its parts is a link: perhaps a stranger's."""
+    """A path in a results folder. Raises RunError if one of its parts is a link, which may be a stranger's."""
     place = root
     for part in parts:
         place = place / part
@@ -70,7 +73,7 @@ def inside(root: Path, *parts: str) -> Path:
 
 
 def at_home(path: Path | str) -> Path:
-    """With ~ as the home folder; of nobody's home it is a name like any other."""
+    """A path with ~ as the home folder. Without such a home the path stays as it is."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -78,5 +81,5 @@ def at_home(path: Path | str) -> Path:
 
 
 def user_cache() -> Path:
-    """What can be made anew is kept here: $XDG_CACHE_HOME/degrade, else ~/.cache/degrade."""
+    """The folder for files that can be made anew: $XDG_CACHE_HOME/degrade, else ~/.cache/degrade."""
     return at_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "degrade"

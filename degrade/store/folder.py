@@ -1,4 +1,4 @@
-"""The folder of one run: what its files say, who may write, and how they are written. Never loads torch."""
+"""The folder of one run: reads its files, writes them, and decides who may write. Never loads torch."""
 
 import os
 import socket
@@ -22,12 +22,13 @@ from degrade.store.state import State
 
 
 class RunDir(RunFiles):
-    """The folder of one run: what is in its files, and who may write them."""
+    """The folder of one run."""
 
     @contextmanager
     def claimed(self) -> Generator[bool]:
-        """True while this process alone may write here; False where another holds it: by its lock, which its death
-        frees, or by its heartbeat, on a host that no lock reaches.
+        """True while this process alone may write here; False where another process holds the folder.
+
+        Another process holds it by a lock, which its death frees, or by a heartbeat, on a host that no lock reaches.
         """
         files.inside(self.root, "runs", self.run)
         self.path.mkdir(parents=True, exist_ok=True)
@@ -38,35 +39,35 @@ class RunDir(RunFiles):
             yield False
             return
         try:
-            if self.known().elsewhere:
+            if self.try_read_state().elsewhere:
                 yield False
                 return
-            for left in self.path.glob(".*.tmp"):  # of a process that died while writing
+            for left in self.path.glob(".*.tmp"):  # a process died while writing
                 left.unlink(missing_ok=True)
             yield True
         finally:
             lock.release()
 
     def begin(self, spec: RunSpec, environment: Mapping[str, Any]) -> None:
-        """Writes what the run is and on what it runs; a run that is taken up again adds to that.
+        """Writes the spec and the environment of a run. A run that is taken up again adds its environment.
 
-        What is damaged is written anew, and that it was is told. Raises RunError if the folder is another run's.
+        Writes a damaged file anew, and prints that it was damaged. Raises RunError if the folder is another run's.
         """
         if not self.spec.exists():
             if not self.environment.exists():
                 write_json(self.environment, environment)
             write_json(self.spec, {"spec": spec.tree()})
             return
-        if "damaged" in self.intact(self.spec):
+        if "damaged" in self.try_read(self.spec):
             write_json(self.spec, {"spec": spec.tree()})
         elif self.read_spec().run != spec.run:
             raise RunError(f"{self.spec}: describes another run than {spec.run}; move the folder away")
-        known = self.intact(self.environment)
+        known = self.try_read(self.environment)
         before = known["resumed"] if isinstance(known.get("resumed"), list) else []  # others may have written it
         write_json(self.environment, {**known, "format": seal.FILE_FORMAT, "resumed": [*before, environment]})
 
     def read(self, file: Path) -> dict[str, Any]:
-        """A JSON file; {} where there is none. Raises RunError if it cannot be read."""
+        """The values of a JSON file; {} without a file. Raises RunError if the file cannot be read."""
         try:
             return seal.of_json(files.read(file))
         except FileNotFoundError:
@@ -76,8 +77,11 @@ class RunDir(RunFiles):
         except (OSError, ValueError) as error:
             raise RunError(f"{file}: cannot be read ({error}); {AGAIN}") from None
 
-    def intact(self, file: Path) -> dict[str, Any]:
-        """As `read`, but of a damaged file {"damaged": why}. Raises NewerError, since that is no damage."""
+    def try_read(self, file: Path) -> dict[str, Any]:
+        """As `read`, but prints the reason and returns {"damaged": reason} for a file that cannot be read.
+
+        Raises NewerError, since a newer file is not damaged.
+        """
         try:
             return self.read(file)
         except NewerError:
@@ -87,7 +91,7 @@ class RunDir(RunFiles):
             return {"damaged": str(error)}
 
     def read_spec(self) -> RunSpec:
-        """Raises RunError where there is none, or none that this degrade knows."""
+        """The spec of the run. Raises RunError if there is none, or this degrade does not know it."""
         tree = self.read(self.spec).get("spec")
         try:
             if isinstance(tree, dict):
@@ -98,14 +102,14 @@ class RunDir(RunFiles):
         raise RunError(f"{self.spec}: {reason}; move the run's folder away")
 
     def read_state(self) -> State:
-        """What state.json says; a new run where there is none. Raises RunError."""
+        """What state.json says; a new run without a file. Raises RunError if the file cannot be read."""
         try:
             return State.parse(self.read(self.state))
         except ValueError as error:
             raise RunError(f"{self.state}: {error}; move the run's folder away") from None
 
-    def known(self) -> State:
-        """As `read_state`, but `damaged` with the reason where that cannot be read. Raises NewerError."""
+    def try_read_state(self) -> State:
+        """As `read_state`, but `damaged` with the reason if the file cannot be read. Raises NewerError."""
         try:
             return self.read_state()
         except NewerError:
@@ -114,47 +118,50 @@ class RunDir(RunFiles):
             return State("damaged", reason=str(error))
 
     def write_state(self, state: State) -> None:
-        """With a sign of life. What the new state does not say stays as it was said before, if that can be read."""
+        """Writes a state with a sign of life. Values that the new state lacks stay as they were, if the old file can be
+        read.
+        """
         sign = {"host": socket.gethostname(), "pid": os.getpid(), "heartbeat": time.time()}
-        said = {**self.known().tree(), **state.tree(), "format": seal.FILE_FORMAT, **sign}
+        said = {**self.try_read_state().tree(), **state.tree(), "format": seal.FILE_FORMAT, **sign}
         write_json(self.state, said, sync=False)
 
     def leave(self, state: str, reason: str) -> None:
-        """Writes how a run ended, unless another host has taken it over, where the disk still takes that."""
+        """Writes how a run ended, unless another host has taken it over. If the disk refuses, prints it instead."""
         try:
-            if not self.known().elsewhere:
+            if not self.try_read_state().elsewhere:
                 self.write_state(State(state, reason=reason))
         except (OSError, RunError) as error:
-            with suppress(OSError):  # nor may the log take it
+            with suppress(OSError):  # the log may refuse it too
                 print(f"{self.state}: not written ({error}): {state}, {reason}", flush=True)
 
     def write_curve(self, spec: RunSpec, points: Sequence[Point]) -> None:
-        """All points so far, with the labels of the run, in one atomic step."""
+        """Writes all points so far, with the labels of the run, in one atomic step."""
         parquet.write_rows(self.curve, spec.labels(), points, CURVES)
 
     def write_table(self, name: str, spec: RunSpec, rows: Sequence[Any]) -> None:
-        """One of degrade.store.parquet.TABLES, as a whole."""
+        """Writes one of degrade.store.parquet.TABLES as a whole."""
         parquet.write_rows(self.tables[name], spec.labels(), rows, TABLES[name])
 
     def write_checkpoint(self, content: bytes) -> None:
-        """The newest generation; the one before it stays."""
+        """Writes the newest checkpoint. The one before it stays as `previous`."""
         if self.checkpoint.exists():
             self.checkpoint.replace(self.previous)
         write(self.checkpoint, content)
 
     @property
     def over(self) -> bool:
-        """Whether it has a result that can be read."""
+        """Whether the run has a result that can be read."""
         return self.standing().over
 
     def standing(self) -> State:
-        """`read_state`, but a run whose process is gone is `interrupted`, and one that cannot be read `damaged`.
+        """Where the run stands: `read_state`, but `interrupted` if its process is gone.
 
-        So is one with a damaged file that its checkpoint can mend. Nothing is written and no lock is taken.
+        `damaged`, with the reason, if the state cannot be read or a file that the checkpoint can mend is damaged.
+        Writes nothing and takes no lock.
         """
         state = State()
         try:
-            state = self.seen()
+            state = self.read_standing()
             if state.name == "new" and self.curve.exists():
                 raise RunError(f"{self.state}: is not there; {AGAIN}")
             if state.over:
@@ -164,7 +171,7 @@ class RunDir(RunFiles):
         return state
 
     def check(self) -> None:
-        """Of a run that is over: raises RunError if a file that a sweep can write anew is damaged or gone."""
+        """Checks a run that is over. Raises RunError if a file that a sweep can write anew is damaged or gone."""
         if gone := [path for path in (self.spec, self.curve) if not path.exists()]:
             raise RunError(f"{gone[0]}: is not there; {AGAIN}")
         for path in (self.spec, self.environment):
@@ -172,12 +179,12 @@ class RunDir(RunFiles):
         for path in filter(Path.exists, (self.curve, self.tables["probe"])):
             parquet.check(path)
 
-    def seen(self) -> State:
-        """As `standing`, but raises RunError for a state that cannot be read."""
+    def read_standing(self) -> State:
+        """`read_state`, but `interrupted` if the process is gone. Raises RunError if the state cannot be read."""
         state = self.read_state()
         return replace(state, name="interrupted") if state.name == "running" and not state.alive else state
 
 
 def write_json(path: Path, values: Mapping[str, Any], *, sync: bool = True) -> None:
-    """With a checksum in it."""
+    """Writes a JSON file with a checksum."""
     write(path, seal.to_json(values), sync=sync)

@@ -1,14 +1,14 @@
-"""Where the files of a run lie: every name is one property of RunFiles.
+"""Where the files of a run lie. Every name is one property of RunFiles.
 
-<root>/runs/<run>/spec.json         what it is
-                  environment.json  on what, by which command
-                  curve.parquet     spec.rows.CURVE, rewritten at each point
+<root>/runs/<run>/spec.json         what the run is
+                  environment.json  what it ran on, and the command
+                  curve.parquet     spec.rows.CURVE, written anew at each point
                   probe.parquet     spec.rows.PROBE, where engine.probe asks for it
-                  responses.parquet, blocks.parquet   spec.rows, where they have been measured
-                  checkpoint.pt     weights, momentum, BN, tallies and the points so far: written before the curve
-                  state.json        where it stands; also the heartbeat
+                  responses.parquet, blocks.parquet   spec.rows.RESPONSES, BLOCKS, if they have been measured
+                  checkpoint.pt     weights, momentum, BN, tallies and the points so far; written before the curve
+                  state.json        where the run stands, and the heartbeat
                   log.txt           what the training printed
-                  .lock             held while a process trains it
+                  .lock             held while a process trains the run
 """
 
 from pathlib import Path
@@ -37,10 +37,10 @@ class RunFiles:
         return self.path.parent.parent
 
     def kept(self, iteration: int) -> Path:
-        """A checkpoint that stays for good."""
+        """The checkpoint of an iteration, which is never removed."""
         return self.path / f"checkpoint-{iteration}.pt"
 
     @property
     def checkpoints(self) -> tuple[Path, ...]:
-        """Where the state of the training may lie, the newest first; a constructed net begins at the last of them."""
+        """The files that may hold the state of the training, the newest first. A constructed net begins at the last."""
         return self.checkpoint, self.previous, self.kept(0)

@@ -1,4 +1,4 @@
-"""Rows of dataclasses to parquet and back; what each column means is in the file itself."""
+"""Writes rows of dataclasses as parquet and reads them back. Each file explains its own columns."""
 
 from array import array
 from collections.abc import Generator, Mapping, Sequence
@@ -12,20 +12,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from degrade.errors import NewerError, RunError
-from degrade.spec.rows import BLOCKS, CURVE, LABELS, PROBE, RESPONSES, Column, Columns, ends, impossible
+from degrade.spec.rows import BLOCKS, CURVE, LABELS, PROBE, RESPONSES, Column, Columns, bounds_of, find_impossible
 from degrade.store import seal
 from degrade.store.files import read as read_file
 from degrade.store.files import write
 
 AGAIN = "the same sweep writes it anew from the checkpoint, or says why it cannot"
-NUMBERS = {"int64": "q", "double": "d"}  # arrow's name of a type -> that of the array module
-CODEC = "snappy"  # a curve is read in a third of the time that zstd takes, which sets up anew for each column
+_ARRAY_TYPES = {"int64": "q", "double": "d"}  # arrow's name of a type -> the array module's name
+_CODEC = "snappy"  # a curve is read in a third of the time of zstd, which sets up anew for each column
 FORMAT_KEY = b"degrade.format"  # in the metadata of a file
-MISSING: dict[str, Any] = {"string": ""}  # values of columns that files of an older degrade do not have
+_DEFAULTS: dict[str, Any] = {"string": ""}  # type -> value of a column that files of an older degrade lack
 
 
 class Schema:
-    """The columns of a file: what each means and can hold, and the same for arrow."""
+    """The columns of a file, with their meanings and possible values, for us and for arrow."""
 
     def __init__(self, columns: Columns) -> None:
         self.columns = columns
@@ -34,7 +34,7 @@ class Schema:
         )
 
     def empty(self) -> Any:
-        """A table of no rows."""
+        """A table without rows."""
         return self.arrow.empty_table()
 
 
@@ -47,28 +47,30 @@ TABLES = {
 
 
 def write_rows(path: Path, labels: Mapping[str, Any], rows: Sequence[Any], schema: Schema) -> None:
-    """Dataclass rows, each with the labels of its run, in one atomic step."""
+    """Writes dataclass rows, each with the labels of its run, in one atomic step."""
     save(path, table(labels, rows, schema))
 
 
 def table(labels: Mapping[str, Any], rows: Sequence[Any], schema: Schema) -> Any:
-    """Dataclass rows, each with the labels of its run."""
-    given = {name: [labels[name]] * len(rows) for name in labels}  # by column: a probe of a deep net has many rows
+    """A table of dataclass rows, each with the labels of its run."""
+    given = {
+        name: [labels[name]] * len(rows) for name in labels
+    }  # by column, since a probe of a deep net has many rows
     measured = {name: [getattr(row, name) for row in rows] for name in schema.columns if name not in given}
-    arrays = [column((given | measured)[field.name], field.type) for field in schema.arrow]
+    arrays = [make_column((given | measured)[field.name], field.type) for field in schema.arrow]
     return pa.Table.from_arrays(arrays, schema=schema.arrow)
 
 
-def column(values: Sequence[Any], kind: Any) -> Any:
-    """Values without gaps as an arrow array of that type: string, int64 or float64.
+def make_column(values: Sequence[Any], kind: Any) -> Any:
+    """An arrow array of type string, int64 or float64 from values without gaps.
 
-    As pa.array, which would load pandas first: in every worker, 1 s and 60 MB.
+    pa.array does the same, but loads pandas first: 1 s and 60 MB in every worker.
     """
     if kind != pa.string():
-        return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(array(NUMBERS[str(kind)], values))])
+        return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(array(_ARRAY_TYPES[str(kind)], values))])
     words = [value.encode() for value in values]
-    ends = array("i", accumulate(map(len, words), initial=0))
-    return pa.Array.from_buffers(kind, len(words), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(words))])
+    offsets = array("i", accumulate(map(len, words), initial=0))
+    return pa.Array.from_buffers(kind, len(words), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(words))])
 
 
 def of_frame(frame: Any, schema: Schema) -> Any:
@@ -77,60 +79,61 @@ def of_frame(frame: Any, schema: Schema) -> Any:
 
 
 def save(path: Path, rows: Any) -> None:
-    """In one atomic step, with a checksum and a format in it."""
+    """Writes a table in one atomic step, with a checksum and a format."""
     sink = pa.BufferOutputStream()
     words = [field.name for field in rows.schema if field.type == pa.string()]
     how: dict[str, Any] = {"use_dictionary": words, "write_statistics": False}  # small, and quick to read
-    pq.write_table(rows.replace_schema_metadata({FORMAT_KEY: str(seal.FILE_FORMAT)}), sink, compression=CODEC, **how)
+    pq.write_table(rows.replace_schema_metadata({FORMAT_KEY: str(seal.FILE_FORMAT)}), sink, compression=_CODEC, **how)
     write(path, seal.into_parquet(sink.getvalue().to_pybytes()))
 
 
 def read(path: Path, schema: Schema) -> Any:
-    """The columns of `schema`. Raises RunError if the file cannot be read, lacks one that has no default, or holds what
-    no run has.
+    """The columns of `schema`.
+
+    Raises RunError if the file cannot be read, lacks a column that has no default, or holds a value that no run has.
     """
-    with named(path):
-        found = columns(path, schema)
-        possible(found, schema)
-        return found
+    with _report_errors(path):
+        rows = _read_columns(path, schema)
+        check_values(rows, schema)
+        return rows
 
 
 def read_all(paths: Sequence[Path], schema: Schema) -> Any:
-    """As `read`, of many files; their rows are looked at together, which takes a fifth less time."""
-    found: list[Any] = []
+    """As `read`, for many files. Their rows are checked together, which takes a fifth less time."""
+    tables: list[Any] = []
     for path in paths:
-        with named(path):
-            found.append(columns(path, schema))
-    rows = together(found, schema)
+        with _report_errors(path):
+            tables.append(_read_columns(path, schema))
+    rows = concatenate(tables, schema)
     try:
-        possible(rows, schema)
+        check_values(rows, schema)
     except pa.ArrowInvalid:
-        rows = together([read(path, schema) for path in paths], schema)  # which says of which file that is
+        rows = concatenate([read(path, schema) for path in paths], schema)  # its error names the file
     return rows
 
 
-def columns(path: Path, schema: Schema) -> Any:
-    """The columns of `schema`, whatever is in them."""
-    rows = opened(read_file(path)).read(use_threads=False)  # a file is small
-    if rows.schema.equals(schema.arrow):  # as this degrade writes them: a third of the time saved
+def _read_columns(path: Path, schema: Schema) -> Any:
+    """The columns of `schema`, with unchecked values."""
+    rows = _open(read_file(path)).read(use_threads=False)  # a file is small
+    if rows.schema.equals(schema.arrow):  # this degrade wrote the file: a third of the time saved
         return rows
     rows.validate(full=True)
     for field in schema.arrow:
         if field.name not in rows.column_names:
-            fill = pa.array([MISSING[str(field.type)]] * len(rows), field.type)
+            fill = pa.array([_DEFAULTS[str(field.type)]] * len(rows), field.type)
             rows = rows.append_column(field.name, fill)
     return rows.select(list(schema.columns)).cast(schema.arrow)
 
 
 def check(path: Path) -> None:
-    """Raises RunError as `read` does, but looks at the checksum and not at the rows."""
-    with named(path):
-        opened(read_file(path))
+    """Raises RunError as `read` does, but checks only the checksum, not the rows."""
+    with _report_errors(path):
+        _open(read_file(path))
 
 
 @contextmanager
-def named(path: Path) -> Generator[None]:
-    """What cannot be read as a RunError of one line."""
+def _report_errors(path: Path) -> Generator[None]:
+    """Turns errors of reading into a RunError of one line that names the file."""
     try:
         yield
     except NewerError as error:
@@ -140,8 +143,8 @@ def named(path: Path) -> Generator[None]:
         raise RunError(f"{path}: cannot be read ({reason}); {AGAIN}") from None
 
 
-def opened(content: bytes) -> Any:
-    """The bytes of a file, checked, ready to be read. Raises NewerError, ValueError or what arrow raises."""
+def _open(content: bytes) -> Any:
+    """Checks the bytes of a file and opens them. Raises NewerError, ValueError or what arrow raises."""
     has_checksum = seal.check_parquet(content)
     file = pq.ParquetFile(pa.BufferReader(content))
     format = int((file.metadata.metadata or {}).get(FORMAT_KEY, b"1"))
@@ -152,24 +155,24 @@ def opened(content: bytes) -> Any:
     return file
 
 
-def possible(rows: Any, schema: Schema) -> None:
-    """Raises ArrowInvalid for a value that no run has: others may have written the file."""
-    rows.validate(full=True)  # that its text is text
+def check_values(rows: Any, schema: Schema) -> None:
+    """Raises ArrowInvalid for a value that no run has. Others may have written the file."""
+    rows.validate(full=True)  # its text may be no text
     for name, column in schema.columns.items():
         values = rows[name]
         if column.kind == "string":
-            wrong = impossible(column, values.unique().to_pylist()) if column.words or column.pattern else []
+            wrong = find_impossible(column, values.unique().to_pylist()) if column.words or column.pattern else []
         else:
-            wrong = _beyond(column, values.to_numpy())
+            wrong = _find_beyond(column, values.to_numpy())
         if wrong:
             raise pa.ArrowInvalid(f"{name} cannot be {wrong[0]!r}")
 
 
-def _beyond(column: Column, values: Any) -> list[float]:
+def _find_beyond(column: Column, values: Any) -> list[float]:
     """The numbers that a column cannot hold."""
-    if (between := ends(column)) is None:
+    if (bounds := bounds_of(column)) is None:
         return []
-    fine = (values >= between[0]) & (values <= between[1])  # no NaN is
+    fine = (values >= bounds[0]) & (values <= bounds[1])  # False for NaN
     if column.infinite:
         fine |= values == float("inf")
     elif column.low is None:
@@ -177,15 +180,17 @@ def _beyond(column: Column, values: Any) -> list[float]:
     return values[~fine].tolist()
 
 
-def together(tables: Sequence[Any], schema: Schema) -> Any:
+def concatenate(tables: Sequence[Any], schema: Schema) -> Any:
+    """The rows of all tables. No tables: no rows."""
     return pa.concat_tables([schema.empty(), *tables])
 
 
 def split(rows: Any, **values: Any) -> tuple[Any, Any]:
     """(the rows whose columns have these values, the others)."""
-    kept = [all(row[name] == value for name, value in values.items()) for row in rows.to_pylist()]
-    return where(rows, kept), where(rows, [not one for one in kept])
+    matches = [all(row[name] == value for name, value in values.items()) for row in rows.to_pylist()]
+    return keep_rows(rows, matches), keep_rows(rows, [not match for match in matches])
 
 
-def where(rows: Any, kept: Sequence[bool]) -> Any:
+def keep_rows(rows: Any, kept: Sequence[bool]) -> Any:
+    """The rows whose place in `kept` is True."""
     return rows.filter(pa.array(kept, pa.bool_()))

@@ -1,4 +1,4 @@
-"""What lies under results folders: which runs, where they stand, and their tables together."""
+"""What lies under results folders: the runs, where they stand, and their tables together."""
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 
 
 def board(specs: Iterable[RunSpec], root: Path) -> Board:
-    """Where each run of a sweep stands, read once for all that asks."""
+    """Where each run of a sweep stands. A command reads it once."""
     return {spec.run: RunDir(root, spec.run).standing() for spec in specs}
 
 
 class Tables(NamedTuple):
     """Everything under one or more results folders."""
 
-    runs: "pd.DataFrame"  # a row a run: its labels and state.json
+    runs: "pd.DataFrame"  # one row a run: its labels and state.json
     curves: "pd.DataFrame"  # degrade.spec.rows.CURVE
-    responses: "pd.DataFrame"  # degrade.spec.rows.RESPONSES, with the labels of the run; so are the next two
+    responses: "pd.DataFrame"  # degrade.spec.rows.RESPONSES, with the labels of the run; likewise the next two
     blocks: "pd.DataFrame"
     probe: "pd.DataFrame"
     specs: dict[str, RunSpec]  # by the name of the run
 
-    def measured(self) -> "dict[str, pd.DataFrame]":
-        """What is measured besides the curves, by the names of degrade.store.parquet.TABLES."""
+    def measurements(self) -> "dict[str, pd.DataFrame]":
+        """The tables besides the curves, by their names in degrade.store.parquet.TABLES."""
         return {name: getattr(self, name) for name in TABLES}
 
 
 def make_root(root: Path) -> None:
-    """The results folder, before anything is trained. Raises RunError where it cannot be made or takes no files."""
+    """Makes the results folder before anything is trained. Raises RunError if it cannot be made or takes no files."""
     runs = files.inside(root, "runs")
     try:
         runs.mkdir(parents=True, exist_ok=True)
@@ -55,9 +55,9 @@ def run_dirs(root: Path) -> list[RunDir]:
 
 
 def find(run: str, root: Path) -> tuple[RunDir, Path]:
-    """A run by its folder, its name or the beginning of it, and its results folder.
+    """A run, found by its folder, its name or the beginning of its name; and its results folder.
 
-    Raises RunError if there is none, or more than one.
+    Raises RunError if there is no such run, or more than one.
     """
     try:
         path = at_home(run).resolve()
@@ -72,33 +72,34 @@ def find(run: str, root: Path) -> tuple[RunDir, Path]:
     return folders[0], root
 
 
-def furthest(places: Iterable[tuple[RunDir, State]]) -> dict[str, tuple[RunDir, State]]:
-    """run -> where it lies and its state; of a run in several places, the one that is further, or over."""
+def pick_furthest(places: Iterable[tuple[RunDir, State]]) -> dict[str, tuple[RunDir, State]]:
+    """run -> folder and state. Of a run in several places, picks the furthest; of two as far, the one that is over."""
     found: dict[str, tuple[RunDir, State]] = {}
     for folder, state in places:
-        if folder.run not in found or state.far > found[folder.run][1].far:
+        if folder.run not in found or state.progress > found[folder.run][1].progress:
             found[folder.run] = (folder, state)
     return found
 
 
 def load(*roots: Path, runs: Collection[str] | None = None, measured: Collection[str] = tuple(TABLES)) -> Tables:
-    """The tables of all runs under `roots`, or of those named; of a run found twice, the one that is further.
+    """The tables of all runs under `roots`, or of those in `runs`. A run found twice counts once, where it is further.
 
-    Besides the curves only the tables in `measured` are read; the others are empty.
+    Besides the curves, reads only the tables in `measured`; the others are empty.
     Raises RunError for a folder that is not there or a file that cannot be read.
     """
-    there = [run for root in roots for run in run_dirs(root) if runs is None or run.run in runs]
-    found = furthest((run, run.seen()) for run in there)
-    specs = {name: run.read_spec() for name, (run, _) in found.items()}
-    rows = [{"outcome": "", **state.kept(), **specs[name].labels()} for name, (_, state) in found.items()]
-    folders = [run for run, _ in found.values()]
-    read = {name: [run.tables[name] for run in folders if name in measured] for name in TABLES}
-    frames = {name: gathered(read[name], schema) for name, schema in TABLES.items()}
-    import pandas as pd  # here, since the processes that only write need no frames
+    asked = [folder for root in roots for folder in run_dirs(root) if runs is None or folder.run in runs]
+    found = pick_furthest((folder, folder.read_standing()) for folder in asked)
+    specs = {run: folder.read_spec() for run, (folder, _) in found.items()}
+    rows = [{"outcome": "", **state.known_tree(), **specs[run].labels()} for run, (_, state) in found.items()]
+    folders = [folder for folder, _ in found.values()]
+    paths = {name: [folder.tables[name] for folder in folders if name in measured] for name in TABLES}
+    frames = {name: _read_frame(paths[name], schema) for name, schema in TABLES.items()}
+    import pandas as pd  # here, since processes that only write need no frames
 
-    return Tables(pd.DataFrame(rows), gathered([run.curve for run in folders], CURVES), **frames, specs=specs)
+    curves = _read_frame([folder.curve for folder in folders], CURVES)
+    return Tables(pd.DataFrame(rows), curves, **frames, specs=specs)
 
 
-def gathered(paths: Sequence[Path], schema: Schema) -> "pd.DataFrame":
-    """The rows of all these files that are there."""
+def _read_frame(paths: Sequence[Path], schema: Schema) -> "pd.DataFrame":
+    """The rows of all files in `paths` that exist."""
     return parquet.read_all([path for path in paths if path.exists()], schema).to_pandas()

@@ -1,4 +1,4 @@
-"""Where a run stands: what its state.json says, and whether the process that wrote it lives."""
+"""Where a run stands: what its state.json says, and whether the process that wrote it is alive."""
 
 import os
 import socket
@@ -11,65 +11,74 @@ from degrade.spec.escape import SURROGATE
 from degrade.spec.rows import LARGE
 from degrade.spec.rules import LIMIT
 
-BEAT = 1.0  # seconds between two looks that others may have at a run under way
+BEAT = 1.0  # seconds between two writes of the state of a run under way, for others to look at
 LIFE = 10.0  # seconds between two signs of life in any case
-STALE = 120.0  # seconds without a sign of life after which a process is taken for dead
+STALE = 120.0  # seconds without a sign of life after which a process counts as dead
 FINISHED = "finished"
-OVER = (FINISHED, "diverged")  # results: never trained again
-BROKEN = ("failed", "damaged")  # ended without a result
-CONSTRUCTED = "constructed"  # holds a constructed net and has done no step
-_NEEDED = {"running": ("heartbeat", "pid"), "failed": ("reason",), "damaged": ("reason",)}  # by a state
-_WORDS = ("state", "outcome", "reason", "host", "backend")
-_NUMBERS = ("epoch", "lr", "seconds", "images_per_second", "heartbeat")
-_WHOLE = {"iteration": (0, LIMIT), "iterations": (1, LIMIT), "pid": (1, 2**31)}
+OVER = (FINISHED, "diverged")  # states with a result: never trained again
+BROKEN = ("failed", "damaged")  # states of runs that ended without a result
+CONSTRUCTED = "constructed"  # the run holds a constructed net and has done no step
+_REQUIRED_KEYS = {
+    "running": ("heartbeat", "pid"),
+    "failed": ("reason",),
+    "damaged": ("reason",),
+}  # state -> keys it must have
+_TEXT_KEYS = ("state", "outcome", "reason", "host", "backend")
+_NUMBER_KEYS = ("epoch", "lr", "seconds", "images_per_second", "heartbeat")
+_INTEGER_BOUNDS = {"iteration": (0, LIMIT), "iterations": (1, LIMIT), "pid": (1, 2**31)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """What state.json says. None: it does not say."""
+    """What state.json says. None: the file does not have the key."""
 
-    name: str = field(default="new", kw_only=False)  # new, running, interrupted, failed, finished, ...: `state` on disk
+    name: str = field(
+        default="new", kw_only=False
+    )  # new, running, interrupted, failed, finished, ...; key `state` in the file
     format: int | None = None  # of the file
     host: str | None = None
     pid: int | None = None
     heartbeat: float | None = None  # the last sign of life, in seconds since 1970
     outcome: str | None = None  # "", diverged or not started
-    reason: str | None = None  # why it failed; "" where it did not
+    reason: str | None = None  # why the run failed; "" if it did not
     iteration: int | None = None  # SGD steps done
     iterations: int | None = None  # of the whole schedule
     backend: str | None = None
     epoch: float | None = None
     lr: float | None = None
     seconds: float | None = None  # of training and evaluation so far
-    warmup: str | None = None  # on | none | why it ended
-    warmup_until: int | None = None  # the iteration at which it ended
+    warmup: str | None = None  # on | none | why the warm-up ended
+    warmup_until: int | None = None  # the iteration at which the warm-up ended
     images_per_second: float | None = None
-    train_error: float | None = None  # %, at the last point; so are the next three
+    train_error: float | None = None  # %, at the last point; likewise the next three
     train_clean_error: float | None = None
     test_error: float | None = None
     val_error: float | None = None
-    more: Mapping[str, Any] = field(default_factory=dict[str, Any])  # keys of another degrade: kept as they are
+    more: Mapping[str, Any] = field(default_factory=dict[str, Any])  # keys of another degrade; they stay as they are
 
     @classmethod
     def parse(cls, tree: Mapping[str, Any]) -> Self:
-        """From the values of state.json; none: a new run. Raises ValueError for what no degrade would have written."""
-        for key in [*(key for key in tree if key in _FIELDS), *_NEEDED.get(str(tree.get("state")), ())]:
-            if not _possible(key, tree.get(key)):
+        """A State from the values of state.json. No values: a new run.
+
+        Raises ValueError for a value that no degrade would have written.
+        """
+        for key in [*(key for key in tree if key in _FIELDS), *_REQUIRED_KEYS.get(str(tree.get("state")), ())]:
+            if not _is_possible(key, tree.get(key)):
                 raise ValueError(f"{key} cannot be {tree.get(key)!r}")
         known = {name: tree[key] for key, name in _FIELDS.items() if key in tree}
-        found = cls(**known, more={key: value for key, value in tree.items() if key not in _FIELDS})
-        if found.iteration is not None and found.iteration > (found.iterations or LIMIT):
-            raise ValueError(f"iteration cannot be {found.iteration} of {found.iterations} iterations")
-        return found
+        state = cls(**known, more={key: value for key, value in tree.items() if key not in _FIELDS})
+        if state.iteration is not None and state.iteration > (state.iterations or LIMIT):
+            raise ValueError(f"iteration cannot be {state.iteration} of {state.iterations} iterations")
+        return state
 
     def tree(self) -> dict[str, Any]:
-        """All that it says, by the keys of state.json."""
+        """All values, by the keys of state.json."""
         values = {key: getattr(self, name) for key, name in _FIELDS.items()}
-        ended = {"warmup_until"} if self.warmup is not None else set[str]()  # null: the warm-up has not ended
-        return {key: value for key, value in values.items() if value is not None or key in ended} | {**self.more}
+        nullable = {"warmup_until"} if self.warmup is not None else set[str]()  # null: the warm-up has not ended
+        return {key: value for key, value in values.items() if value is not None or key in nullable} | {**self.more}
 
-    def kept(self) -> dict[str, Any]:
-        """What a table holds of it: nothing that degrade does not write."""
+    def known_tree(self) -> dict[str, Any]:
+        """As `tree`, for tables: without the keys of another degrade."""
         return {key: value for key, value in self.tree().items() if key in _FIELDS}
 
     @property
@@ -84,7 +93,7 @@ class State:
 
     @property
     def share(self) -> float:
-        """How much of the schedule is done, from 0 to 1."""
+        """The share of the schedule that is done, from 0 to 1."""
         return 0.0 if self.iteration is None or self.iterations is None else self.iteration / self.iterations
 
     @property
@@ -94,15 +103,15 @@ class State:
         return (self.seconds or 0.0) * (whole - done) / max(1, done)
 
     @property
-    def far(self) -> tuple[int, bool]:
-        """Orders the states of one run in several places, the furthest last."""
+    def progress(self) -> tuple[int, bool]:
+        """Orders the states of one run in several places: the furthest is the greatest."""
         return self.iteration or 0, self.over
 
     @property
     def fresh(self) -> bool:
-        """Whether a process gives signs of life; its number alone is none, since numbers are used again.
+        """Whether a process gives signs of life. Its number alone is no sign, since numbers are used again.
 
-        A sign of the future, beyond what clocks may differ by, is of a clock that was wrong.
+        A sign from further in the future than STALE comes from a wrong clock and does not count.
         """
         return self.name == "running" and abs(time.time() - (self.heartbeat or 0.0)) < STALE
 
@@ -113,7 +122,7 @@ class State:
 
     @property
     def alive(self) -> bool:
-        """Whether the process that wrote the state is there: by its sign of life or, on this host, its number."""
+        """Whether the process that wrote the state is alive: by its number on this host, else by its sign of life."""
         if self.host != socket.gethostname():
             return self.elsewhere
         try:
@@ -121,11 +130,11 @@ class State:
         except ProcessLookupError:
             return False
         except PermissionError:
-            return True  # somebody else's
+            return True  # another user's process
         return True
 
 
-Board = dict[str, State]  # run -> where it stands
+Board = dict[str, State]  # run -> its state
 _FIELDS = {  # key of state.json -> field, in the order of the file
     "format": "format",
     "state": "name",
@@ -133,14 +142,14 @@ _FIELDS = {  # key of state.json -> field, in the order of the file
 }
 
 
-def _possible(key: str, value: Any) -> bool:
-    """Whether a value of state.json is of the kind that degrade writes: others may have written it."""
-    if key in _WORDS:
-        return isinstance(value, str) and not SURROGATE.search(value)  # which no table can hold
-    if key in _WHOLE:
-        least, end = _WHOLE[key]
+def _is_possible(key: str, value: Any) -> bool:
+    """Whether degrade could have written a value of state.json. Others may have written the file."""
+    if key in _TEXT_KEYS:
+        return isinstance(value, str) and not SURROGATE.search(value)  # no table can hold half a character
+    if key in _INTEGER_BOUNDS:
+        least, end = _INTEGER_BOUNDS[key]
         return type(value) is int and least <= value < end
-    if key in _NUMBERS:
+    if key in _NUMBER_KEYS:
         return isinstance(value, (int, float)) and -LARGE < value < LARGE
     if key in ("warmup", "warmup_until"):
         return value is None or type(value) is (str if key == "warmup" else int)

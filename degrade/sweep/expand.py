@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from degrade import data
 from degrade.errors import SpecError, nearest
 from degrade.spec import DataSpec, RunSpec, parse
-from degrade.spec.rules import typed
+from degrade.spec.rules import convert
 from degrade.spec.run import PARTS
 from degrade.store.files import at_home
 from degrade.sweep.compose import MOST, combinations, composed, configured, initialised, is_group, options, parsed
@@ -86,11 +86,11 @@ def expand(
     found = without(found, exclude)
     jobs: dict[str, Job] = {}
     for job in found:  # pictures are looked at when every line is known to be right: that may take long
-        spec = data.identified(job.spec, prepared) if look else job.spec
+        spec = data.identify(job.spec, prepared) if look else job.spec
         jobs.setdefault(spec.run, replace(job, spec=spec))
     longest_first = sorted(jobs.values(), key=lambda job: -job.spec.cost)
     config = configured(longest_first[0].overrides, whole=True)
-    workers = typed("jobs", config.jobs, int | None)
+    workers = convert("jobs", config.jobs, int | None)
     if workers is not None and workers < 1:
         raise SpecError(f"jobs={workers}: must be at least 1, or null for one a core")
     return Plan(asked, tuple(longest_first), config, root_of(config), workers)
@@ -98,7 +98,7 @@ def expand(
 
 def root_of(config: DictConfig) -> Path:
     """The results folder. Raises SpecError where it is none."""
-    root = at_home(typed("results", config.results, str))
+    root = at_home(convert("results", config.results, str))
     if not config.results.strip():
         raise SpecError("results=: must be a folder, as in results=results")
     return root
@@ -195,11 +195,11 @@ def changed(spec: RunSpec, overrides: Sequence[str]) -> RunSpec:
     with_data = parse(tree)
     if with_data.data == spec.data:
         return with_data
-    return data.identified(with_data, prepared)
+    return data.identify(with_data, prepared)
 
 
 def spec_from(config: DictConfig) -> RunSpec:
-    return data.identified(described(config), prepared)
+    return data.identify(described(config), prepared)
 
 
 def described(config: DictConfig) -> RunSpec:

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from degrade.errors import DegradeError, RunError, SpecError, Stopped, nearest, one_line
 from degrade.spec import RunSpec
-from degrade.spec.rules import typed
+from degrade.spec.rules import convert
 from degrade.store.folder import RunDir
 from degrade.sweep import compose, expand, workers
 from degrade.views.terminal import console
@@ -97,7 +97,7 @@ def options(plan: expand.Plan, **known: bool) -> dict[str, bool]:
     for key, value in given.items():
         if key not in known:
             raise SpecError(f"hydra.launcher.{key}: no such key; {nearest(key, known)}")
-        typed(f"hydra.launcher.{key}", value, bool)
+        convert(f"hydra.launcher.{key}", value, bool)
     return {key: on or bool(given.get(key)) for key, on in known.items()}
 
 

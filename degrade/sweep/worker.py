@@ -13,7 +13,7 @@ from typing import NamedTuple, TextIO
 
 from degrade.errors import DegradeError, RunError, one_line
 from degrade.spec import RunSpec
-from degrade.store.files import refused
+from degrade.store.files import describe_refusal
 from degrade.store.folder import RunDir
 from degrade.train import processes
 
@@ -59,7 +59,7 @@ def work(pack: Sequence[RunSpec], root: Path, stop: Callable[[], bool], command:
                 # after other errors a GPU, or the process, can be of no use any more
                 return Report(fit=isinstance(error, DegradeError), reason=one_line(error))
     except OSError as error:  # of the logs
-        reason = refused(error, RunDir(root, pack[0].run).log)
+        reason = describe_refusal(error, RunDir(root, pack[0].run).log)
         for spec in pack:
             give_up(RunDir(root, spec.run), "failed", reason)
         return Report(fit=True, reason=reason)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from degrade.errors import NewerError, RunError
 from degrade.nets.statedict import excess
-from degrade.spec.rules import LIMIT, kinds
+from degrade.spec.rules import LIMIT, field_types
 from degrade.store import seal
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ def names(parts: Any) -> list[Any]:
 
 def rows_of(kind: type[T], values: Any, place: str) -> list[T]:
     """Dataclasses out of lists of their values. Raises RunError where those are of other types."""
-    wanted = [NUMBERS if each is float else each for each in kinds(kind).values()]
+    wanted = [NUMBERS if each is float else each for each in field_types(kind).values()]
     for row in values if isinstance(values, list) else [None]:
         if not (isinstance(row, list) and len(row) == len(wanted) and all(map(isinstance, row, wanted))):
             raise RunError(f"{place}: holds something else than rows of {len(wanted)} values of a {kind.__name__}")

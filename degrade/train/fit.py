@@ -52,7 +52,7 @@ class Fit:
         train, test, val = splits
         scale = scale_of(train, spec.data.normalize)
         self.train, self.test = Resident(train, scale, self.device), Resident(test, scale, self.device)
-        self.clean = Resident(train.limited(spec.recipe.clean_images), scale, self.device)
+        self.clean = Resident(train.limit(spec.recipe.clean_images), scale, self.device)
         self.val = None if val is None else Resident(val, scale, self.device)
         self.batches = Batches(self.train, batch=spec.recipe.batch, seed=spec.seed, augment=spec.recipe.augment)
         self.classes = len(train.classes)

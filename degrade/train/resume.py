@@ -81,7 +81,7 @@ def lost(folder: RunDir) -> bool:
     """Whether another host has taken the run over: it came first, or this process was stopped for longer than a sign
     of life lasts. Of two that begin at once the one that signed last stays.
     """
-    if taken := folder.known().elsewhere:
+    if taken := folder.try_read_state().elsewhere:
         print(f"{folder.path}: left to another host, which trains it", flush=True)
     return taken
 
@@ -97,7 +97,7 @@ def at_end(spec: RunSpec, folder: RunDir, stop: Callable[[], bool]) -> Fit:
     fit = Fit(spec, data.load(spec.data), stop=stop)
     resume(fit, folder, anew)
     if not fit.done:
-        on = "" if folder.known().over else f"remove {folder.curve.name} to go on from there, or "
+        on = "" if folder.try_read_state().over else f"remove {folder.curve.name} to go on from there, or "
         raise RunError(f"{why}; its last good checkpoint is of iteration {fit.iteration:,}: {on}{anew}")
     return fit
 
@@ -136,7 +136,7 @@ def sane(fit: Fit) -> None:
     """Raises RunError where what a checkpoint held is nothing that a curve, a probe or a state can say of a run."""
     try:
         for rows, schema in ((fit.points, parquet.CURVES), (fit.probes, parquet.TABLES["probe"])):
-            parquet.possible(parquet.table(fit.spec.labels(), rows, schema), schema)
+            parquet.check_values(parquet.table(fit.spec.labels(), rows, schema), schema)
         State.parse(progress(fit, "interrupted").tree())
     except (ValueError, OverflowError) as error:
         said = str(error).partition("\n")[0]

@@ -11,7 +11,7 @@ from degrade import data
 from degrade.errors import DegradeError, NewerError, RunError, one_line
 from degrade.spec import RunSpec
 from degrade.store import state as states
-from degrade.store.files import refused, write
+from degrade.store.files import describe_refusal, write
 from degrade.store.folder import RunDir
 from degrade.store.state import FINISHED, OVER, State
 from degrade.train.checkpoint import pack
@@ -52,7 +52,7 @@ def run(
     error that can be any one's, as those of a GPU, makes all of them `interrupted`: they are to be tried one by one.
     """
     states: dict[str, str] = {}
-    pulse, wanted = Pulse(stop), [data.identified(spec) for spec in specs]
+    pulse, wanted = Pulse(stop), [data.identify(spec) for spec in specs]
 
     def one(spec: RunSpec) -> Run:
         states[spec.run] = yield from training(spec, root, pulse, command, alone=together == 1)
@@ -70,7 +70,7 @@ def training(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: 
     with refusals(folder), ExitStack() as held:
         if not claim(folder, held):
             return "elsewhere"
-        found = folder.intact(folder.state)
+        found = folder.try_read(folder.state)
         state = found.get("state", "")
         if state in OVER and sound(folder):
             return state
@@ -130,7 +130,7 @@ def refusals(folder: RunDir) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError(refused(error, folder.path)) from error
+        raise RunError(describe_refusal(error, folder.path)) from error
 
 
 def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str) -> Generator[None, None, str]:
@@ -200,7 +200,7 @@ class Pulse:
         if time.monotonic() - self.last > states.LIFE:
             for folder in self.folders:
                 with suppress(OSError, RunError):  # heard at the next thing that this run itself writes
-                    if not folder.known().elsewhere:
+                    if not folder.try_read_state().elsewhere:
                         folder.write_state(State("running"))
             self.last = time.monotonic()
         return self.stop()

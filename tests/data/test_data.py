@@ -38,7 +38,7 @@ def test_digits_split_is_fixed_and_stratified(digits):
 
 @pytest.mark.parametrize("limit", [1, 10, 57, 1436])
 def test_a_limit_is_as_even_over_the_classes_as_can_be(digits, limit):
-    few = digits.train.limited(limit)
+    few = digits.train.limit(limit)
     counts = np.bincount(few.labels, minlength=10)
     assert len(few) == limit
     if limit < 1300:  # no class has run out
@@ -46,13 +46,13 @@ def test_a_limit_is_as_even_over_the_classes_as_can_be(digits, limit):
 
 
 def test_limits_nest(digits):
-    small, large = digits.train.limited(30), digits.train.limited(60)
+    small, large = digits.train.limit(30), digits.train.limit(60)
     assert {p.tobytes() for p in small.pixels} <= {p.tobytes() for p in large.pixels}
 
 
 def test_no_limit_or_a_large_one_keeps_all(digits):
-    assert digits.train.limited(None) is digits.train
-    assert digits.train.limited(5000) is digits.train
+    assert digits.train.limit(None) is digits.train
+    assert digits.train.limit(5000) is digits.train
 
 
 def test_the_fingerprint_sees_a_pixel_a_label_and_a_name(digits):

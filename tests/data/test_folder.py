@@ -257,7 +257,7 @@ def test_results_keep_their_order_and_stop_at_a_failure():
             raise ValueError("five")
         return i * i
 
-    results = folder.in_order(work, range(10_000))
+    results = folder.map_in_order(work, range(10_000))
     assert [next(results) for _ in range(5)] == [0, 1, 4, 9, 16]
     with pytest.raises(ValueError, match="five"):
         next(results)

@@ -149,7 +149,7 @@ def test_an_archive_that_would_write_elsewhere_writes_nothing(tmp_path):
         tar.addfile(link)
     before = sorted(tmp_path.parent.rglob("*"))
     with pytest.raises(DataError, match=r"lacks cifar-10-batches-py/batches\.meta"):
-        cifar.members(tmp_path / "evil.tar.gz", {"cifar-10-batches-py/batches.meta"})
+        cifar.read_members(tmp_path / "evil.tar.gz", {"cifar-10-batches-py/batches.meta"})
     assert sorted(tmp_path.parent.rglob("*")) == before
     assert not Path("/tmp/degrade-was-here").exists()
 

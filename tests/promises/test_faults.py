@@ -182,7 +182,7 @@ def test_a_log_on_a_full_disk_hides_no_reason(tmp_path, monkeypatch):
             os.close(kept)
         os.close(full)
     assert report.reason == "of its own"
-    assert folder.known().name != "failed"  # `run` has said so itself
+    assert folder.try_read_state().name != "failed"  # `run` has said so itself
 
 
 def test_clean_offers_no_result_that_can_be_mended_and_nothing_of_a_newer_degrade(tmp_path):

@@ -114,7 +114,7 @@ def test_evaluation_is_that_of_eager_for_whole_batches_and_the_last():
     graph, eager = made(Graph, tiny(), capture=pretend), made(Eager, tiny())
     images, before = eager.batches.images, bits(graph)
     other, _, _ = data.load(tiny().data)
-    small = Resident(other.limited(20), scale_of(other, "pixel"), CPU)
+    small = Resident(other.limit(20), scale_of(other, "pixel"), CPU)
     for split, start, stop in [(images, 0, 40), (small, 0, 20), (images, 40, 80), (images, 80, 100), (images, 0, 40)]:
         assert torch.equal(graph.evaluate(split, start, stop), eager.evaluate(split, start, stop))
     assert bits(graph) == before

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from degrade.errors import RunError, SpecError, Stopped
 from degrade.experiments.identity.trial import IDENTITY, Trial
-from degrade.spec.rules import build
+from degrade.spec.rules import build_spec
 from degrade.store import parquet
 from degrade.store.files import inside
 from degrade.train import processes
@@ -62,7 +62,7 @@ def trials(
         if not values:
             raise SpecError(f"{key}=: names nothing; give one value or several, as in {EXAMPLES[key]}")
     axes = product(dict.fromkeys(net), dict.fromkeys(blocks), dict.fromkeys(lr), dict.fromkeys(seeds))
-    return [build(Trial, {"net": n, "blocks": b, "lr": r, "seed": s, **settings}) for n, b, r, s in axes]
+    return [build_spec(Trial, {"net": n, "blocks": b, "lr": r, "seed": s, **settings}) for n, b, r, s in axes]
 
 
 EXAMPLES = {"net": "plain,residual", "blocks": "1,2,4", "seeds": "0,1,2", "lr": "0.3,3"}
@@ -87,7 +87,7 @@ def measured(asked: Sequence[Trial], results: Path, jobs: int | None = None) -> 
         except OSError as error:
             raise RunError(f"results={results}: cannot be made ({error.strerror}); name another folder") from None
         train(missing, folder, jobs)
-    table = parquet.together([rows_of(trial, folder) for trial in asked], SCHEMA)
+    table = parquet.concatenate([rows_of(trial, folder) for trial in asked], SCHEMA)
     try:
         parquet.save(folder / "identity.parquet", table)
     except OSError as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from degrade.spec.rows import FURTHEST, ITERATION, LARGE, Columns, real, text, whole
-from degrade.spec.rules import LARGEST, LIMIT, Checked, digest, plain
+from degrade.spec.rules import LARGEST, LIMIT, Checked, digest, to_plain
 
 NETS = ("plain", "residual")  # that a stack can be made of
 AXES = ("net", "blocks", "lr", "seed")  # in which the trials of one folder differ
@@ -53,7 +53,7 @@ class Trial(Checked):
     @property
     def settings(self) -> str:
         """l2-w16-1500-3f2a91ab: what all trials in its folder share."""
-        shared = {key: value for key, value in plain(self).items() if key not in AXES}
+        shared = {key: value for key, value in to_plain(self).items() if key not in AXES}
         return f"l{self.layers}-w{self.width}-{self.steps}-{digest(shared)}"
 
     @property

@@ -74,7 +74,7 @@ class Place:
         return found
 
     def iteration(self) -> int:
-        return max((run.known().iteration or 0 for run in self.runs()), default=0)
+        return max((run.try_read_state().iteration or 0 for run in self.runs()), default=0)
 
     def stray(self) -> list[Path]:
         return [

@@ -100,7 +100,7 @@ def sweep(base: Path) -> str:
         make_root(results)
         for spec in wanted:
             report = worker.work([spec], results, lambda: False, "degrade sweep")
-            if report.reason and RunDir(results, spec.run).known().name not in ("failed", *OVER):
+            if report.reason and RunDir(results, spec.run).try_read_state().name not in ("failed", *OVER):
                 unsaid = f"{REFUSED}{report.reason}"  # the parent says it, where the folder cannot
     except DegradeError as error:
         return f"{REFUSED}{error}"
@@ -210,7 +210,7 @@ def left(fault: Fault, base: Path, due: dict[str, int], said: str) -> str:
         there = [unpack(path.read_bytes())["iteration"] for path in folder.checkpoints if path.exists()]
         if max(there, default=0) < due.get(folder.run, 0):
             return f"{folder.run}: checkpoints {there}, where {due[folder.run]} was written"
-    known = [folder.known() for folder in folders]
+    known = [folder.try_read_state() for folder in folders]
     told = said.startswith(REFUSED) or any(each.name == "failed" and each.reason for each in known)
     all_done = len(known) == 2 and all(each.name == "finished" for each in known)
     if fault.harm in ("EIO", "ENOSPC") and not told and not all_done:
