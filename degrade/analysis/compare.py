@@ -4,16 +4,16 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from degrade.analysis.constructed import COPIES, constructed
-from degrade.analysis.outcomes import REACHED, SUMMARY, labelled, outcomes, reached, summary
-from degrade.analysis.replication import PAPER, TABLE6, beside_paper, table6
+from degrade.analysis.constructed import COPIES, compare_constructed
+from degrade.analysis.outcomes import REACHED, SUMMARY, add_labels, measure_speed, outcomes, summary
+from degrade.analysis.replication import BESIDE_PAPER, TABLE6, beside_paper, table6
 from degrade.analysis.verdicts import INTERACTION, MARGIN, VERDICTS, interaction, verdicts
 from degrade.errors import SpecError
 from degrade.store.results import Tables
 from degrade.store.state import CONSTRUCTED, OVER
 
 LAST = 5  # evaluations of the mean over the last ones
-LEFT_OUT = {
+_LEFT_OUT = {
     "run": "its name",
     "state": "running | interrupted | failed | ...; or without a curve",
     "reason": "what it says of a failure",
@@ -24,10 +24,10 @@ COLUMNS = {
     "reached": REACHED,
     "verdicts": VERDICTS,
     "interaction": INTERACTION,
-    "paper": PAPER,
+    "paper": BESIDE_PAPER,
     "table6": TABLE6,
     "constructed": COPIES,
-    "left_out": LEFT_OUT,
+    "left_out": _LEFT_OUT,
 }
 
 
@@ -63,18 +63,20 @@ def compare(tables: Tables, *, last: int = LAST, margin: float = MARGIN, width: 
     measured = runs.run.isin(tables.curves.run.unique())
     counts = runs.state.isin(OVER) & measured
     ended = tables.curves.run.isin(runs.run[counts])
-    curves = labelled(tables.curves[ended], tables.specs)
+    curves = add_labels(tables.curves[ended], tables.specs)
     ends = outcomes(curves, set(runs.run[runs.state == "diverged"]), last)
     out = runs[~counts & (runs.state != CONSTRUCTED)]
     begun = tables.curves.run.isin(runs.run) & (tables.curves.origin != "")  # their start counts, whatever came of it
-    built = labelled(tables.curves[begun | ended], tables.specs)
+    built = add_labels(tables.curves[begun | ended], tables.specs)
     return Comparison(
         summary=summary(ends, dict(zip(runs.run, runs.outcome, strict=True)), last),
-        reached=reached(curves),
+        reached=measure_speed(curves),
         verdicts=verdicts(ends, margin, width),
         interaction=interaction(ends),
         paper=beside_paper(ends, tables.specs),
         table6=table6(ends, tables.specs),
-        constructed=constructed(built, set(runs.run[counts])),
-        left_out=out.assign(state=out.state.where(measured | ~out.state.isin(OVER), "without a curve"))[list(LEFT_OUT)],
+        constructed=compare_constructed(built, set(runs.run[counts])),
+        left_out=out.assign(state=out.state.where(measured | ~out.state.isin(OVER), "without a curve"))[
+            list(_LEFT_OUT)
+        ],
     )

@@ -10,10 +10,10 @@ import pandas as pd
 
 from degrade.errors import SpecError
 
-KEYS = ["protocol", "group", "net", "shortcut", "depth", "width"]
+CURVE_KEYS = ["protocol", "group", "net", "shortcut", "depth", "width"]
 
 
-def standing(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+def add_standing(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """The curves with two columns of the table of runs: `state`, and `iterations`, the steps of the whole schedule."""
     known = runs.reindex(columns=["run", "state", "iterations"])
     states, lengths = (dict(zip(known.run, known[column], strict=True)) for column in ("state", "iterations"))
@@ -25,7 +25,7 @@ def standing(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return curves.assign(state=state.set_axis(curves.index), iterations=whole)
 
 
-def chosen(curves: pd.DataFrame, **wanted: Sequence[str] | None) -> pd.DataFrame:
+def choose(curves: pd.DataFrame, **wanted: Sequence[str] | None) -> pd.DataFrame:
     """The rows whose columns have one of the wanted values, as in chosen(curves, net=["plain"], depth=["20", "56"]).
 
     A wanted shortcut keeps the nets that have none, as in a sweep. Raises SpecError for a value that no run has, or
@@ -57,9 +57,9 @@ def final_errors(curves: pd.DataFrame) -> pd.DataFrame:
     The standard deviation is that of a sample (n - 1), NaN for one seed.
     """
     last = last_points(curves)
-    by = last.groupby([*KEYS, "split"]).error.agg(["mean", "std"]).unstack("split")
+    by = last.groupby([*CURVE_KEYS, "split"]).error.agg(["mean", "std"]).unstack("split")
     flat = pd.DataFrame({(s if part == "mean" else f"{s}_std"): by[part, s] for part, s in by.columns})
-    flat["seeds"] = last.groupby(KEYS).run.nunique()
+    flat["seeds"] = last.groupby(CURVE_KEYS).run.nunique()
     return flat.reset_index().sort_values(["protocol", "net", "shortcut", "depth", "width"], ignore_index=True)
 
 
@@ -70,9 +70,9 @@ def over_seeds(curves: pd.DataFrame, x: str = "iteration", y: str = "error") -> 
     """
     by = curves.groupby(["group", "split", "iteration"])  # a group has one value of each of KEYS
     frame = by.agg(x=(x, "mean"), mean=(y, "mean"), low=(y, "min"), high=(y, "max"), seeds=(y, "count"))
-    frame = frame.reset_index().merge(curves[KEYS].drop_duplicates("group"), on="group")
+    frame = frame.reset_index().merge(curves[CURVE_KEYS].drop_duplicates("group"), on="group")
     frame = frame[frame.seeds == frame.group.map(curves.groupby("group").run.nunique())]
-    return frame.sort_values([*KEYS, "split", "iteration"], ignore_index=True)
+    return frame.sort_values([*CURVE_KEYS, "split", "iteration"], ignore_index=True)
 
 
 def chosen_rates(curves: pd.DataFrame, configuration: Mapping[str, str], rate: Mapping[str, float]) -> pd.DataFrame:

@@ -26,13 +26,13 @@ STATED: dict[str, tuple[object, str]] = {  # by the paper itself: a run that dif
     "recipe.init": ("he", "Sec. 4.2: the initialisation of [12]"),
     "recipe.augment": ("crop_flip", "Sec. 4.2: 4 pixels padded, a crop of the padded image or its flip"),
 }
-INFERRED: dict[str, tuple[object, str]] = {  # the paper is silent; what the authors most likely had
+_INFERRED: dict[str, tuple[object, str]] = {  # the paper is silent; what the authors most likely had
     "recipe.momentum_form": ("caffe", "the authors used Caffe, whose momentum differs after the rate changes"),
     "recipe.decay_scope": ("conv", "FAIR's README: the paper decays the weights of convolutions only"),
     "recipe.bn_group": (64, "Sec. 4.2: a mini-batch of 128 on two GPUs; that BN saw 64 is our inference"),
     "recipe.precise_bn": (True, "the authors' notes: true averages after training, said of their ImageNet nets"),
 }
-PAPER = STATED | INFERRED
+PAPER_SETTINGS = STATED | _INFERRED
 
 
 class Deviation(NamedTuple):
@@ -47,7 +47,7 @@ class Deviation(NamedTuple):
 def deviations(spec: RunSpec) -> list[Deviation]:
     """Every key of PAPER that the run sets otherwise, and options and nets that it does not have on CIFAR."""
     found: list[Deviation] = []
-    for key, (paper, source) in PAPER.items():
+    for key, (paper, source) in PAPER_SETTINGS.items():
         part, name = key.split(".")
         value = getattr(getattr(spec, part), name)
         if value != paper:
@@ -65,4 +65,4 @@ def departures(spec: RunSpec) -> list[Deviation]:
 
     `recipe=paper` and `recipe=paper_strict` on CIFAR-10 both do: they differ in what the paper is silent about.
     """
-    return [each for each in deviations(spec) if each.key not in INFERRED]
+    return [each for each in deviations(spec) if each.key not in _INFERRED]

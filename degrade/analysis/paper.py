@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-FILE = Path(__file__).with_name("paper.csv")
+_FILE = Path(__file__).with_name("paper.csv")
 SEED_STD = 0.16  # points of test error: ResNet-110 over 5 runs (Table 6), the only spread of its own the paper gives
 # column -> what it means
 PAPER_CSV = {
@@ -41,21 +41,21 @@ class Stated(NamedTuple):
 
 
 @cache
-def _results() -> pd.DataFrame:
+def _read_results() -> pd.DataFrame:
     text = dict.fromkeys(["source", "data", "net", "shortcut", "metric", "unit", "bound", "note"], str)
     numbers = {column: [""] for column in ("depth", "value", "std", "runs", "reading")}
-    frame = pd.read_csv(FILE, dtype=text, keep_default_na=False, na_values=numbers)
+    frame = pd.read_csv(_FILE, dtype=text, keep_default_na=False, na_values=numbers)
     return frame.astype({"depth": "Int64", "runs": "Int64", "digitised": bool})
 
 
 def results() -> pd.DataFrame:
     """All of paper.csv, with the columns of PAPER_CSV."""
-    return _results().copy()
+    return _read_results().copy()
 
 
-def stated(net: str, shortcut: str, depth: int, metric: str, data: str = "cifar10") -> Stated | None:
+def find_result(net: str, shortcut: str, depth: int, metric: str, data: str = "cifar10") -> Stated | None:
     """What the paper has for a net: a printed number before one read off a figure; None where it has none."""
-    rows = _results()
+    rows = _read_results()
     rows = rows[(rows.data == data) & (rows.net == net) & (rows.shortcut == shortcut) & (rows.metric == metric)]
     rows = rows[(rows.depth == depth).fillna(False)].sort_values("digitised", kind="stable")
     if rows.empty:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-LEVEL = 0.95  # of every interval
-ALPHA = 1 - LEVEL  # of every corrected test
-MOST_SEEDS = 1_000  # a net, beyond which nobody will train
+_LEVEL = 0.95  # of every interval
+ALPHA = 1 - _LEVEL  # of every corrected test
+_MOST_SEEDS = 1_000  # a net, beyond which nobody will train
 
 
 class Sample(NamedTuple):
@@ -66,7 +66,7 @@ def contrast(samples: Sequence[Sample], weights: Sequence[float]) -> Contrast:
         error = np.sqrt(sum(parts))
         freedom = error**4 / sum(part**2 / (each.runs - 1) for part, each in zip(parts, samples, strict=True))
         basis = "seeds"
-    half = stats.t.ppf((1 + LEVEL) / 2, freedom) * error
+    half = stats.t.ppf((1 + _LEVEL) / 2, freedom) * error
     return Contrast(difference, error, freedom, difference - half, difference + half, basis)
 
 
@@ -98,7 +98,7 @@ def interval(one: Sample) -> tuple[float, float]:
         found = contrast([one], [1.0])
         return max(0.0, float(found.low)), min(100.0, float(found.high))
     mistakes = round(float(one.mean) / 100 * one.images)
-    found = stats.binomtest(mistakes, one.images).proportion_ci(LEVEL, method="wilson")
+    found = stats.binomtest(mistakes, one.images).proportion_ci(_LEVEL, method="wilson")
     return 100 * float(found.low), 100 * float(found.high)
 
 
@@ -109,9 +109,9 @@ def seeds_needed(samples: Sequence[Sample], weights: Sequence[float], width: flo
     """
     if any(each.runs == 1 for each in samples):
         return None
-    runs = np.arange(2, MOST_SEEDS + 1)
+    runs = np.arange(2, _MOST_SEEDS + 1)
     parts = [w**2 * float(each.variance) / runs for w, each in zip(weights, samples, strict=True)]
     error = np.sqrt(sum(parts))
     freedom = error**4 / sum(part**2 / (runs - 1) for part in parts)
-    enough = stats.t.ppf((1 + LEVEL) / 2, freedom) * error <= width
+    enough = stats.t.ppf((1 + _LEVEL) / 2, freedom) * error <= width
     return int(runs[enough.argmax()]) if enough.any() else None

@@ -15,9 +15,9 @@ from degrade.errors import DegradeError, RunError, pick
 from degrade.figures import style
 from degrade.figures.constructed import constructed
 from degrade.figures.draw import draw
-from degrade.figures.gradients import MISSING, abreast, gradients
+from degrade.figures.gradients import NO_PROBE, abreast, gradients
 from degrade.figures.lines import fig1, fig4, fig6, options
-from degrade.figures.panels import AXES, OVER, TRAIN, NothingToDraw, Panel, View
+from degrade.figures.panels import AXES, STD_COLUMNS, TRAIN, NothingToDraw, Panel, View
 from degrade.figures.responses import blocks, fig7, gates
 from degrade.spec.escape import controls
 from degrade.store import files
@@ -26,7 +26,7 @@ __all__ = [
     "AXES",
     "FIGURES",
     "FORMATS",
-    "OVER",
+    "STD_COLUMNS",
     "TRAIN",
     "Drawn",
     "Figure",
@@ -40,7 +40,7 @@ __all__ = [
 
 
 class Figure(NamedTuple):
-    """What makes a figure: rows of a table of degrade.store (curves: of analysis.curves.standing) -> panels.
+    """What makes a figure: rows of a table of degrade.store (curves: of analysis.curves.add_standing) -> panels.
 
     It raises NothingToDraw where the runs do not allow the figure; it is not called without rows.
     """
@@ -54,22 +54,22 @@ class Figure(NamedTuple):
         return self.abreast if isinstance(self.abreast, int) else self.abreast(panels)
 
 
-UNMEASURED = "no responses are measured; run `degrade responses` on the results folder, or --ckpt RUN"
+_NO_RESPONSES = "no responses are measured; run `degrade responses` on the results folder, or --ckpt RUN"
 FIGURES: dict[str, Figure] = {
     "fig1": Figure(fig1),
     "fig4": Figure(fig4),
     "fig6": Figure(fig6),
     "options": Figure(options),
-    "fig7": Figure(fig7, "responses", 1, UNMEASURED),
-    "blocks": Figure(blocks, "blocks", 2, UNMEASURED),
-    "gates": Figure(gates, "blocks", 1, UNMEASURED),
+    "fig7": Figure(fig7, "responses", 1, _NO_RESPONSES),
+    "blocks": Figure(blocks, "blocks", 2, _NO_RESPONSES),
+    "gates": Figure(gates, "blocks", 1, _NO_RESPONSES),
     "constructed": Figure(constructed, abreast=2),
-    "gradients": Figure(gradients, "probe", abreast, MISSING),
+    "gradients": Figure(gradients, "probe", abreast, NO_PROBE),
 }
 FORMATS = ("png", "svg", "pdf")
-DPI = 200  # of PNG
-PART = re.compile(r"\w[\w.@+-]*")  # one part of a path, and never ..
-MIXED = "mixed"  # folder of figures that show several protocols
+_DPI = 200  # of PNG
+_FOLDER_NAME = re.compile(r"\w[\w.@+-]*")  # one part of a path, and never ..
+_MIXED = "mixed"  # folder of figures that show several protocols
 
 
 class Drawn(NamedTuple):
@@ -103,15 +103,15 @@ def save(
         raise RunError(f"{folder.parent}: no run there has a point yet; train with `degrade sweep` first")
     refused: dict[str, str] = {}
     done: set[str] = set()
-    for place, parts in by_protocol(tables, mix):
+    for place, parts in _split_by_protocol(tables, mix):
         for name, figure in makers.items():
             rows = parts.get(figure.table)
             try:
                 if rows is None or rows.empty:
                     raise NothingToDraw(f"{name}: {figure.missing}")
                 panels = figure.make(rows, view or View())
-                drawn = draw(panels, title_of(rows), figure.across(panels))
-                made = rendered(drawn, name, runs_in(panels), command)
+                drawn = draw(panels, _title_of(rows), figure.across(panels))
+                made = _render(drawn, name, _runs_in(panels), command)
             except NothingToDraw as reason:
                 refused.setdefault(name, str(reason))
                 continue
@@ -119,39 +119,39 @@ def save(
                 kind = "" if isinstance(error, DegradeError) else f"{type(error).__name__}: "
                 yield Drawn(name, (), f"{name} of {place}: not drawn; {kind}{' '.join(str(error).split())}")
             else:
-                yield Drawn(name, kept(made, folder / place))
+                yield Drawn(name, _write_files(made, folder / place))
             done.add(name)
     if reasons := [reason for name, reason in refused.items() if name not in done and (names or not done)]:
         raise RunError("; ".join(reasons))
 
 
-def by_protocol(tables: Mapping[str, pd.DataFrame], mix: bool) -> Iterator[tuple[str, dict[str, pd.DataFrame]]]:
+def _split_by_protocol(tables: Mapping[str, pd.DataFrame], mix: bool) -> Iterator[tuple[str, dict[str, pd.DataFrame]]]:
     """(folder, rows of each table) of what is drawn in one figure."""
     protocols = sorted({str(protocol) for rows in tables.values() for protocol in rows.protocol.unique()})
     if mix and len(protocols) > 1:
-        yield MIXED, dict(tables)
+        yield _MIXED, dict(tables)
     else:
         for protocol in protocols:
-            yield named(protocol), {name: rows[rows.protocol == protocol] for name, rows in tables.items()}
+            yield check_protocol(protocol), {name: rows[rows.protocol == protocol] for name, rows in tables.items()}
 
 
-def named(protocol: str) -> str:
+def check_protocol(protocol: str) -> str:
     """The protocol, as the name of a folder. Raises RunError for what is none: others may have written the file."""
-    if not PART.fullmatch(protocol):
+    if not _FOLDER_NAME.fullmatch(protocol):
         raise RunError(f"{protocol!r}: is no protocol's name, and no folder is made of it; who wrote that file?")
     return protocol
 
 
-def runs_in(panels: Sequence[Panel]) -> list[str]:
+def _runs_in(panels: Sequence[Panel]) -> list[str]:
     return sorted({run for panel in panels for line in panel.lines for run in line.runs})
 
 
 def write(figure: MplFigure, name: str, runs: Sequence[str], folder: Path, command: str) -> tuple[Path, ...]:
-    """The figure in all formats: all files or, if one cannot be made, none. Raises RunError as `kept` does."""
-    return kept(rendered(figure, name, runs, command), folder)
+    """The figure in all formats: all files or, if one cannot be made, none. Raises RunError as _write_files does."""
+    return _write_files(_render(figure, name, runs, command), folder)
 
 
-def rendered(figure: MplFigure, name: str, runs: Sequence[str], command: str) -> dict[str, bytes]:
+def _render(figure: MplFigure, name: str, runs: Sequence[str], command: str) -> dict[str, bytes]:
     """What its files hold, by their names."""
     made: dict[str, bytes] = {}
     with mpl.rc_context(style.RC):
@@ -160,12 +160,12 @@ def rendered(figure: MplFigure, name: str, runs: Sequence[str], command: str) ->
         figure.set_layout_engine(None)  # all is placed, once: each format would do so again, and draw twice
         for kind in FORMATS:
             sink = io.BytesIO()
-            figure.savefig(sink, format=kind, dpi=DPI, metadata=metadata(kind, name, runs, command))
+            figure.savefig(sink, format=kind, dpi=_DPI, metadata=_metadata(kind, name, runs, command))
             made[f"{name}.{kind}"] = sink.getvalue()
     return made
 
 
-def kept(made: Mapping[str, bytes], folder: Path) -> tuple[Path, ...]:
+def _write_files(made: Mapping[str, bytes], folder: Path) -> tuple[Path, ...]:
     """Writes files; returns where they are. Raises RunError if it may not, or the folder is a link to another."""
     try:
         if folder.is_symlink():
@@ -178,14 +178,14 @@ def kept(made: Mapping[str, bytes], folder: Path) -> tuple[Path, ...]:
     return tuple(folder / name for name in made)
 
 
-def title_of(curves: pd.DataFrame) -> str:
+def _title_of(curves: pd.DataFrame) -> str:
     """What all runs in the figure share, or that they do not."""
     said = {name: ", ".join(sorted(curves[name].unique())) for name in ("data", "recipe", "precision", "protocol")}
     mixed = "mixes protocols" if curves.protocol.nunique() > 1 else "protocol"
     return f"{said['data']}; recipe {said['recipe']}; {said['precision']}; {mixed} {said['protocol']}"
 
 
-def metadata(kind: str, name: str, runs: Sequence[str], command: str) -> dict[str, str | None]:
+def _metadata(kind: str, name: str, runs: Sequence[str], command: str) -> dict[str, str | None]:
     """Which runs it shows and how it was made, in the words of each format; no date: the same figure, the same file."""
     about = controls(f"{command or f'degrade plot --figure {name}'}; runs: {', '.join(runs)}")
     words: dict[str, dict[str, str | None]] = {

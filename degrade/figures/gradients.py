@@ -9,20 +9,20 @@ from math import floor, log10
 import numpy as np
 import pandas as pd
 
-from degrade.analysis.curves import KEYS
-from degrade.figures.lines import NETS, keys_of, kind_label
+from degrade.analysis.curves import CURVE_KEYS
+from degrade.figures.lines import NET_ORDER, keys_of, kind_label
 from degrade.figures.panels import Line, NothingToDraw, Panel, View
 
-MISSING = (
+NO_PROBE = (
     "no run has a probe; `degrade sweep ... engine.probe=100`, or for a finished run `degrade rerun RUN --probe 100`"
 )
-BETWEEN = {
+_BETWEEN = {
     "t2": 0.1,
     "t3": 0.5,
 }  # parts of the training at which norms are shown, besides the first and the last: t1, t4
-KIND = ["net", "shortcut", "width", "protocol", "turn"]  # what the panels above one another share
-NOTE = "norm of the loss's gradient by the weight of each layer, on one batch"
-BAND = "band: least to greatest seed"
+_KIND = ["net", "shortcut", "width", "protocol", "turn"]  # what the panels above one another share
+_NOTE = "norm of the loss's gradient by the weight of each layer, on one batch"
+_BAND = "band: least to greatest seed"
 
 
 def gradients(rows: pd.DataFrame, view: View) -> list[Panel]:
@@ -31,17 +31,17 @@ def gradients(rows: pd.DataFrame, view: View) -> list[Panel]:
     Seeds are their mean and a band from the least to the greatest, at iterations at which all of them were probed. All
     panels share the y axis. Raises NothingToDraw where no probed net began from random weights.
     """
-    own = at_shared_iterations(rows[(rows.origin == "") & (rows.grad_norm > 0)])
+    own = _keep_shared_iterations(rows[(rows.origin == "") & (rows.grad_norm > 0)])
     if own.empty:
         raise NothingToDraw("gradients: no net that began from random weights has a probe with a gradient above 0")
     depths = sorted({int(own.depth.min()), int(own.depth.max())})
-    own = in_turns(at_times(own[own.depth.isin(depths)]))
+    own = _add_turns(_add_times(own[own.depth.isin(depths)]))
     ylim = limits(own.grad_norm)
-    kinds = own[KIND].drop_duplicates().itertuples(index=False, name=None)
-    kinds = sorted(kinds, key=lambda kind: (NETS.get(kind[0], len(NETS)), kind))
-    parts = dict(iter(own.groupby(["depth", *KIND])))
+    kinds = own[_KIND].drop_duplicates().itertuples(index=False, name=None)
+    kinds = sorted(kinds, key=lambda kind: (NET_ORDER.get(kind[0], len(NET_ORDER)), kind))
+    parts = dict(iter(own.groupby(["depth", *_KIND])))
     names = keys_of(own)
-    return [panel(depth, kind, parts.get((depth, *kind)), names, ylim) for depth in depths for kind in kinds]
+    return [_norm_panel(depth, kind, parts.get((depth, *kind)), names, ylim) for depth in depths for kind in kinds]
 
 
 def abreast(panels: Sequence[Panel]) -> int:
@@ -49,20 +49,20 @@ def abreast(panels: Sequence[Panel]) -> int:
     return sum(panel.xlim == panels[0].xlim for panel in panels)
 
 
-def at_shared_iterations(rows: pd.DataFrame) -> pd.DataFrame:
+def _keep_shared_iterations(rows: pd.DataFrame) -> pd.DataFrame:
     """Only iterations at which every seed of a group was probed, so that each mean is over the same runs."""
     seeds = rows.groupby(["group", "iteration"]).run.transform("nunique")
     return rows[seeds == rows.groupby("group").run.transform("nunique")]
 
 
-def in_turns(rows: pd.DataFrame) -> pd.DataFrame:
+def _add_turns(rows: pd.DataFrame) -> pd.DataFrame:
     """With a column `turn` that tells groups of one net, shortcut, width, protocol and depth apart: 0, 1, ..."""
-    groups = rows[KEYS].drop_duplicates().sort_values(KEYS)
-    turn = groups.groupby([key for key in KEYS if key != "group"]).cumcount()
+    groups = rows[CURVE_KEYS].drop_duplicates().sort_values(CURVE_KEYS)
+    turn = groups.groupby([key for key in CURVE_KEYS if key != "group"]).cumcount()
     return rows.assign(turn=rows.group.map(dict(zip(groups.group, turn, strict=True))))
 
 
-def panel(
+def _norm_panel(
     depth: int,
     kind: tuple[str, str, int, str, int],
     rows: pd.DataFrame | None,
@@ -76,7 +76,7 @@ def panel(
     else:
         name, seeds = names[rows.group.iloc[0]], rows.run.nunique()
         said = f", {seeds} seeds" if seeds > 1 else ""
-    lines = () if rows is None else tuple(lines_of(rows))
+    lines = () if rows is None else tuple(_norm_lines(rows))
     return Panel(
         title=f"{kind_label(net, shortcut)}-{name}{said}",
         xlabel="layer",
@@ -86,12 +86,12 @@ def panel(
         ylim=ylim,
         ticks=ticks(*ylim),
         grid=ticks(*ylim),
-        notes=(NOTE, *((BAND,) if any((line.high > line.low).any() for line in lines) else ())),
+        notes=(_NOTE, *((_BAND,) if any((line.high > line.low).any() for line in lines) else ())),
         scale="log",
     )
 
 
-def lines_of(rows: pd.DataFrame) -> Iterator[Line]:
+def _norm_lines(rows: pd.DataFrame) -> Iterator[Line]:
     """The norms of one group over its layers, a line for each time, the earliest first."""
     for time, own in rows.groupby("time"):
         by = own.groupby("layer").grad_norm.agg(["mean", "min", "max"])
@@ -106,16 +106,16 @@ def lines_of(rows: pd.DataFrame) -> Iterator[Line]:
         )
 
 
-def at_times(rows: pd.DataFrame) -> pd.DataFrame:
+def _add_times(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of each group at the times that are shown, with a column `time` that names them."""
-    end, parts = schedule(sorted(rows.iteration.unique())), list[pd.DataFrame]()
+    end, parts = _estimate_end(sorted(rows.iteration.unique())), list[pd.DataFrame]()
     for _, own in rows.groupby("group"):
         shown = times(sorted(own.iteration.unique()), end)
         parts += [own[own.iteration == iteration].assign(time=time) for time, iteration in shown.items()]
     return pd.concat(parts)
 
 
-def schedule(probed: Sequence[int]) -> int:
+def _estimate_end(probed: Sequence[int]) -> int:
     """Where the training ends, by its probes (rising): as far after the last as that is after the one before."""
     return probed[-1] + (probed[-1] - probed[-2] if len(probed) > 1 else 0)
 
@@ -123,7 +123,7 @@ def schedule(probed: Sequence[int]) -> int:
 def times(probed: Sequence[int], end: int) -> dict[str, int]:
     """Of the probed iterations (rising) the first, those nearest to 10 % and 50 % of `end`, and the last."""
     found = {"t1": probed[0]}
-    for key, share in BETWEEN.items():
+    for key, share in _BETWEEN.items():
         near = min(probed, key=lambda iteration: abs(iteration - share * end))
         if near not in (*found.values(), probed[-1]):
             found[key] = near
@@ -134,21 +134,21 @@ def limits(norms: "pd.Series[float]") -> tuple[float, float]:
     """The smallest and the greatest finite value, rounded to 1, 2 or 5 times a power of ten away from the others."""
     finite = norms[np.isfinite(norms)]
     least, most = (float(finite.min()), float(finite.max())) if len(finite) else (1.0, 1.0)
-    around = steps(least / 10, most * 10)
+    around = _round_values(least / 10, most * 10)
     low = max(step for step in around if step <= least)
     return low, min(step for step in around if step >= most and step > low)
 
 
 def ticks(low: float, high: float) -> tuple[float, ...]:
     """1, 2 and 5 times powers of ten where the axis is short, else powers of ten alone, at most about seven."""
-    fine = tuple(step for step in steps(low, high) if low <= step <= high)
+    fine = tuple(step for step in _round_values(low, high) if low <= step <= high)
     if len(fine) <= 8:
         return fine
     powers = [step for step in fine if f"{step:e}".startswith("1.0")]
     return tuple(powers[:: 1 + len(powers) // 8])
 
 
-def steps(low: float, high: float) -> list[float]:
+def _round_values(low: float, high: float) -> list[float]:
     """1, 2, 5 times every power of ten from below `low` to above `high`."""
     powers = range(floor(log10(low)), floor(log10(high)) + 2)
     return [float(f"{digit}e{power}") for power in powers for digit in (1, 2, 5)]

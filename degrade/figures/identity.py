@@ -35,7 +35,7 @@ def panels(frame: pd.DataFrame) -> list[Panel]:
         raise NothingToDraw("identity: every stack diverged; try a lower --lr")
     depths = sorted(rows.depth.unique())
     mean, runs = float(frame.predict_mean.iloc[0]), frame.groupby("net").trial.unique()
-    lines = [line(str(net), own, tuple(sorted(runs[net]))) for net, own in rows.groupby("net")]
+    lines = [_identity_line(str(net), own, tuple(sorted(runs[net]))) for net, own in rows.groupby("net")]
     bottom = 10.0 ** np.floor(np.log10(max(FLOOR, rows.low.min())))
     floored = (f"errors below {FLOOR:g} are drawn there",) if rows.low.min() < FLOOR else ()
     decades = 10.0 ** np.arange(round(np.log10(bottom)), 1)
@@ -56,7 +56,7 @@ def panels(frame: pd.DataFrame) -> list[Panel]:
     ]
 
 
-def line(net: str, rows: pd.DataFrame, runs: tuple[str, ...]) -> Line:
+def _identity_line(net: str, rows: pd.DataFrame, runs: tuple[str, ...]) -> Line:
     def values(column: str) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
         return np.maximum(rows[column].to_numpy(float), FLOOR)
 

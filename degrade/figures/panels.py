@@ -7,15 +7,26 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from degrade.analysis.curves import KEYS, last_points
+from degrade.analysis.curves import CURVE_KEYS, last_points
 from degrade.errors import RunError, SpecError, pick
 
-CUT = 20.0  # %, where the paper cuts its axis
-GRID = (5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0)  # %, its gridlines 5, 10, 20 and more of them
-FINE = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # %, for an axis that ends below 20
+_CUT = 20.0  # %, where the paper cuts its axis
+_GRID = (5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0)  # %, its gridlines 5, 10, 20 and more of them
+_FINE = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # %, for an axis that ends below 20
 
 # what lines are made of: every choice of rows copies all columns
-DRAWN = [*KEYS, "origin", "run", "split", "iteration", "epoch", "seconds", "error", "state", "iterations"]
+_DRAWN_COLUMNS = [
+    *CURVE_KEYS,
+    "origin",
+    "run",
+    "split",
+    "iteration",
+    "epoch",
+    "seconds",
+    "error",
+    "state",
+    "iterations",
+]
 
 
 class NothingToDraw(RunError):  # noqa: N818 - not a mistake: nothing of that kind is there yet
@@ -72,7 +83,10 @@ AXES = {
     "epochs": Axis("epoch", "epochs", 1, " epochs"),
     "seconds": Axis("seconds", "wall time (s)", 0, " s"),
 }
-OVER = {"pooled": "std", "channel": "std_channel"}  # what a standard deviation of responses is taken over: its column
+STD_COLUMNS = {
+    "pooled": "std",
+    "channel": "std_channel",
+}  # what a standard deviation of responses is taken over: its column
 TRAIN = {"running": ("train", "training"), "clean": ("train_clean", "clean training")}  # its split and its name
 
 
@@ -88,7 +102,7 @@ class View:
     def __post_init__(self) -> None:
         pick(TRAIN, self.train, "--train")
         pick(AXES, self.x, "--x")
-        pick(OVER, self.over, "--over")
+        pick(STD_COLUMNS, self.over, "--over")
         if self.top is not None and not 0 < self.top <= 100:
             raise SpecError(f"--top={self.top:g}: must be a percentage above 0 and up to 100, as in 20")
 
@@ -112,7 +126,7 @@ class View:
         over = last[last.state.isin(["finished", "diverged"])]  # a seed that has just begun says nothing of the end
         begun = last[~last.group.isin(over.group)]
         ends = pd.concat([over, begun]).groupby(["group", "split"]).error.mean()
-        return CUT if ends.max() < CUT else 100.0
+        return _CUT if ends.max() < _CUT else 100.0
 
     def end(self, curves: pd.DataFrame) -> float:
         """The end of the x axis: that of the longest schedule, so that a run under way shows how far it is.
@@ -131,9 +145,9 @@ class View:
 
 def gridlines(top: float) -> tuple[float, ...]:
     """Round values up to `top` (%), not so dense that their labels touch."""
-    if top >= CUT:
-        return tuple(y for y in GRID if y <= top)
-    return tuple(y for y in FINE if top / 5 <= y <= top)
+    if top >= _CUT:
+        return tuple(y for y in _GRID if y <= top)
+    return tuple(y for y in _FINE if top / 5 <= y <= top)
 
 
 def yticks(top: float) -> tuple[float, ...]:
@@ -142,9 +156,9 @@ def yticks(top: float) -> tuple[float, ...]:
     return (0.0, *grid) if grid and grid[-1] > 0.9 * top else (0.0, *grid, top)
 
 
-def needed(curves: pd.DataFrame, figure: str, splits: Sequence[str], what: str = "run") -> pd.DataFrame:
+def require_rows(curves: pd.DataFrame, figure: str, splits: Sequence[str], what: str = "run") -> pd.DataFrame:
     """The rows of these splits of nets whose weights were drawn at random. Raises NothingToDraw where there is none."""
-    rows = curves[DRAWN][curves.split.isin(splits) & (curves.origin == "")]
+    rows = curves[_DRAWN_COLUMNS][curves.split.isin(splits) & (curves.origin == "")]
     if rows.empty:
         raise NothingToDraw(f"{figure}: no {what} has a measured point; train one, or wait for its first evaluation")
     return rows

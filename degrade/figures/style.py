@@ -17,9 +17,9 @@ class Mark(NamedTuple):
 DEPTHS = {"20": "#c8a415", "32": "#17a2c4", "44": "#2e9e3f", "56": "#d62728", "110": "#111111"}
 OPTIONS = {"A": "#0072b2", "B": "#d55e00", "C": "#009e73", "plain": "#555555"}
 TIMES = {"t1": "#7cc5b8", "t2": "#3b9bc4", "t3": "#2a5aa8", "t4": "#1a1446"}  # of a training: light to dark
-KNOWN = DEPTHS | OPTIONS | TIMES
-OTHERS = ("#7b4fa3", "#1f5fbf", "#e377a2", "#8c564b", "#ff7f0e", "#5f6b6d")  # keys the paper does not have
-MARKERS = "osD^vPX*<>"
+_PAPER_COLOURS = DEPTHS | OPTIONS | TIMES
+_SPARE_COLOURS = ("#7b4fa3", "#1f5fbf", "#e377a2", "#8c564b", "#ff7f0e", "#5f6b6d")  # keys the paper does not have
+_MARKERS = "osD^vPX*<>"
 
 DASH: dict[str, Any] = {
     "solid": "-",
@@ -47,18 +47,21 @@ RC: dict[Any, Any] = {
 
 def marks(keys: Iterable[str]) -> dict[str, Mark]:
     """A colour of its own for each key, the paper's where it has one, and a marker; shallow to deep."""
-    order = sorted(set(keys), key=rank)
-    own = {key: KNOWN[key] for key in order if key in KNOWN}
+    order = sorted(set(keys), key=_rank)
+    own = {key: _PAPER_COLOURS[key] for key in order if key in _PAPER_COLOURS}
     for key in (key for key in order if key not in own):
-        taken, wanted = set(own.values()), KNOWN.get(key.split(" ")[0])  # "56 w4" is red where there is no "56"
-        own[key] = wanted if wanted and wanted not in taken else spare(taken)
-    return {key: Mark(own[key], MARKERS[number % len(MARKERS)]) for number, key in enumerate(order)}
+        taken, wanted = (
+            set(own.values()),
+            _PAPER_COLOURS.get(key.split(" ")[0]),
+        )  # "56 w4" is red where there is no "56"
+        own[key] = wanted if wanted and wanted not in taken else _pick_spare(taken)
+    return {key: Mark(own[key], _MARKERS[number % len(_MARKERS)]) for number, key in enumerate(order)}
 
 
-def spare(taken: Set[str]) -> str:
+def _pick_spare(taken: Set[str]) -> str:
     """The next of OTHERS, and where they are used up, the colour of a wheel that is farthest from all taken."""
-    free = [colour for colour in OTHERS if colour not in taken]
-    return free[0] if free else max(WHEEL, key=lambda colour: min(distance(colour, one) for one in taken))
+    free = [colour for colour in _SPARE_COLOURS if colour not in taken]
+    return free[0] if free else max(_WHEEL, key=lambda colour: min(distance(colour, one) for one in taken))
 
 
 def distance(one: str, other: str) -> float:
@@ -67,7 +70,7 @@ def distance(one: str, other: str) -> float:
     return sum(weight * (a - b) ** 2 for a, b, weight in pairs)
 
 
-def wheel() -> Iterator[str]:
+def _hues() -> Iterator[str]:
     """Hues in three lightnesses, less those so light that a thin line is lost on white."""
     for number in range(72):
         rgb = colorsys.hls_to_rgb(number // 3 / 24, (0.25, 0.4, 0.55)[number % 3], 0.8)
@@ -75,10 +78,10 @@ def wheel() -> Iterator[str]:
             yield "#" + bytes(round(255 * part) for part in rgb).hex()
 
 
-WHEEL = tuple(wheel())
+_WHEEL = tuple(_hues())
 
 
-def rank(key: str) -> tuple[int, str]:
+def _rank(key: str) -> tuple[int, str]:
     """Numbers by size, then words: "8" before "56" before "A"."""
     number = key.split(" ")[0]
     return (int(number), key) if number.isdigit() else (10**9, key)

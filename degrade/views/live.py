@@ -14,10 +14,10 @@ from degrade.store.folder import RunDir
 from degrade.store.results import board
 from degrade.store.state import BROKEN, OVER, Board, State
 from degrade.views import terminal
-from degrade.views.terminal import Cell, coloured, duration, grid, percent
+from degrade.views.terminal import Cell, colour_state, duration, grid, percent
 
-SETTLED = (*OVER, *BROKEN, "interrupted")  # nobody is at it
-REDRAW = 0.5  # seconds between two redraws
+_SETTLED = (*OVER, *BROKEN, "interrupted")  # nobody is at it
+_REDRAW = 0.5  # seconds between two redraws
 
 
 class Progress:
@@ -51,7 +51,7 @@ class Progress:
 
     def update(self, active: list[str]) -> None:
         """Reads how the active runs stand, and those that were active before."""
-        if time.monotonic() - self.drawn < REDRAW:
+        if time.monotonic() - self.drawn < _REDRAW:
             return
         self._read({*active, *self.active})
         self.active, self.drawn = active, time.monotonic()
@@ -72,19 +72,19 @@ class Progress:
     def _say(self) -> None:
         """A line for each run that settled, and at times one for those under way."""
         for run, state in self.states.items():
-            settled = state.name in SETTLED
+            settled = state.name in _SETTLED
             if run in self.active and not settled and self.said.get(run) == float("inf"):
                 self.said[run] = 0.0  # taken up again
             last, due = self.said.get(run, 0.0), run in self.active or settled
             if not due or last == float("inf") or state.name == "waiting":
                 continue
-            if settled or time.monotonic() - last > terminal.LINE:
+            if settled or time.monotonic() - last > terminal.LINE_PAUSE:
                 self.said[run] = float("inf") if settled else time.monotonic()
-                said = f"{self.count()} {line(self.specs[run], state)}"
+                said = f"{self.count()} {describe_run(self.specs[run], state)}"
                 terminal.console.print(said, highlight=False, soft_wrap=True)
 
     def count(self) -> str:
-        over = sum(state.name in SETTLED for state in self.states.values())
+        over = sum(state.name in _SETTLED for state in self.states.values())
         return f"[{over}/{len(self.states)}]"
 
     def table(self) -> Group:
@@ -109,7 +109,7 @@ class Progress:
 
     def _cells(self, run: str, state: State) -> list[Cell]:
         spec = self.specs[run]
-        name: list[Cell] = [f"{spec.name}-s{spec.seed}", coloured(state.outcome or state.name)]
+        name: list[Cell] = [f"{spec.name}-s{spec.seed}", colour_state(state.outcome or state.name)]
         if not state.share:
             return name
         return [
@@ -127,11 +127,11 @@ class Progress:
         """How long the rest will take, by the work done so far: layers x channels^2 x images."""
         spent = sum(state.seconds or 0.0 for state in self.states.values())
         done = sum(self.specs[run].cost * state.share for run, state in self.states.items())
-        rest = sum(self.specs[r].cost * (1 - s.share) for r, s in self.states.items() if s.name not in SETTLED)
+        rest = sum(self.specs[r].cost * (1 - s.share) for r, s in self.states.items() if s.name not in _SETTLED)
         return f", about {duration(rest * spent / done / self.workers)} left" if done and rest else ""
 
 
-def line(spec: RunSpec, state: State) -> str:
+def describe_run(spec: RunSpec, state: State) -> str:
     """One run, in words."""
     text = f"{spec.name}-s{spec.seed} {state.outcome or state.name}"
     if state.iteration is not None and state.iterations is not None:

@@ -7,7 +7,7 @@ from degrade.views.sheets import Sheet, records_of
 if TYPE_CHECKING:
     import pandas as pd
 
-KEYS = ["net", "shortcut", "depth", "width", "group"]
+_RESPONSE_KEYS = ["net", "shortcut", "depth", "width", "group"]
 COLUMNS = {  # of the table `responses`
     "protocol": "groups that may be compared",
     "group": "runs that differ in nothing but the seed",
@@ -45,10 +45,10 @@ def responses(layers: "pd.DataFrame", blocks: "pd.DataFrame", nets: int) -> list
 
 def _of_protocol(protocol: str, layers: "pd.DataFrame", blocks: "pd.DataFrame") -> Sheet:
     """A group has its hash where its name alone would not tell it from others."""
-    by = layers.groupby(KEYS).agg(
+    by = layers.groupby(_RESPONSE_KEYS).agg(
         runs=("run", "nunique"), layers=("layer", "max"), std=("std", "mean"), greatest=("std", "max")
     )
-    found = by.join(blocks.groupby(KEYS)[["change", "distance", "opening"]].mean()).reset_index()
+    found = by.join(blocks.groupby(_RESPONSE_KEYS)[["change", "distance", "opening"]].mean()).reset_index()
     records = records_of(found.assign(protocol=protocol), COLUMNS)
     names = [row["group"].rpartition("-")[0] for row in records]
     rows: list[tuple[str, ...]] = []

@@ -14,7 +14,7 @@ from degrade.spec import escape
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS = ("table", "markdown", "latex", "json", "csv")  # table: the terminal's
+TABLE_FORMATS = ("table", "markdown", "latex", "json", "csv")  # table: the terminal's
 
 
 class Sheet(NamedTuple):
@@ -36,7 +36,7 @@ class Sheet(NamedTuple):
 Show = Callable[[Sequence[Sheet]], None]  # what a command hands its sheets to
 
 
-def spread(mean: float, std: float, sign: str = " ± ") -> str:
+def mean_and_std(mean: float, std: float, sign: str = " ± ") -> str:
     """7.50, or 7.50 ± 0.12 of several runs."""
     return f"{mean:.2f}" if std != std else f"{mean:.2f}{sign}{std:.2f}"
 
@@ -55,7 +55,7 @@ def markdown(sheets: Sequence[Sheet]) -> str:
     return "\n\n".join(parts)
 
 
-SPECIAL = {
+_LATEX = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -67,9 +67,9 @@ SPECIAL = {
 }
 
 
-def escaped(text: str) -> str:
+def escape_latex(text: str) -> str:
     """Such that LaTeX prints it as it is; the minus of a number as a minus."""
-    found = "".join(SPECIAL.get(char, char) for char in escape.controls(text))
+    found = "".join(_LATEX.get(char, char) for char in escape.controls(text))
     if found.lstrip().startswith(("[", "*")):  # after a row it would be an option of its end
         found = f"{{}}{found}"
     return re.sub(r"(?<![\w.])-(?=\d)", "$-$", found)
@@ -77,16 +77,21 @@ def escaped(text: str) -> str:
 
 def latex(sheets: Sequence[Sheet]) -> str:
     """Floats that need no package."""
-    return "\n\n".join(latex_float(sheet) for sheet in sheets)
+    return "\n\n".join(_latex_float(sheet) for sheet in sheets)
 
 
-def latex_float(sheet: Sheet) -> str:
-    notes = [rf"\par\smallskip\noindent {escaped(note)}" for note in (*sheet.notes, *sheet.lines)]
+def _latex_float(sheet: Sheet) -> str:
+    notes = [rf"\par\smallskip\noindent {escape_latex(note)}" for note in (*sheet.notes, *sheet.lines)]
     if not sheet.columns:
-        return "\n".join([rf"\paragraph{{{escaped(sheet.title)}}}", *notes])
+        return "\n".join([rf"\paragraph{{{escape_latex(sheet.title)}}}", *notes])
     align = "".join("r" if column.startswith(">") else "l" for column in sheet.columns)
-    head, *rows = (" & ".join(map(escaped, row)) + r" \\" for row in (sheet.heads, *sheet.rows))
-    begin = [r"\begin{table}", r"\centering", rf"\caption{{{escaped(sheet.title)}}}", rf"\begin{{tabular}}{{{align}}}"]
+    head, *rows = (" & ".join(map(escape_latex, row)) + r" \\" for row in (sheet.heads, *sheet.rows))
+    begin = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape_latex(sheet.title)}}}",
+        rf"\begin{{tabular}}{{{align}}}",
+    ]
     return "\n".join([*begin, r"\hline", head, r"\hline", *rows, r"\hline", r"\end{tabular}", *notes, r"\end{table}"])
 
 
@@ -95,7 +100,7 @@ def records_of(frame: "pd.DataFrame", columns: Mapping[str, str]) -> list[Mappin
     return [{str(key): value for key, value in row.items()} for row in frame[list(columns)].to_dict("records")]
 
 
-def tables(sheets: Sequence[Sheet]) -> dict[str, list[Mapping[str, Any]]]:
+def _records_by_name(sheets: Sequence[Sheet]) -> dict[str, list[Mapping[str, Any]]]:
     """The records of each table by its name; sheets of one name are one table."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for sheet in (sheet for sheet in sheets if sheet.name):
@@ -116,7 +121,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def as_csv(records: Sequence[Mapping[str, Any]]) -> str:
+def _as_csv(records: Sequence[Mapping[str, Any]]) -> str:
     """A row a record, its columns above; text that a spreadsheet would compute is made harmless."""
     sink = io.StringIO()
     columns = list(dict.fromkeys(key for record in records for key in record))
@@ -128,21 +133,21 @@ def as_csv(records: Sequence[Mapping[str, Any]]) -> str:
     return sink.getvalue().rstrip("\n")
 
 
-def written(sheets: Sequence[Sheet], form: str, main: str = "") -> str:
+def render(sheets: Sequence[Sheet], form: str, main: str = "") -> str:
     """Sheets in any format but `table`. JSON is an object of tables by their names, or where `main` is empty the list
     of the one table there is; CSV is the table `main`, else the first.
     """
     if form in _PAGES:
         return _PAGES[form](sheets)
-    known = tables(sheets)
+    known = _records_by_name(sheets)
     if form == "json":
         return as_json(known if main else next(iter(known.values()), []))
-    return as_csv(known.get(main) or next(iter(known.values()), []))
+    return _as_csv(known.get(main) or next(iter(known.values()), []))
 
 
 _PAGES: dict[str, Callable[[Sequence[Sheet]], str]] = {"markdown": markdown, "latex": latex}
 
 
-def check(form: str) -> None:
+def check_format(form: str) -> None:
     """Raises SpecError for a format that is not there."""
-    pick(dict.fromkeys(FORMATS), form, "--format")
+    pick(dict.fromkeys(TABLE_FORMATS), form, "--format")

@@ -16,9 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from degrade.spec.escape import controls
-from degrade.views.sheets import Sheet, check, written
+from degrade.views.sheets import Sheet, check_format, render
 
-COLOURS = {
+_COLOURS = {
     "finished": "green",
     "diverged": "magenta",
     "failed": "red",
@@ -28,8 +28,8 @@ COLOURS = {
     "constructed": "blue",
 }
 Cell = str | Text  # of a table
-MANY = 200  # rows, beyond which a table is laid out as a whole
-LINE = 10.0  # seconds between two lines about one thing, where there is no terminal
+_MANY = 200  # rows, beyond which a table is laid out as a whole
+LINE_PAUSE = 10.0  # seconds between two lines about one thing, where there is no terminal
 
 
 class Plain(Console):
@@ -66,7 +66,7 @@ def bar() -> Generator[Callable[[str, int, int], None]]:
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total)
             bars.update(tasks[what], completed=done, total=total)
-        elif time.monotonic() - said > LINE:
+        elif time.monotonic() - said > LINE_PAUSE:
             said = time.monotonic()
             console.print(f"{what}: {done:,} of {total:,}", highlight=False)
 
@@ -76,7 +76,7 @@ def bar() -> Generator[Callable[[str, int, int], None]]:
         bars.stop()
 
 
-def asked(question: str) -> bool | None:
+def confirm(question: str) -> bool | None:
     """Whether the person at the terminal says yes; None where there is nobody to ask."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return None
@@ -97,8 +97,8 @@ def percent(error: float | None) -> str:
     return "" if error is None else f"{error:.2f}"
 
 
-def coloured(state: str) -> Text:
-    return Text(controls(state), style=COLOURS.get(state, "dim" if state in ("new", "waiting") else "magenta"))
+def colour_state(state: str) -> Text:
+    return Text(controls(state), style=_COLOURS.get(state, "dim" if state in ("new", "waiting") else "magenta"))
 
 
 def grid(*columns: str) -> Table:
@@ -120,7 +120,7 @@ def show(sheets: Sequence[Sheet]) -> None:
         for note in sheet.notes:
             console.print(Padding(note, (0, 0, 0, 2)), highlight=False)
         for line in sheet.lines:
-            console.print(line, style=COLOURS.get(line.partition(":")[0], ""), highlight=False, soft_wrap=True)
+            console.print(line, style=_COLOURS.get(line.partition(":")[0], ""), highlight=False, soft_wrap=True)
         if sheet.title:
             console.print()
 
@@ -128,7 +128,7 @@ def show(sheets: Sequence[Sheet]) -> None:
 def _table(sheet: Sheet) -> Table:
     """Thousands of rows are one whose cells have a line for each of them: four times as fast."""
     table = grid(*sheet.columns)
-    if len(sheet.rows) > MANY:
+    if len(sheet.rows) > _MANY:
         table.add_row(*(Text("\n").join(map(_cell, cells)) for cells in zip(*sheet.rows, strict=True)))
         return table
     table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
@@ -140,19 +140,19 @@ def _table(sheet: Sheet) -> Table:
 
 def _cell(word: str) -> Text:
     """A state in its colour, all else as it is."""
-    return coloured(word) if word in COLOURS else Text(controls(word))
+    return colour_state(word) if word in _COLOURS else Text(controls(word))
 
 
 @contextmanager
 def answer(form: str, main: str = "") -> Generator[Callable[[Sequence[Sheet]], None]]:
     """What a command shows: on the terminal at once; in another format at the end, alone on stdout, and what is said on
-    the way goes to stderr. `main`: as in sheets.written. Raises SpecError for a format that is not there.
+    the way goes to stderr. `main`: as in sheets.render. Raises SpecError for a format that is not there.
     """
-    check(form)
+    check_format(form)
     if form == "table":
         yield show
         return
     shown: list[Sheet] = []
     with redirect_stdout(sys.stderr):
         yield shown.extend
-    print(written(shown, form, main))
+    print(render(shown, form, main))
