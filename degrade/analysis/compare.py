@@ -1,4 +1,4 @@
-"""All that is said of a results folder, as frames: what `degrade compare` prints and `degrade.compare` returns."""
+"""Every table about a results folder, as frames: `degrade compare` prints them, `degrade.compare` returns them."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from degrade.errors import SpecError
 from degrade.store.results import Tables
 from degrade.store.state import CONSTRUCTED, OVER
 
-LAST = 5  # evaluations of the mean over the last ones
+LAST = 5  # evaluations at the end of a run that the tail mean is over
 _LEFT_OUT = {
     "run": "its name",
     "state": "running | interrupted | failed | ...; or without a curve",
@@ -32,7 +32,7 @@ COLUMNS = {
 
 
 class Comparison(NamedTuple):
-    """Frames with the columns of COLUMNS. Protocols are never mixed: everything stays within one."""
+    """The frames of COLUMNS. No row mixes protocols."""
 
     summary: pd.DataFrame  # errors of each group
     reached: pd.DataFrame  # how soon each group reached a training error
@@ -41,20 +41,20 @@ class Comparison(NamedTuple):
     paper: pd.DataFrame  # the paper's numbers beside ours
     table6: pd.DataFrame  # Table 6 beside ours
     constructed: pd.DataFrame  # constructed nets beside nets from random weights
-    left_out: pd.DataFrame  # runs that are not over, and so in none of these
+    left_out: pd.DataFrame  # runs that do not count, and why
 
     def frames(self) -> dict[str, pd.DataFrame]:
         return self._asdict()
 
 
 def compare(tables: Tables, *, last: int = LAST, margin: float = MARGIN, width: float | None = None) -> Comparison:
-    """Verdicts on the runs of degrade.load, and what they rest on.
+    """Judges the runs of degrade.load, and returns the verdicts with the tables they rest on.
 
-    `last`: evaluations of the mean over the last ones; `margin`: the smallest difference of interest, in points;
-    `width`: half of the 95 % interval for which seeds are counted, in points (None: what would decide each pair). Runs
-    that are finished or diverged count at their error, those that never left chance among them; others are in
-    `left_out`. Where no run is over, all frames but that and `constructed` are empty. Raises SpecError for a `last`,
-    `margin` or `width` that cannot be.
+    `last` is the number of evaluations that the tail mean is over. `margin` is the smallest difference of interest, in
+    points. `width` is half of the 95 % interval for which seeds are counted, in points (None: the width that would
+    decide each pair). A run that is finished or diverged counts at its error, even if it never left chance. All other
+    runs are in `left_out`. If no run is over, every frame but `left_out` and `constructed` is empty. Raises SpecError
+    for a `last` below 1 and for a `margin` or `width` that is not above 0 and at most 100.
     """
     if last < 1:
         raise SpecError(f"--last={last}: must be at least 1 evaluation")
@@ -66,8 +66,10 @@ def compare(tables: Tables, *, last: int = LAST, margin: float = MARGIN, width: 
     curves = add_labels(tables.curves[ended], tables.specs)
     ends = outcomes(curves, set(runs.run[runs.state == "diverged"]), last)
     out = runs[~counts & (runs.state != CONSTRUCTED)]
-    begun = tables.curves.run.isin(runs.run) & (tables.curves.origin != "")  # their start counts, whatever came of it
+    # the start of a constructed net counts in any state
+    begun = tables.curves.run.isin(runs.run) & (tables.curves.origin != "")
     built = add_labels(tables.curves[begun | ended], tables.specs)
+    state = out.state.where(measured | ~out.state.isin(OVER), "without a curve")
     return Comparison(
         summary=summary(ends, dict(zip(runs.run, runs.outcome, strict=True)), last),
         reached=measure_speed(curves),
@@ -76,7 +78,5 @@ def compare(tables: Tables, *, last: int = LAST, margin: float = MARGIN, width: 
         paper=beside_paper(ends, tables.specs),
         table6=table6(ends, tables.specs),
         constructed=compare_constructed(built, set(runs.run[counts])),
-        left_out=out.assign(state=out.state.where(measured | ~out.state.isin(OVER), "without a curve"))[
-            list(_LEFT_OUT)
-        ],
+        left_out=out.assign(state=state)[list(_LEFT_OUT)],
     )

@@ -1,5 +1,7 @@
 """The solution by construction (Sec. 1) in one row: where a constructed net begins, where training takes it, and where
-nets from random weights end. Pure functions frame -> frame.
+nets from random weights end.
+
+Pure functions frame -> frame.
 """
 
 from collections.abc import Collection
@@ -10,7 +12,7 @@ import pandas as pd
 from degrade.analysis.outcomes import GROUP, GROUP_KEYS, GROUP_ORDER
 from degrade.spec.run import copied_depth
 
-COMPARED = ("train_clean", "test")  # splits that are known before the first step
+COMPARED = ("train_clean", "test")  # the splits that have an error before the first step
 PLACES = {  # column -> whose errors
     "source": "nets of the depth that was copied, from random weights, at the last iterate",
     "start": "the constructed nets before their first step",
@@ -27,7 +29,7 @@ COPIES = (
 
 
 def compare_constructed(curves: pd.DataFrame, over: Collection[str]) -> pd.DataFrame:
-    """The columns of COPIES, a row a group of constructed nets and split.
+    """Compares constructed nets with nets from random weights: the columns of COPIES, one row per (group, split).
 
     `curves` carry the labels of outcomes.add_labels, and hold constructed nets that are not over too. `over` names the
     runs that are finished or diverged.

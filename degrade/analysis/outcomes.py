@@ -1,6 +1,6 @@
-"""What runs came to: errors at the end of training, over seeds, and how soon a training error was reached.
+"""How runs ended: errors at the end of training, over seeds, and how soon runs reached a training error.
 
-Pure functions frame -> frame, of the runs they are given; which of them count is for the caller to say.
+Pure functions frame -> frame. They use every run they get: the caller chooses which runs count.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -51,7 +51,7 @@ REACHED = GROUP | {
 
 
 def _extras(spec: RunSpec) -> str:
-    """What a net's name does not show: " pad=split"."""
+    """The settings of a net that its name does not show: " pad=split"."""
     shown = ("family", "net", "shortcut", "depth", "width")
     return "".join(f" {key}={value}" for key, value in spec.identity["net"].items() if key not in shown)
 
@@ -62,14 +62,14 @@ def _group_label(spec: RunSpec) -> str:
 
 
 def _line_label(spec: RunSpec) -> str:
-    """All of the net but its depth: residual-A, plain-w32."""
+    """The net without its depth: residual-A, plain-w32."""
     net = spec.net
     kind = net.net if net.shortcut == "none" else f"{net.net}-{net.shortcut}"
     return kind + (f"-w{net.width}" if net.width != 16 else "") + _extras(spec)
 
 
 def add_labels(curves: pd.DataFrame, specs: Mapping[str, RunSpec]) -> pd.DataFrame:
-    """The curves with the columns `label` and `line`."""
+    """Adds the columns `label` and `line`."""
     names = {run: (_group_label(specs[run]), _line_label(specs[run])) for run in curves.run.unique()}
     return curves.assign(label=[names[run][0] for run in curves.run], line=[names[run][1] for run in curves.run])
 
@@ -77,7 +77,7 @@ def add_labels(curves: pd.DataFrame, specs: Mapping[str, RunSpec]) -> pd.DataFra
 def outcomes(curves: pd.DataFrame, diverged: Collection[str], evaluations: int) -> pd.DataFrame:
     """One row per (run, split) of labelled curves: `last`, `tail`, `best` (%), and `n`, the images of the last point.
 
-    The tail of a diverged run is its last error: there it stays, whatever it had before.
+    The tail of a diverged run is its last error, whatever errors it had before.
     """
     by = curves.sort_values("iteration", kind="stable").groupby(["run", "split"], sort=False)
     ends = by.tail(1).set_index(["run", "split"]).rename(columns={"error": "last"})
@@ -88,19 +88,19 @@ def outcomes(curves: pd.DataFrame, diverged: Collection[str], evaluations: int) 
 
 
 def by_group(frame: pd.DataFrame, *more: str) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """The rows of each group, nets in order, shallow to deep, and its columns of GROUP with `more` of them."""
+    """Yields each group, nets in order, shallow to deep: its values in GROUP and `more`, and its rows."""
     for _, rows in frame.groupby([*GROUP_ORDER, *more], sort=True):
         first = rows.iloc[0]
         yield {key: first[key] for key in (*GROUP_KEYS, *more)}, rows
 
 
 def sample_rows(rows: pd.DataFrame, column: str = "last") -> Sample:
-    """The errors of one group on one split."""
+    """The errors of one group on one split, as a sample."""
     return sample(rows[column].to_numpy(float), int(rows.n.iloc[0]))
 
 
 def summary(ends: pd.DataFrame, outcome: Mapping[str, str], evaluations: int) -> pd.DataFrame:
-    """The columns of SUMMARY, a row a group, split and statistic; `outcome`: run -> diverged, not started."""
+    """The columns of SUMMARY, one row per (group, split, statistic). `outcome` maps a run to diverged | not started."""
     found: list[dict[str, Any]] = []
     for keys, rows in by_group(ends, "split"):
         ended = [outcome.get(run, "") for run in rows.run]
@@ -123,9 +123,9 @@ def _spread_columns(rows: pd.DataFrame, column: str) -> dict[str, Any]:
 
 
 def measure_speed(curves: pd.DataFrame) -> pd.DataFrame:
-    """The columns of REACHED, a row a group and threshold: how slowly nets converge (Sec. 4.1).
+    """Measures how slowly nets converge (Sec. 4.1): the columns of REACHED, one row per (group, threshold).
 
-    A run that never gets there counts as later than all others, so that a median stands for all runs.
+    A run that never reaches a threshold counts as later than every run that does, so the median is over all runs.
     """
     clean = curves[curves.split == "train_clean"].sort_values("iteration", kind="stable")
     runs = clean.groupby("run")[GROUP_KEYS].first().sort_values(GROUP_ORDER)
@@ -137,7 +137,7 @@ def measure_speed(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def _measure_threshold(clean: pd.DataFrame, runs: pd.DataFrame, error: float) -> pd.DataFrame:
-    """One threshold, a row a group. `runs`: KEYS by run."""
+    """One threshold, one row per group. `runs` holds the columns GROUP_KEYS, indexed by run."""
     first = clean[clean.error <= error].groupby("run")[["iteration", "seconds"]].first()
     never = float("inf")
     by = runs.join(first).fillna({"iteration": never, "seconds": never}).groupby(GROUP_KEYS, sort=False)

@@ -1,4 +1,4 @@
-"""The paper's numbers beside ours, where our protocol is the paper's; elsewhere, in what it differs."""
+"""The paper's numbers beside ours where our protocol is the paper's; elsewhere, how our protocol differs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,8 @@ from degrade.analysis.outcomes import GROUP, by_group
 from degrade.analysis.paper import band, find_result, results
 from degrade.spec import RunSpec
 
-_METRICS = {"test": "test_error", "train": "train_error", "train_clean": "train_error"}  # split -> of the paper
+# split of ours -> metric of the paper
+_METRICS = {"test": "test_error", "train": "train_error", "train_clean": "train_error"}
 BESIDE_PAPER = GROUP | {
     "split": "test | train | train_clean; the paper does not say how it measured its training error",
     "ours": "mean error at the last iterate, %",
@@ -59,12 +60,15 @@ def _list_deviations(found: list[Deviation]) -> str:
 
 
 def _protocol_departures(spec: RunSpec) -> list[Deviation]:
-    """Those that all runs of its protocol have: not of the net, whose keys have no dot."""
+    """The departures that all runs of the protocol share. They exclude the net's, whose keys have no dot."""
     return [each for each in departures(spec) if "." in each.key]
 
 
 def beside_paper(ends: pd.DataFrame, specs: Mapping[str, RunSpec]) -> pd.DataFrame:
-    """The columns of PAPER, a row a group and split. Constructed nets have none."""
+    """Sets our errors beside the paper's: the columns of BESIDE_PAPER, one row per (group, split).
+
+    Constructed nets have no row.
+    """
     drawn = ends[(ends.origin == "") & ends.split.isin(list(_METRICS))]
     rows: list[dict[str, Any]] = []
     for keys, own in by_group(drawn, "split"):
@@ -85,7 +89,7 @@ def beside_paper(ends: pd.DataFrame, specs: Mapping[str, RunSpec]) -> pd.DataFra
 
 
 def _compare_to_paper(spec: RunSpec, split: str, ours: float, runs: int) -> dict[str, Any]:
-    """What the paper has for this net, and whether ours is what is expected."""
+    """The paper's number for this net, and whether our error lies in the expected band."""
     net = spec.net
     number = None if departures(spec) else find_result(net.net, net.shortcut, net.depth, _METRICS[split])
     if number is None:
@@ -105,9 +109,9 @@ def _compare_to_paper(spec: RunSpec, split: str, ours: float, runs: int) -> dict
 
 
 def table6(ends: pd.DataFrame, specs: Mapping[str, RunSpec]) -> pd.DataFrame:
-    """The columns of TABLE6: its rows, and beside them our residual nets with option A of one protocol at a time.
+    """Table 6 with our residual option A nets beside it, one protocol after the other: the columns of TABLE6.
 
-    Depths that the paper does not have come at the end. Empty where there is no such net.
+    Depths that the paper does not have come last. The frame is empty if there is no such net of ours.
     """
     wanted = (ends.origin == "") & (ends.net == "residual") & (ends.shortcut == "A") & (ends.width == 16)
     rows: list[dict[str, Any]] = []
@@ -129,7 +133,7 @@ def _summarise_ours(errors: pd.Series) -> dict[str, Any]:
 
 
 def _read_table6() -> list[dict[str, Any]]:
-    """Table 6 as it stands in the paper, a row a net."""
+    """Reads Table 6 of the paper, one row per net."""
     rows: dict[tuple[str, int | None], dict[str, Any]] = {}
     names = {"params": "params", "test_error": "paper", "test_error_best": "paper_best"}
     for each in results().query("source == 'Table 6'").to_dict("records"):
@@ -142,6 +146,6 @@ def _read_table6() -> list[dict[str, Any]]:
 
 
 def _parameters(depth: int) -> float | None:
-    """Parameters, in millions, of a residual net with option A on CIFAR-10, where paper.csv has them."""
+    """Parameters (millions) of a residual option A net on CIFAR-10. None if paper.csv does not have them."""
     number = find_result("residual", "A", depth, "params")
     return None if number is None else number.value / 1e6

@@ -1,6 +1,6 @@
 """Does training error rise with depth? Verdicts within one line of nets, and the interaction of depth and net.
 
-A line holds nets of one protocol that differ in nothing but depth. Constructed nets are in none.
+A line holds nets of one protocol that differ in nothing but depth. Constructed nets belong to no line.
 """
 
 from collections.abc import Sequence
@@ -65,16 +65,16 @@ class _Pair(NamedTuple):
 
 
 class Location(NamedTuple):
-    """Where the interval of a pair lies, after correction for all pairs of the line."""
+    """Where the interval of a pair lies, after the correction for all pairs of the line."""
 
-    where: str  # above | below | inside the margin, or open
-    p: float  # corrected, of being above
+    where: str  # above | below | inside (the margin) | open
+    p: float  # one-sided, that the difference is not above the margin; corrected
 
 
 def verdicts(ends: pd.DataFrame, margin: float = MARGIN, width: float | None = None) -> pd.DataFrame:
-    """The columns of VERDICTS: each deeper net against the shallowest and the best shallower one of its line.
+    """Judges each deeper net against the shallowest and the best shallower net of its line: the columns of VERDICTS.
 
-    `ends` is of degrade.analysis.outcomes; `width`, in points, is half of the interval for which seeds are counted.
+    `ends` is the frame of outcomes.outcomes. `width` is half of the interval for which seeds are counted, in points.
     Raises SpecError for a margin or width that is not above 0 and at most 100.
     """
     for key, value in (("margin", margin), ("width", width)):
@@ -90,7 +90,7 @@ def verdicts(ends: pd.DataFrame, margin: float = MARGIN, width: float | None = N
 
 
 def _samples_by_depth(rows: pd.DataFrame, split: str) -> dict[int, Sample]:
-    """By depth, shallow to deep."""
+    """The sample of each depth on one split, shallow to deep."""
     by = rows[rows.split == split].groupby("depth")
     return {int(str(depth)): sample_rows(own) for depth, own in by}
 
@@ -98,7 +98,7 @@ def _samples_by_depth(rows: pd.DataFrame, split: str) -> dict[int, Sample]:
 def _judge_line(
     train: dict[int, Sample], test: dict[int, Sample], margin: float, width: float | None
 ) -> list[dict[str, Any]]:
-    """One line by depth. All pairs are tested, so that it costs nothing to pick out the best shallower net."""
+    """Judges one line. The correction covers all pairs, so it allows for the choice of the best shallower net."""
     pairs = [
         _Pair(deep, shallow, *(contrast([split[deep], split[shallow]], [1, -1]) for split in (train, test)))
         for shallow, deep in combinations(sorted(train), 2)
@@ -117,7 +117,7 @@ def _judge_line(
 
 
 def locate(contrasts: Sequence[Contrast], margin: float) -> list[Location]:
-    """Above or below the margin needs the interval beyond it, and Holm's p over all of these below 0.05."""
+    """Locates each interval. Above or below needs the interval beyond the margin, and Holm's p over all below 0.05."""
     over, under = (
         holm([float(p(each, limit)) for each in contrasts]) for p, limit in ((above, margin), (below, -margin))
     )
@@ -135,7 +135,7 @@ def locate(contrasts: Sequence[Contrast], margin: float) -> list[Location]:
 
 
 def _verdict_of(train: str, test: str, high: float, margin: float) -> str:
-    """What the two intervals say together; `high` is the upper end on the training error."""
+    """The verdict from the locations on train and test. `high` is the upper end of the interval on training error."""
     if train == "above":
         return "degrades"
     if high > margin:
@@ -148,9 +148,10 @@ def _verdict_of(train: str, test: str, high: float, margin: float) -> str:
 
 
 def _count_seeds(found: Contrast, both: Sequence[Sample], margin: float, width: float | None) -> dict[str, Any]:
-    """How many seeds an open pair needs: for ± width, else for an interval that ends where the margin does.
+    """Counts the seeds an open pair needs: for ± width, or without a width for an interval that ends at the margin.
 
-    The latter takes difference and variances for what they are now; at least one run more than there is.
+    Without a width the count assumes that the difference and the variances stay as they are now. It then asks for at
+    least one run more than the smaller of the two groups has.
     """
     edge = abs(abs(float(found.difference)) - margin)
     seeds = seeds_needed(both, [1, -1], edge if width is None else width)
@@ -160,7 +161,7 @@ def _count_seeds(found: Contrast, both: Sequence[Sample], margin: float, width: 
 
 
 def _role(pair: _Pair, train: dict[int, Sample]) -> str:
-    """What the shallower net of a pair is to the deeper: shallowest | best | both, or nothing."""
+    """The role of the shallower net of a pair: shallowest | best | both, or "" if it has no role."""
     shallower = [depth for depth in sorted(train) if depth < pair.deep]
     best = min(shallower, key=lambda depth: float(train[depth].mean))
     roles = {shallower[0]: "shallowest", best: "best"} if best != shallower[0] else {best: "both"}
@@ -187,10 +188,10 @@ def _describe_pair(pair: _Pair, both: Sequence[Sample]) -> dict[str, Any]:
 
 
 def interaction(ends: pd.DataFrame) -> pd.DataFrame:
-    """The columns of INTERACTION: (plain deep - plain shallow) - (other deep - other shallow), of training errors.
+    """(plain deep - plain shallow) - (other deep - other shallow) of training errors: the columns of INTERACTION.
 
-    The paper's claim in one number: above 0, depth costs the plain net more than the other. A row for each line that
-    shares two depths with the plain nets of its protocol and width.
+    This is the paper's claim in one number: above 0, depth costs the plain net more than the other net. Each line that
+    shares two depths with the plain nets of its protocol and width has a row.
     """
     drawn = ends[(ends.origin == "") & (ends.split == "train_clean")]
     rows: list[dict[str, Any]] = []
@@ -200,12 +201,12 @@ def interaction(ends: pd.DataFrame) -> pd.DataFrame:
         others = [(line, by_depth) for line, net, by_depth in lines if net != "plain"]
         for (base, plain), (line, other) in product(bases, others):
             if len(shared := sorted({*plain} & {*other})) > 1:
-                found = _cross(plain, other, shared[0], shared[-1])
+                found = _contrast_lines(plain, other, shared[0], shared[-1])
                 rows.append({"protocol": protocol, "base": base, "line": line, **found})
     return pd.DataFrame(rows, columns=list(INTERACTION))
 
 
-def _cross(plain: dict[int, Sample], other: dict[int, Sample], shallow: int, deep: int) -> dict[str, Any]:
+def _contrast_lines(plain: dict[int, Sample], other: dict[int, Sample], shallow: int, deep: int) -> dict[str, Any]:
     four = [plain[deep], plain[shallow], other[deep], other[shallow]]
     found = contrast(four, [1, -1, -1, 1])
     return {
