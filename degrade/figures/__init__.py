@@ -1,4 +1,8 @@
-"""Figures of the paper from the curves of any runs. A new one is a function frame -> panels and a line in FIGURES."""
+"""Figures of the paper from the curves of any runs. A new figure is a function frame -> panels and a line in FIGURES.
+
+Other rooms use the names in __all__, `write` (one drawn figure), `check_protocol`, and the modules `identity` and
+`responses`. `panels` is a figure as data, `draw` renders it, `style` says how it looks.
+"""
 
 import errno
 import io
@@ -40,15 +44,15 @@ __all__ = [
 
 
 class Figure(NamedTuple):
-    """What makes a figure: rows of a table of degrade.store (curves: of analysis.curves.add_standing) -> panels.
+    """How a figure is made: rows of a table of degrade.store -> panels. Curves come from analysis.curves.add_standing.
 
-    It raises NothingToDraw where the runs do not allow the figure; it is not called without rows.
+    `make` gets at least one row. It raises NothingToDraw if the runs do not allow the figure.
     """
 
     make: Callable[[pd.DataFrame, View], list[Panel]]
     table: str = "curves"
     abreast: int | Callable[[list[Panel]], int] = 3  # panels in a row
-    missing: str = "no run has a point yet; train with `degrade sweep` first"  # said where the table has no rows
+    missing: str = "no run has a point yet; train with `degrade sweep` first"  # the message if the table has no rows
 
     def across(self, panels: list[Panel]) -> int:
         return self.abreast if isinstance(self.abreast, int) else self.abreast(panels)
@@ -68,12 +72,12 @@ FIGURES: dict[str, Figure] = {
 }
 FORMATS = ("png", "svg", "pdf")
 _DPI = 200  # of PNG
-_FOLDER_NAME = re.compile(r"\w[\w.@+-]*")  # one part of a path, and never ..
-_MIXED = "mixed"  # folder of figures that show several protocols
+_FOLDER_NAME = re.compile(r"\w[\w.@+-]*")  # one part of a path, never ..
+_MIXED = "mixed"  # folder for figures of several protocols
 
 
 class Drawn(NamedTuple):
-    """A figure of one protocol: its files, or in one line why there are none."""
+    """A figure of one protocol: its files, or one line that says why it has none."""
 
     figure: str
     files: tuple[Path, ...]
@@ -91,11 +95,11 @@ def save(
 ) -> Iterator[Drawn]:
     """Draws the named figures (default: all that the runs allow) of each protocol into folder/<protocol>/.
 
-    `tables`: the frames that figures are made of, by their names in degrade.store.results.Tables.
+    `tables` maps names in degrade.store.results.Tables to the frames that the figures draw. A figure shows one
+    protocol. With `mix` it shows all protocols and says so. A figure that fails stops no other figure.
 
-    A figure shows one protocol, or with `mix` all of them, and then says so. One that fails stops no other.
-    Raises SpecError for an unknown name; RunError where the folder cannot be written or there is nothing to draw at
-    all, and, after the others, for a named figure that the runs do not allow.
+    Raises SpecError for an unknown name. Raises RunError if the folder cannot be written or there is nothing to draw.
+    A named figure that the runs do not allow raises RunError after the other figures are drawn.
     """
     drawable = [name for name, figure in FIGURES.items() if figure.table in tables]
     makers = {name: pick(FIGURES, name, "--figure") for name in names or drawable}
@@ -126,7 +130,7 @@ def save(
 
 
 def _split_by_protocol(tables: Mapping[str, pd.DataFrame], mix: bool) -> Iterator[tuple[str, dict[str, pd.DataFrame]]]:
-    """(folder, rows of each table) of what is drawn in one figure."""
+    """Yields (folder, rows of each table) for each set of figures: one protocol, or all protocols together."""
     protocols = sorted({str(protocol) for rows in tables.values() for protocol in rows.protocol.unique()})
     if mix and len(protocols) > 1:
         yield _MIXED, dict(tables)
@@ -136,7 +140,7 @@ def _split_by_protocol(tables: Mapping[str, pd.DataFrame], mix: bool) -> Iterato
 
 
 def check_protocol(protocol: str) -> str:
-    """The protocol, as the name of a folder. Raises RunError for what is none: others may have written the file."""
+    """Returns the protocol as a folder name. Raises RunError if it is not one: a stranger may have written the file."""
     if not _FOLDER_NAME.fullmatch(protocol):
         raise RunError(f"{protocol!r}: is no protocol's name, and no folder is made of it; who wrote that file?")
     return protocol
@@ -147,17 +151,17 @@ def _runs_in(panels: Sequence[Panel]) -> list[str]:
 
 
 def write(figure: MplFigure, name: str, runs: Sequence[str], folder: Path, command: str) -> tuple[Path, ...]:
-    """The figure in all formats: all files or, if one cannot be made, none. Raises RunError as _write_files does."""
+    """Writes the figure in all formats, or none if a format fails. Raises RunError if the folder cannot be written."""
     return _write_files(_render(figure, name, runs, command), folder)
 
 
 def _render(figure: MplFigure, name: str, runs: Sequence[str], command: str) -> dict[str, bytes]:
-    """What its files hold, by their names."""
+    """Renders the figure in each format: file name -> content."""
     made: dict[str, bytes] = {}
     with mpl.rc_context(style.RC):
         if engine := figure.get_layout_engine():
             engine.execute(figure)
-        figure.set_layout_engine(None)  # all is placed, once: each format would do so again, and draw twice
+        figure.set_layout_engine(None)  # the layout is done: otherwise each format would repeat it, and draw twice
         for kind in FORMATS:
             sink = io.BytesIO()
             figure.savefig(sink, format=kind, dpi=_DPI, metadata=_metadata(kind, name, runs, command))
@@ -166,7 +170,7 @@ def _render(figure: MplFigure, name: str, runs: Sequence[str], command: str) -> 
 
 
 def _write_files(made: Mapping[str, bytes], folder: Path) -> tuple[Path, ...]:
-    """Writes files; returns where they are. Raises RunError if it may not, or the folder is a link to another."""
+    """Writes the files, returns their paths. Raises RunError if the folder cannot be written or is a symbolic link."""
     try:
         if folder.is_symlink():
             raise OSError(errno.EMLINK, "is a link")
@@ -179,14 +183,14 @@ def _write_files(made: Mapping[str, bytes], folder: Path) -> tuple[Path, ...]:
 
 
 def _title_of(curves: pd.DataFrame) -> str:
-    """What all runs in the figure share, or that they do not."""
+    """Names the data, recipe, precision and protocol of the runs, and says if they mix protocols."""
     said = {name: ", ".join(sorted(curves[name].unique())) for name in ("data", "recipe", "precision", "protocol")}
     mixed = "mixes protocols" if curves.protocol.nunique() > 1 else "protocol"
     return f"{said['data']}; recipe {said['recipe']}; {said['precision']}; {mixed} {said['protocol']}"
 
 
 def _metadata(kind: str, name: str, runs: Sequence[str], command: str) -> dict[str, str | None]:
-    """Which runs it shows and how it was made, in the words of each format; no date: the same figure, the same file."""
+    """The figure's runs and command, under the keys of each format. No date, so the same figure is the same file."""
     about = controls(f"{command or f'degrade plot --figure {name}'}; runs: {', '.join(runs)}")
     words: dict[str, dict[str, str | None]] = {
         "png": {"Title": name, "Description": about},

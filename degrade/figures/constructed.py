@@ -1,4 +1,7 @@
-"""The solution by construction (Sec. 1) beside what training finds: frame of analysis.curves.add_standing -> panels."""
+"""The solution by construction (Sec. 1) beside what training finds.
+
+The frame comes from analysis.curves.add_standing: a row per (run, iteration, split).
+"""
 
 import pandas as pd
 
@@ -10,10 +13,10 @@ _CLEAN = "train_clean"  # the only training error that a net has before its firs
 
 
 def constructed(curves: pd.DataFrame, view: View) -> list[Panel]:
-    """Clean training error left, test error right, a row for each net and shortcut that has constructed nets.
+    """Clean training error left, test error right; one row of panels for each net and shortcut with constructed nets.
 
-    A constructed net begins at iteration 0, where it is a copy of the shallow one; nets of both depths trained from
-    random weights are dashed. Raises NothingToDraw where nothing was constructed.
+    A constructed net begins at iteration 0 as a copy of the shallow net. Nets of both depths from random weights are
+    dashed. Raises NothingToDraw if no net was constructed.
     """
     rows = curves[curves.split.isin([_CLEAN, "test"])]
     kinds = rows[rows.origin != ""][["net", "shortcut"]].drop_duplicates()
@@ -34,7 +37,7 @@ def constructed(curves: pd.DataFrame, view: View) -> list[Panel]:
 
 
 def _keep_related(rows: pd.DataFrame) -> pd.DataFrame:
-    """Constructed nets, and those from random weights of their depths and of the depths they copy."""
+    """Keeps constructed nets, and nets from random weights of the constructed and the copied depths."""
     built = rows[rows.origin != ""]
     sources = {copied_depth(origin) for origin in built.origin.unique()}
     return rows[(rows.origin != "") | rows.depth.isin(sources | set(built.depth))]

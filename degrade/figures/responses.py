@@ -1,7 +1,7 @@
 """What layers and blocks of trained nets do: tables of degrade.spec.rows -> panels.
 
-Of each run the latest measured iteration is shown; several seeds are their mean and a band from the least to the
-greatest. Measurements on the test set under running statistics come before others, and the notes say which it is.
+Each run shows its latest measured iteration. Several seeds become their mean and a band from the least to the greatest.
+Measurements on the test set under running statistics come before others. The notes of a panel name the kind it shows.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,21 +13,16 @@ from degrade.figures.lines import keys_of, name_of
 from degrade.figures.panels import STD_COLUMNS, Line, NothingToDraw, Panel, View
 
 _NET_DASHES = {"plain": "dashed", "residual": "solid", "highway": "dash-dotted"}
-_LOG_ABOVE = (
-    8.0  # greatest value over median, above which the y axis is logarithmic: nets that failed would hide the others
-)
-_PREFERRED = [
-    ("test", "running"),
-    ("train", "running"),
-    ("test", "batch"),
-    ("train", "batch"),
-]  # what is shown, if there
+# Greatest value over median. Above it the y axis is logarithmic, since nets that failed would hide the others.
+_LOG_ABOVE = 8.0
+# (split, BN statistics). The first kind that was measured is shown.
+_PREFERRED = [("test", "running"), ("train", "running"), ("test", "batch"), ("train", "batch")]
 
 
 def fig7(responses: pd.DataFrame, view: View) -> list[Panel]:
     """Fig. 7: standard deviation of each 3x3 layer's responses; original order above, sorted by magnitude below.
 
-    As in the paper's other figures, constructed nets are left out, unless there are no others.
+    Constructed nets are left out, as in the paper's other figures, unless there are no other nets.
     """
     random = responses[responses.origin == ""]
     rows = _keep_latest(random if len(random) else responses)
@@ -35,33 +30,30 @@ def fig7(responses: pd.DataFrame, view: View) -> list[Panel]:
     ranked = rows.assign(layer=rows.groupby("run").y.rank(ascending=False, method="first").astype(int))
     over = "" if view.over == "pooled" else ", mean over channels"
     sorted_by = "layer index (sorted by magnitude)"
+    original = _response_panel(rows, "layer", "layer index (original)", f"std{over}")
     return [
-        replace(
-            _response_panel(rows, "layer", "layer index (original)", f"std{over}"),
-            lines=_drop_labels(_response_lines(rows, "layer")),
-        ),
+        replace(original, lines=_drop_labels(original.lines)),
         _response_panel(ranked, "layer", sorted_by, f"std{over}"),
     ]
 
 
 def blocks(rows: pd.DataFrame, view: View) -> list[Panel]:
-    """How little a block changes its signal: ||F(x)|| / ||x|| where F is added to x, ||H(x) - x|| / ||x|| of all."""
+    """How little a block changes its signal: ||F(x)|| / ||x|| if F is added to x, ||H(x) - x|| / ||x|| for all."""
     rows = _keep_latest(rows)
     made: list[Panel] = []
-    added = rows[rows.opening == 1]  # a gate would scale F, and a plain block adds to nothing
+    added = rows[rows.opening == 1]  # a gate would scale F, and a plain block has no x to add F to
     if len(added):
-        made.append(
-            _response_panel(added.assign(y=added.change), "index", "block", "||F(x)|| / ||x||", "what a block adds")
-        )
-    moved = rows.assign(y=rows.distance)
-    return [
-        *made,
-        _response_panel(moved, "index", "block", "||H(x) − x|| / ||x||", "distance of a block from the identity"),
-    ]
+        added = added.assign(y=added.change)
+        made.append(_response_panel(added, "index", "block", "||F(x)|| / ||x||", "what a block adds"))
+    moved, title = rows.assign(y=rows.distance), "distance of a block from the identity"
+    return [*made, _response_panel(moved, "index", "block", "||H(x) − x|| / ||x||", title)]
 
 
 def gates(rows: pd.DataFrame, view: View) -> list[Panel]:
-    """Mean opening of each shortcut: an identity is never closed, a gate may be (Sec. 2). Raises NothingToDraw."""
+    """Mean opening of each shortcut: an identity is never closed, a gate may be (Sec. 2).
+
+    Raises NothingToDraw if there is no highway net.
+    """
     rows = _keep_latest(rows)
     if "highway" not in set(rows.net):
         raise NothingToDraw("gates: needs a highway net; sweep net=highway, then `degrade responses`")
@@ -71,10 +63,10 @@ def gates(rows: pd.DataFrame, view: View) -> list[Panel]:
 
 
 def _keep_latest(rows: pd.DataFrame) -> pd.DataFrame:
-    """The latest measurement of each run that all measured seeds of its group share, all under one condition.
+    """Keeps one kind of measurement, at the latest iteration that all measured seeds of a group share.
 
-    Runs that were measured under others only, and those with a number that is not finite, are left out. Raises
-    NothingToDraw where none is left.
+    A run without this kind is left out, and so is a run with a number that is not finite. Raises NothingToDraw if no
+    run is left.
     """
     kinds = {(split, bn) for split, bn in zip(rows.split, rows.bn, strict=True)}
     split, bn = next(kind for kind in _PREFERRED if kind in kinds)
@@ -87,13 +79,13 @@ def _keep_latest(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def keep_finite(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of nets all of whose numbers are finite."""
+    """Keeps the nets whose numbers are all finite, at each iteration."""
     good = (rows.select_dtypes("float").abs() < float("inf")).all(axis=1)
     return rows[good.groupby([rows.run, rows.iteration]).transform("all")]
 
 
 def _response_panel(rows: pd.DataFrame, x: str, xlabel: str, ylabel: str, title: str = "") -> Panel:
-    """`rows` with what is drawn in column y."""
+    """The panel of these rows, whose column y is drawn over column `x`."""
     first, iterations = rows.iloc[0], sorted(rows.iteration.unique())
     at = [f"after {', '.join(f'{i:,}' for i in iterations)} iterations"] if len(iterations) > 1 else []
     said = {"running": "running statistics", "batch": "batch statistics"}[first.bn]
@@ -116,7 +108,7 @@ def _response_panel(rows: pd.DataFrame, x: str, xlabel: str, ylabel: str, title:
 
 
 def _response_lines(rows: pd.DataFrame, x: str) -> Iterator[Line]:
-    """A line a group, shallow to deep: the mean of y over its runs, from the least to the greatest."""
+    """One line per group, shallow to deep: the mean of y over its runs, and a band from the least to the greatest."""
     keys: Mapping[str, str] = keys_of(rows)
     for _, own in rows.groupby(["depth", "net", "shortcut", "width", "protocol", "group"]):
         first, seeds = own.iloc[0], own.run.nunique()
@@ -135,11 +127,11 @@ def _response_lines(rows: pd.DataFrame, x: str) -> Iterator[Line]:
 
 
 def _dash_notes(rows: pd.DataFrame) -> Sequence[str]:
-    """What the dashes mean, where there are several."""
+    """The notes that explain the dashes, if there is more than one dash."""
     nets = [net for net in _NET_DASHES if net in set(rows.net)]
     return [f"{_NET_DASHES[net]}: {net}" for net in nets] if len(nets) > 1 else []
 
 
-def _drop_labels(drawn: Iterator[Line]) -> tuple[Line, ...]:
-    """The same lines, for a panel whose legend stands elsewhere."""
+def _drop_labels(drawn: Sequence[Line]) -> tuple[Line, ...]:
+    """The same lines without labels, for a panel whose legend stands in another panel."""
     return tuple(replace(line, label="") for line in drawn)
