@@ -42,7 +42,7 @@ def choose(curves: pd.DataFrame, **wanted: Sequence[str] | None) -> pd.DataFrame
         keep &= there.isin(values) | (column == "shortcut") & (there == "none")
     if not keep.any() and len(curves):
         said = " ".join(f"--{column}={','.join(values)}" for column, values in asked.items())
-        raise SpecError(f"{said}: no run is all of these; leave one of them out")
+        raise SpecError(f"{said}: no run has all of these values; leave one of them out")
     return curves[keep]
 
 

@@ -58,7 +58,9 @@ class Figure(NamedTuple):
         return self.abreast if isinstance(self.abreast, int) else self.abreast(panels)
 
 
-_NO_RESPONSES = "no responses are measured; run `degrade responses` on the results folder, or --ckpt RUN"
+_NO_RESPONSES = (
+    "no responses are measured yet; run `degrade responses` on the results folder, or on one run with --ckpt RUN"
+)
 FIGURES: dict[str, Figure] = {
     "fig1": Figure(fig1),
     "fig4": Figure(fig4),
@@ -142,7 +144,9 @@ def _split_by_protocol(tables: Mapping[str, pd.DataFrame], mix: bool) -> Iterato
 def check_protocol(protocol: str) -> str:
     """Returns the protocol as a folder name. Raises RunError if it is not one: a stranger may have written the file."""
     if not _FOLDER_NAME.fullmatch(protocol):
-        raise RunError(f"{protocol!r}: is no protocol's name, and no folder is made of it; who wrote that file?")
+        raise RunError(
+            f"{protocol!r}: is not the name of a protocol, so no folder is named after it; find out who wrote the file"
+        )
     return protocol
 
 

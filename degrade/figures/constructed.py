@@ -21,7 +21,9 @@ def constructed(curves: pd.DataFrame, view: View) -> list[Panel]:
     rows = curves[curves.split.isin([_CLEAN, "test"])]
     kinds = rows[rows.origin != ""][["net", "shortcut"]].drop_duplicates()
     if kinds.empty:
-        raise NothingToDraw("constructed: no net was; `degrade construct --ckpt RUN depth=56` makes one")
+        raise NothingToDraw(
+            "constructed: no run is a constructed net; make one with `degrade construct --ckpt RUN depth=56`"
+        )
     made: list[Panel] = []
     for net, shortcut in sorted(kinds.itertuples(index=False)):
         own = _keep_related(rows[(rows.net == net) & (rows.shortcut == shortcut)])

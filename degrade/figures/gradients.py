@@ -14,7 +14,8 @@ from degrade.figures.lines import NET_ORDER, keys_of, kind_label
 from degrade.figures.panels import Line, NothingToDraw, Panel, View
 
 NO_PROBE = (
-    "no run has a probe; `degrade sweep ... engine.probe=100`, or for a finished run `degrade rerun RUN --probe 100`"
+    "no run has a probe; train with `degrade sweep ... engine.probe=100`, or probe a finished run with "
+    "`degrade rerun RUN --probe 100`"
 )
 # Parts of the training after which norms are shown. The first and the last probe, t1 and t4, are always shown.
 _BETWEEN = {"t2": 0.1, "t3": 0.5}

@@ -37,7 +37,9 @@ def fig1(curves: pd.DataFrame, view: View) -> list[Panel]:
     plain = require_rows(curves[curves.net == "plain"], "fig1", (view.split, "test"), "plain net")
     depths = sorted(plain.depth.unique())
     if len(depths) < 2:
-        raise NothingToDraw(f"fig1: needs plain nets of two depths, there is {depths[0]} only; train another depth")
+        raise NothingToDraw(
+            f"fig1: needs plain nets of two depths, but only depth {depths[0]} is there; train another depth"
+        )
     return _panels_by_split(plain[plain.depth.isin([depths[0], depths[-1]])], view)
 
 

@@ -131,7 +131,9 @@ class View:
             return float(curves.iterations.max())
         begun = curves[curves.iteration > 0]
         if begun.empty:
-            raise NothingToDraw(f"--x={self.x}: no step was done yet that says how many there will be; use iterations")
+            raise NothingToDraw(
+                f"--x={self.x}: no step was done yet, so the number of epochs is not known; use --x=iterations"
+            )
         return float((begun[self.axis.column] * begun.iterations / begun.iteration).max())
 
 

@@ -56,7 +56,9 @@ def gates(rows: pd.DataFrame, view: View) -> list[Panel]:
     """
     rows = _keep_latest(rows)
     if "highway" not in set(rows.net):
-        raise NothingToDraw("gates: needs a highway net; sweep net=highway, then `degrade responses`")
+        raise NothingToDraw(
+            "gates: needs a highway net; train one with `degrade sweep net=highway`, then run `degrade responses`"
+        )
     made = _response_panel(rows.assign(y=rows.opening), "index", "block", "mean opening of the shortcut", "gates")
     notes = ("1: an identity shortcut", "0: none, a plain block", *made.notes)
     return [replace(made, ylim=(0.0, 1.03), ticks=(0.0, 0.25, 0.5, 0.75, 1.0), grid=(0.0, 1.0), notes=notes)]
@@ -72,7 +74,9 @@ def _keep_latest(rows: pd.DataFrame) -> pd.DataFrame:
     split, bn = next(kind for kind in _PREFERRED if kind in kinds)
     rows = keep_finite(rows[(rows.split == split) & (rows.bn == bn)])
     if rows.empty:
-        raise NothingToDraw("responses: none of the measured nets has finite ones; they have diverged")
+        raise NothingToDraw(
+            "responses: no measured net has finite responses, since all have diverged; measure nets that have not"
+        )
     runs = rows.groupby(["group", "iteration"]).run.transform("nunique")
     rows = rows[runs == runs.groupby(rows.group).transform("max")]
     return rows[rows.iteration == rows.groupby("group").iteration.transform("max")]

@@ -20,13 +20,13 @@ _SPLIT_WORDS = {"train_clean": "clean", "test": "test", "train": "running"}
 
 
 def within(frame: pd.DataFrame, *keys: str) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
-    """The rows of each value of these columns, in the order they have."""
+    """Yields the rows of each value of these columns, in the order of the frame."""
     for _, rows in frame.groupby(list(keys), sort=False):
         yield tuple(str(rows[key].iloc[0]) for key in keys), rows
 
 
 def summaries(frame: pd.DataFrame) -> list[Sheet]:
-    """Errors of each group, a sheet for each protocol and split."""
+    """The errors of each group, one sheet per protocol and split."""
     parts = sorted(
         within(frame, "protocol", "split"), key=lambda part: (part[0][0], list(_SPLIT_TITLES).index(part[0][1]))
     )
@@ -37,8 +37,10 @@ def summaries(frame: pd.DataFrame) -> list[Sheet]:
 
 
 def _error_sheet(title: str, rows: pd.DataFrame) -> Sheet:
-    """One row a group: the last iterate, the mean over the last evaluations, and of the test error the least."""
-    by = {str(name): own.to_dict("records") for name, own in rows.groupby("statistic")}  # groups in one order in all
+    """One row per group: the last iterate, the mean over the last evaluations, and for the test error the least."""
+    by = {
+        str(name): own.to_dict("records") for name, own in rows.groupby("statistic")
+    }  # all statistics have the groups in one order
     count = by["tail"][0]["evaluations"]
     columns = ["net", ">runs", ">mean ± std", ">min", ">max", f">last {count}"]
     note = f"last {count}: mean over the last {count} evaluations."
@@ -51,7 +53,7 @@ def _error_sheet(title: str, rows: pd.DataFrame) -> Sheet:
 
 
 def _error_cells(last: Any, tail: Any) -> tuple[str, ...]:
-    """One group; runs that diverged or never started are among the others, and named."""
+    """The cells of one group. Diverged and never started runs count, and the name says how many there are."""
     counts = {"diverged": last["diverged"], "not started": last["not_started"]}
     marks = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     ends = (f"{last['min']:.2f}", f"{last['max']:.2f}", mean_and_std(tail["mean"], tail["std"]))
@@ -64,7 +66,7 @@ def _error_cells(last: Any, tail: Any) -> tuple[str, ...]:
 
 
 def speeds(frame: pd.DataFrame) -> list[Sheet]:
-    """How soon each group reached a training error."""
+    """How soon each group reached each training error, one sheet per protocol."""
     heads = [f">{error:g} %" for error in THRESHOLDS]
     columns = ("net", *heads, f">s to {heads[0][1:]}", *heads[1:])
     note = (
@@ -83,7 +85,7 @@ def speeds(frame: pd.DataFrame) -> list[Sheet]:
 
 
 def papers(frame: pd.DataFrame) -> list[Sheet]:
-    """The paper's numbers beside ours, a sheet for each protocol and split; of another protocol, what differs."""
+    """The paper's numbers beside ours, one sheet per protocol and split. For another protocol, how it differs."""
     sheets: list[Sheet] = []
     for (protocol,), rows in within(frame, "protocol"):
         known, remarks = rows[rows.paper.notna()], tuple(_protocol_remarks(rows))
@@ -107,7 +109,7 @@ _PAPER_NOTES = (
 
 
 def _protocol_remarks(rows: pd.DataFrame) -> list[str]:
-    """In what a protocol is not the paper's, or which of its nets the paper does not have."""
+    """Remarks on a protocol: how it differs from the paper's, or which of its nets the paper does not have."""
     found: list[str] = []
     for what in (what for what in rows.differs.unique() if what):
         if what == NO_NUMBER:
@@ -118,7 +120,7 @@ def _protocol_remarks(rows: pd.DataFrame) -> list[str]:
 
 
 def _paper_cells(row: Any) -> tuple[str, ...]:
-    """One number of ours and the paper's."""
+    """The cells of one number of ours and the paper's."""
     mark = "~" if row["digitised"] else row["bound"]
     difference = "" if row["bound"] else f"{round(row['difference'], 2) + 0.0:+.2f}"
     expected = "" if row["bound"] else f"{row['low']:.2f} to {row['high']:.2f}"
@@ -147,14 +149,14 @@ def _table6_cells(row: Any) -> tuple[str, ...]:
 
 
 def _as_printed(mean: float, best: float, std: float) -> str:
-    """6.43 (6.61±0.16), as the paper prints several runs; 8.75 of one."""
+    """6.43 (6.61±0.16), as the paper prints several runs; 8.75 for one run."""
     if mean != mean:
         return ""
     return f"{mean:.2f}" if std != std else f"{best:.2f} ({mean_and_std(mean, std, '±')})"
 
 
 def constructions(frame: pd.DataFrame) -> list[Sheet]:
-    """A sheet for each protocol and split."""
+    """Constructed nets beside nets from random weights, one sheet per protocol and split."""
     return [
         _construction(f"{_SPLIT_TITLES[split]}, %: {protocol}", rows)
         for (protocol, split), rows in _constructed_parts(frame)
@@ -162,7 +164,7 @@ def constructions(frame: pd.DataFrame) -> list[Sheet]:
 
 
 def _constructed_parts(frame: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
-    """Clean training error first."""
+    """The rows of each protocol and split, clean training error first."""
     by = [((str(key[0]), str(key[1])), rows) for key, rows in frame.groupby(["protocol", "split"])]
     return sorted(by, key=lambda part: (part[0][0], COMPARED.index(part[0][1])))
 
@@ -175,5 +177,5 @@ def _construction(title: str, rows: pd.DataFrame) -> Sheet:
 
 
 def _mean_of(row: Any, place: str) -> str:
-    """7.50, or 7.50 ± 0.12 of several runs; - where there are none."""
+    """7.50, or 7.50 ± 0.12 for several runs, or - if there are no runs."""
     return "-" if row[place] != row[place] else mean_and_std(row[place], row[f"{place}_std"])

@@ -1,4 +1,4 @@
-"""What commands say of runs, as sheets: before and after a sweep, where runs stand, how they depart from the paper."""
+"""Sheets about runs: before and after a sweep, their states, and how they differ from the paper."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,9 +16,9 @@ from degrade.views.terminal import percent
 if TYPE_CHECKING:
     import pandas as pd
 
-ROWS_SHOWN = 40  # rows of a long list; programs get all of them
-_ERROR_SPLITS = ("train", "train_clean", "test")  # splits whose errors are listed
-_RATE_SPLITS = ("val", "train_clean", "test")  # whose errors stand beside a chosen rate
+ROWS_SHOWN = 40  # rows of a long list that people see; programs get all rows
+_ERROR_SPLITS = ("train", "train_clean", "test")  # splits whose errors are shown after a sweep
+_RATE_SPLITS = ("val", "train_clean", "test")  # splits whose errors stand beside a chosen rate
 # table -> column -> what it means, with its unit
 COLUMNS = {
     "runs": {
@@ -64,7 +64,7 @@ COLUMNS = {
 
 
 def runs(asked: int, specs: Sequence[RunSpec], board: Board, root: Path) -> Sheet:
-    """The expanded list and its count, before anything starts."""
+    """The runs of a sweep and their count, before a run starts."""
     done = sum(state.over for state in board.values())
     records = [
         {"run": s.run, "data": s.data.name, "iterations": s.recipe.iterations, "state": board[s.run].name}
@@ -82,12 +82,12 @@ def runs(asked: int, specs: Sequence[RunSpec], board: Board, root: Path) -> Shee
 
 
 def count_hidden(rows: int) -> tuple[str, ...]:
-    """How many rows a list does not show."""
+    """The line that counts the rows a list does not show, if there are any."""
     return (f"  ... and {rows - ROWS_SHOWN} more",) if rows > ROWS_SHOWN else ()
 
 
 def ends(specs: Sequence[RunSpec], board: Board, root: Path) -> list[Sheet]:
-    """The errors of the given runs, how many are in which state, and which failed."""
+    """The errors of the given runs, how many runs are in each state, and which runs failed."""
     from degrade.analysis import curves  # loads pandas
     from degrade.store.results import load
 
@@ -118,7 +118,7 @@ def _count_states(states: Iterable[str]) -> str:
 
 
 def failures(board: Board, root: Path) -> Sheet:
-    """The runs that failed or cannot be mended, and why."""
+    """The failed and damaged runs, and why."""
     records: list[dict[str, str | None]] = []
     lines: list[str] = []
     for run, state in ((run, state) for run, state in board.items() if state.name in BROKEN):
@@ -130,19 +130,19 @@ def failures(board: Board, root: Path) -> Sheet:
 
 
 def unfinished_states(board: Board) -> list[str]:
-    """States of the runs that have neither a result nor a failure."""
+    """The states of the runs that have neither a result nor a failure."""
     return sorted(state.name for state in board.values() if not (state.over or state.broken))
 
 
 def remainder(board: Board) -> Sheet:
-    """How many of the runs have neither a result nor a failure, and what goes on with them."""
+    """How many runs have neither a result nor a failure, and which command goes on with them."""
     names = unfinished_states(board)
     said = f"not done: {len(names)} ({', '.join(sorted({*names}))}); `degrade sweep` goes on with them"
     return Sheet(lines=(said,) if names else ())
 
 
 def _error_sheets(finals: "pd.DataFrame") -> list[Sheet]:
-    """Errors at the last point of each group, in %: mean over seeds, ± standard deviation where there are several."""
+    """The errors (%) of each group at the last point: mean over seeds, ± standard deviation if there are several."""
     sheets: list[Sheet] = []
     for protocol, rows in finals.groupby("protocol", sort=False):
         seeds = int(rows.seeds.max())
@@ -173,7 +173,7 @@ def _rate_sheet(chosen: "pd.DataFrame") -> Sheet:
 
 
 def status(places: Mapping[str, tuple[RunDir, State]]) -> Sheet:
-    """Every run and where it stands. The records are those of state.json, with the run and its folder."""
+    """The state of every run. A record holds the fields of state.json, the run and its folder."""
     rows: list[tuple[str, ...]] = []
     for run, (_, state) in places.items():
         whole = state.iteration is not None and state.iterations is not None
@@ -192,7 +192,7 @@ def status(places: Mapping[str, tuple[RunDir, State]]) -> Sheet:
 
 
 def differences(spec: RunSpec) -> Sheet:
-    """In what a run is not the paper's."""
+    """How a run differs from the paper."""
     found = deviations(spec)
     records = [each._asdict() for each in found]
     if not found:
@@ -201,7 +201,7 @@ def differences(spec: RunSpec) -> Sheet:
 
 
 def size(count: float) -> str:
-    """1.5 MB: powers of 1,000."""
+    """A number of bytes in words, in powers of 1,000: 1.5 MB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

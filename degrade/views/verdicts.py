@@ -1,4 +1,4 @@
-"""Verdicts as sheets for people to read, and what they say in a sentence."""
+"""Verdicts as sheets for people to read, and as sentences."""
 
 from collections import Counter
 from typing import Any
@@ -13,7 +13,7 @@ _SINGLE = "single runs, so the interval is over images and says nothing about ot
 
 
 def judgements(frame: pd.DataFrame) -> list[Sheet]:
-    """A sheet for each line of nets; what all of them mean stands below the last of a protocol."""
+    """One sheet per line of nets. The last sheet of a protocol has the notes that explain all of them."""
     sheets: list[Sheet] = []
     for (protocol,), rows in within(frame, "protocol"):
         lines = list(within(rows, "line"))
@@ -51,12 +51,12 @@ def _difference(value: float, low: float, high: float) -> str:
 
 
 def _points(points: float) -> str:
-    """Two decimals below 10 points, else one: whoever has 77 points cares for no hundredth."""
+    """Two decimals below 10 points, else one: a hundredth of a point does not matter beside 77 points."""
     return f"{points:.2f}" if abs(points) < 9.995 else f"{points:.1f}"
 
 
 def _seed_notes(rows: pd.DataFrame) -> list[str]:
-    """What each open pair would need."""
+    """A sentence for each open pair: how many seeds would decide it."""
     said: list[str] = []
     for row in rows[rows.verdict == OPEN].to_dict("records"):
         pair = f"{row['depth']} - {row['than']}"
@@ -69,7 +69,7 @@ def _seed_notes(rows: pd.DataFrame) -> list[str]:
 
 
 def answers(verdicts: pd.DataFrame, summary: pd.DataFrame) -> list[Sheet]:
-    """Does training error rise with depth? A sentence for each line of each protocol, or why there is none."""
+    """Does training error rise with depth? A sentence for each line of each protocol, or why there is no verdict."""
     drawn = summary[(summary.origin == "") & (summary.split == "train_clean")]
     sheets: list[Sheet] = []
     for (protocol,), rows in within(drawn, "protocol"):
@@ -83,7 +83,7 @@ def answers(verdicts: pd.DataFrame, summary: pd.DataFrame) -> list[Sheet]:
 
 
 def _answer_line(line: str, rows: pd.DataFrame) -> str:
-    """One line of nets in a sentence or two."""
+    """The verdict on one line of nets, in a sentence or two."""
     worse = rows[rows.verdict == "degrades"]
     unsure = rows[(rows.verdict == OPEN) & (rows.high > rows.margin) & ~rows.depth.isin(worse.depth)]
     tail = f" At {_layers(unsure)} there are not enough runs to say." if len(unsure) else ""
@@ -100,7 +100,7 @@ def _answer_line(line: str, rows: pd.DataFrame) -> str:
 
 
 def _single_runs(rows: pd.DataFrame) -> str:
-    """Where an answer rests on single runs."""
+    """Says at which depths an answer rests on single runs."""
     own = rows[rows.basis == "images"]
     if own.empty:
         return ""
@@ -108,7 +108,7 @@ def _single_runs(rows: pd.DataFrame) -> str:
 
 
 def _other_effects(rows: pd.DataFrame) -> str:
-    """What else depth does, where it does no harm to training."""
+    """Says what else depth does if it does not harm training: gains and overfitting."""
     found = {"It gains": rows[rows.verdict == "gains"], "It overfits": rows[rows.verdict == "overfits"]}
     return "".join(f" {words} at {_layers(own)}." for words, own in found.items() if len(own))
 
@@ -118,7 +118,7 @@ def _layers(rows: pd.DataFrame) -> str:
 
 
 def interactions(frame: pd.DataFrame) -> list[Sheet]:
-    """How much more depth costs a plain net, a sheet for each protocol."""
+    """How much more depth costs a plain net, one sheet per protocol."""
     sheets: list[Sheet] = []
     for (protocol,), rows in within(frame, "protocol"):
         columns = ("net", ">depths", ">plain", ">this net", ">interaction")

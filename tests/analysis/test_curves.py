@@ -132,7 +132,9 @@ def test_a_choice_that_leaves_nothing_names_what_there_is():
     with pytest.raises(SpecError, match=r"--depth=21: no run with a point has it; there is 8, 20$"):
         choose(NETS, depth=["8", "21"])
     few = NETS[(NETS.net == "plain") | (NETS.depth == 8)]
-    with pytest.raises(SpecError, match=r"--net=residual --depth=20: no run is all of these; leave one of them out$"):
+    with pytest.raises(
+        SpecError, match=r"--net=residual --depth=20: no run has all of these values; leave one of them out$"
+    ):
         choose(few, net=["residual"], depth=["20"])
     assert choose(NETS.iloc[:0]).empty
 
