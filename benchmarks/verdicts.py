@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from degrade.analysis.stats import Contrast, Sample, above, contrast, sample
-from degrade.analysis.verdicts import located
+from degrade.analysis.verdicts import locate
 
 SEEDS = (2, 3, 5, 10)
 STDS = (0.1, 0.3, 1.0, 3.0)  # points, over seeds
@@ -48,7 +48,7 @@ def false(rng: np.random.Generator, std: float, seeds: int, given: argparse.Name
     pairs = [contrast([drawn[deep], drawn[shallow]], [1, -1]) for deep in range(4) for shallow in range(deep)]
     wrong = 0
     for number in range(given.studies):
-        wrong += any(each.where == "above" for each in located([one(pair, number) for pair in pairs], given.margin))
+        wrong += any(each.where == "above" for each in locate([one(pair, number) for pair in pairs], given.margin))
     return wrong / given.studies
 
 

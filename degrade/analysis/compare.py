@@ -1,19 +1,19 @@
-"""All that is said of a results folder, as frames: what `degrade compare` prints and `degrade.compare` returns."""
+"""Every table about a results folder, as frames: `degrade compare` prints them, `degrade.compare` returns them."""
 
 from typing import NamedTuple
 
 import pandas as pd
 
-from degrade.analysis.constructed import COPIES, constructed
-from degrade.analysis.outcomes import REACHED, SUMMARY, labelled, outcomes, reached, summary
-from degrade.analysis.replication import PAPER, TABLE6, beside_paper, table6
+from degrade.analysis.constructed import COPIES, compare_constructed
+from degrade.analysis.outcomes import REACHED, SUMMARY, add_labels, measure_speed, outcomes, summary
+from degrade.analysis.replication import BESIDE_PAPER, TABLE6, beside_paper, table6
 from degrade.analysis.verdicts import INTERACTION, MARGIN, VERDICTS, interaction, verdicts
 from degrade.errors import SpecError
 from degrade.store.results import Tables
 from degrade.store.state import CONSTRUCTED, OVER
 
-LAST = 5  # evaluations of the mean over the last ones
-LEFT_OUT = {
+LAST = 5  # evaluations at the end of a run that the tail mean is over
+_LEFT_OUT = {
     "run": "its name",
     "state": "running | interrupted | failed | ...; or without a curve",
     "reason": "what it says of a failure",
@@ -24,15 +24,15 @@ COLUMNS = {
     "reached": REACHED,
     "verdicts": VERDICTS,
     "interaction": INTERACTION,
-    "paper": PAPER,
+    "paper": BESIDE_PAPER,
     "table6": TABLE6,
     "constructed": COPIES,
-    "left_out": LEFT_OUT,
+    "left_out": _LEFT_OUT,
 }
 
 
 class Comparison(NamedTuple):
-    """Frames with the columns of COLUMNS. Protocols are never mixed: everything stays within one."""
+    """The frames of COLUMNS. No row mixes protocols."""
 
     summary: pd.DataFrame  # errors of each group
     reached: pd.DataFrame  # how soon each group reached a training error
@@ -41,20 +41,20 @@ class Comparison(NamedTuple):
     paper: pd.DataFrame  # the paper's numbers beside ours
     table6: pd.DataFrame  # Table 6 beside ours
     constructed: pd.DataFrame  # constructed nets beside nets from random weights
-    left_out: pd.DataFrame  # runs that are not over, and so in none of these
+    left_out: pd.DataFrame  # runs that do not count, and why
 
     def frames(self) -> dict[str, pd.DataFrame]:
         return self._asdict()
 
 
 def compare(tables: Tables, *, last: int = LAST, margin: float = MARGIN, width: float | None = None) -> Comparison:
-    """Verdicts on the runs of degrade.load, and what they rest on.
+    """Judges the runs of degrade.load, and returns the verdicts with the tables they rest on.
 
-    `last`: evaluations of the mean over the last ones; `margin`: the smallest difference of interest, in points;
-    `width`: half of the 95 % interval for which seeds are counted, in points (None: what would decide each pair). Runs
-    that are finished or diverged count at their error, those that never left chance among them; others are in
-    `left_out`. Where no run is over, all frames but that and `constructed` are empty. Raises SpecError for a `last`,
-    `margin` or `width` that cannot be.
+    `last` is the number of evaluations that the tail mean is over. `margin` is the smallest difference of interest, in
+    points. `width` is half of the 95 % interval for which seeds are counted, in points (None: the width that would
+    decide each pair). A run that is finished or diverged counts at its error, even if it never left chance. All other
+    runs are in `left_out`. If no run is over, every frame but `left_out` and `constructed` is empty. Raises SpecError
+    for a `last` below 1 and for a `margin` or `width` that is not above 0 and at most 100.
     """
     if last < 1:
         raise SpecError(f"--last={last}: must be at least 1 evaluation")
@@ -63,18 +63,20 @@ def compare(tables: Tables, *, last: int = LAST, margin: float = MARGIN, width: 
     measured = runs.run.isin(tables.curves.run.unique())
     counts = runs.state.isin(OVER) & measured
     ended = tables.curves.run.isin(runs.run[counts])
-    curves = labelled(tables.curves[ended], tables.specs)
+    curves = add_labels(tables.curves[ended], tables.specs)
     ends = outcomes(curves, set(runs.run[runs.state == "diverged"]), last)
     out = runs[~counts & (runs.state != CONSTRUCTED)]
-    begun = tables.curves.run.isin(runs.run) & (tables.curves.origin != "")  # their start counts, whatever came of it
-    built = labelled(tables.curves[begun | ended], tables.specs)
+    # the start of a constructed net counts in any state
+    begun = tables.curves.run.isin(runs.run) & (tables.curves.origin != "")
+    built = add_labels(tables.curves[begun | ended], tables.specs)
+    state = out.state.where(measured | ~out.state.isin(OVER), "without a curve")
     return Comparison(
         summary=summary(ends, dict(zip(runs.run, runs.outcome, strict=True)), last),
-        reached=reached(curves),
+        reached=measure_speed(curves),
         verdicts=verdicts(ends, margin, width),
         interaction=interaction(ends),
         paper=beside_paper(ends, tables.specs),
         table6=table6(ends, tables.specs),
-        constructed=constructed(built, set(runs.run[counts])),
-        left_out=out.assign(state=out.state.where(measured | ~out.state.isin(OVER), "without a curve"))[list(LEFT_OUT)],
+        constructed=compare_constructed(built, set(runs.run[counts])),
+        left_out=out.assign(state=state)[list(_LEFT_OUT)],
     )

@@ -1,5 +1,7 @@
 """The solution by construction (Sec. 1) in one row: where a constructed net begins, where training takes it, and where
-nets from random weights end. Pure functions frame -> frame.
+nets from random weights end.
+
+Pure functions frame -> frame.
 """
 
 from collections.abc import Collection
@@ -7,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from degrade.analysis.outcomes import GROUP, KEYS, ORDER
+from degrade.analysis.outcomes import GROUP, GROUP_KEYS, GROUP_ORDER
 from degrade.spec.run import copied_depth
 
-COMPARED = ("train_clean", "test")  # splits that are known before the first step
+COMPARED = ("train_clean", "test")  # the splits that have an error before the first step
 PLACES = {  # column -> whose errors
     "source": "nets of the depth that was copied, from random weights, at the last iterate",
     "start": "the constructed nets before their first step",
@@ -26,17 +28,17 @@ COPIES = (
 )
 
 
-def constructed(curves: pd.DataFrame, over: Collection[str]) -> pd.DataFrame:
-    """The columns of COPIES, a row a group of constructed nets and split.
+def compare_constructed(curves: pd.DataFrame, over: Collection[str]) -> pd.DataFrame:
+    """Compares constructed nets with nets from random weights: the columns of COPIES, one row per (group, split).
 
-    `curves` as labelled by outcomes.labelled, constructed nets that are not over among them; `over`: the runs that are
-    finished or diverged.
+    `curves` carry the labels of outcomes.add_labels, and hold constructed nets that are not over too. `over` names the
+    runs that are finished or diverged.
     """
     rows = curves[curves.split.isin(list(COMPARED))]
     last = rows[rows.run.isin(list(over)) & (rows.iteration == rows.groupby("run").iteration.transform("max"))]
     random = last[last.origin == ""]
     found: list[dict[str, Any]] = []
-    for _, own in rows[rows.origin != ""].groupby([*ORDER, "split"], sort=True):
+    for _, own in rows[rows.origin != ""].groupby([*GROUP_ORDER, "split"], sort=True):
         first = own.iloc[0]
         kind = ["protocol", "line", "split"]
         same = random[(random[kind] == first[kind]).all(axis=1)]
@@ -46,10 +48,10 @@ def constructed(curves: pd.DataFrame, over: Collection[str]) -> pd.DataFrame:
             "trained": last[(last.group == first.group) & (last.split == first.split)].error,
             "scratch": same[same.depth == first.depth].error,
         }
-        numbers = {f"{place}{end}": value for place, each in errors.items() for end, value in numbers_of(each).items()}
-        found.append({key: first[key] for key in (*KEYS, "split")} | numbers)
+        numbers = {f"{place}{end}": value for place, each in errors.items() for end, value in _numbers_of(each).items()}
+        found.append({key: first[key] for key in (*GROUP_KEYS, "split")} | numbers)
     return pd.DataFrame(found, columns=list(COPIES))
 
 
-def numbers_of(errors: "pd.Series[float]") -> dict[str, float]:
+def _numbers_of(errors: "pd.Series[float]") -> dict[str, float]:
     return {"": errors.mean(), "_std": errors.std(), "_runs": len(errors)}

@@ -10,26 +10,26 @@ import pandas as pd
 
 from degrade.errors import SpecError
 
-KEYS = ["protocol", "group", "net", "shortcut", "depth", "width"]
+CURVE_KEYS = ["protocol", "group", "net", "shortcut", "depth", "width"]
 
 
-def standing(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """The curves with two columns of the table of runs: `state`, and `iterations`, the steps of the whole schedule."""
+def add_standing(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Adds two columns of the table of runs: `state`, and `iterations`, the steps of the whole schedule."""
     known = runs.reindex(columns=["run", "state", "iterations"])
     states, lengths = (dict(zip(known.run, known[column], strict=True)) for column in ("state", "iterations"))
-    codes, names = pd.factorize(curves.run)  # each run once: curves have many rows
-    last = curves.groupby("run").iteration.transform("max")  # a schedule is at least as long as what was done of it
+    codes, names = pd.factorize(curves.run)  # looks each run up once, since curves have many rows
+    last = curves.groupby("run").iteration.transform("max")  # a schedule has at least the steps that were done
     length = np.array([lengths.get(run) for run in names], dtype=float)[codes]
     state = pd.Series([str(states.get(run, "unknown")) for run in names], dtype=curves.run.dtype).iloc[codes]
     whole = pd.Series(length, index=curves.index).fillna(last).astype("int64")
     return curves.assign(state=state.set_axis(curves.index), iterations=whole)
 
 
-def chosen(curves: pd.DataFrame, **wanted: Sequence[str] | None) -> pd.DataFrame:
-    """The rows whose columns have one of the wanted values, as in chosen(curves, net=["plain"], depth=["20", "56"]).
+def choose(curves: pd.DataFrame, **wanted: Sequence[str] | None) -> pd.DataFrame:
+    """Keeps the rows whose columns have a wanted value, as in choose(curves, net=["plain"], depth=["20", "56"]).
 
-    A wanted shortcut keeps the nets that have none, as in a sweep. Raises SpecError for a value that no run has, or
-    where no run has all that is wanted.
+    A wanted shortcut also keeps the nets without a shortcut, as in a sweep. Raises SpecError if no run has a wanted
+    value, or if no run has all of them together.
     """
     asked = {column: list(values) for column, values in wanted.items() if values}
     keep = pd.Series(True, index=curves.index)
@@ -42,44 +42,44 @@ def chosen(curves: pd.DataFrame, **wanted: Sequence[str] | None) -> pd.DataFrame
         keep &= there.isin(values) | (column == "shortcut") & (there == "none")
     if not keep.any() and len(curves):
         said = " ".join(f"--{column}={','.join(values)}" for column, values in asked.items())
-        raise SpecError(f"{said}: no run is all of these; leave one of them out")
+        raise SpecError(f"{said}: no run has all of these values; leave one of them out")
     return curves[keep]
 
 
 def last_points(curves: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the last measured iteration of each run. Table 6 of the paper reports the last iterate too."""
+    """Keeps the rows of each run's last measured iteration. Table 6 of the paper reports the last iterate too."""
     return curves[curves.iteration == curves.groupby("run").iteration.transform("max")]
 
 
 def final_errors(curves: pd.DataFrame) -> pd.DataFrame:
     """One row a group: for each split the mean error (%) at the last point over seeds, `<split>_std`, and `seeds`.
 
-    The standard deviation is that of a sample (n - 1), NaN for one seed.
+    The standard deviation is the sample standard deviation (n - 1), NaN for one seed.
     """
     last = last_points(curves)
-    by = last.groupby([*KEYS, "split"]).error.agg(["mean", "std"]).unstack("split")
+    by = last.groupby([*CURVE_KEYS, "split"]).error.agg(["mean", "std"]).unstack("split")
     flat = pd.DataFrame({(s if part == "mean" else f"{s}_std"): by[part, s] for part, s in by.columns})
-    flat["seeds"] = last.groupby(KEYS).run.nunique()
+    flat["seeds"] = last.groupby(CURVE_KEYS).run.nunique()
     return flat.reset_index().sort_values(["protocol", "net", "shortcut", "depth", "width"], ignore_index=True)
 
 
 def over_seeds(curves: pd.DataFrame, x: str = "iteration", y: str = "error") -> pd.DataFrame:
     """One row per (group, split, iteration): `mean`, `low`, `high` (least, greatest) of y over `seeds` runs, and `x`.
 
-    Only where every seed of the group has a point, so that the mean is always over the same runs.
+    An iteration needs a point of every seed of the group, so that the mean is always over the same runs.
     """
-    by = curves.groupby(["group", "split", "iteration"])  # a group has one value of each of KEYS
+    by = curves.groupby(["group", "split", "iteration"])  # a group has one value of each of CURVE_KEYS
     frame = by.agg(x=(x, "mean"), mean=(y, "mean"), low=(y, "min"), high=(y, "max"), seeds=(y, "count"))
-    frame = frame.reset_index().merge(curves[KEYS].drop_duplicates("group"), on="group")
+    frame = frame.reset_index().merge(curves[CURVE_KEYS].drop_duplicates("group"), on="group")
     frame = frame[frame.seeds == frame.group.map(curves.groupby("group").run.nunique())]
-    return frame.sort_values([*KEYS, "split", "iteration"], ignore_index=True)
+    return frame.sort_values([*CURVE_KEYS, "split", "iteration"], ignore_index=True)
 
 
 def chosen_rates(curves: pd.DataFrame, configuration: Mapping[str, str], rate: Mapping[str, float]) -> pd.DataFrame:
-    """For each configuration the learning rate with the least validation error: `rate`, and the error of each split.
+    """Picks for each configuration the learning rate of least validation error: `rate`, and the error of each split.
 
-    `configuration` names for each run all of it but rate and seed. The choice looks at the held-out images alone, at
-    the last point, as a mean over seeds; so the test error beside it is an honest one.
+    `configuration` maps a run to a name for everything but its rate and seed. The choice uses only the validation error
+    at the last point, averaged over seeds. The test error beside it is therefore honest.
     """
     last = last_points(curves)
     last = last.assign(configuration=last.run.map(configuration), rate=last.run.map(rate))
@@ -90,9 +90,9 @@ def chosen_rates(curves: pd.DataFrame, configuration: Mapping[str, str], rate: M
 
 
 def beyond_seeds(curves: pd.DataFrame, means: pd.DataFrame | None = None) -> pd.DataFrame:
-    """The rows that over_seeds leaves out: runs ahead of the last point that all seeds share, from that point on.
+    """Keeps what over_seeds leaves out: the rows of runs that are past the last point all seeds share, from that point.
 
-    `means`: what over_seeds makes of the curves, if that is known.
+    `means` is the result of over_seeds on the curves, if the caller has it.
     """
     means = over_seeds(curves) if means is None else means
     shared = means.groupby(["group", "split"]).iteration.max().rename("shared")

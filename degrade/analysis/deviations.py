@@ -1,12 +1,13 @@
-"""In what a run differs from the paper, as far as the paper says: what `degrade recipe-diff` lists."""
+"""How a run differs from the paper, as far as the paper says. `degrade recipe-diff` lists it."""
 
 from typing import NamedTuple
 
 from degrade.spec import RunSpec
 from degrade.spec.rules import show
 
-# key -> (what the paper has, where it says so or how that is known). Keys about which nothing is known are not here.
-STATED: dict[str, tuple[object, str]] = {  # by the paper itself: a run that differs in one does not follow its protocol
+# key -> (the paper's value, where the paper says so or how we know it). Keys of which nothing is known are missing.
+# The paper states these itself: a run that differs in one of them does not follow the paper's protocol.
+STATED: dict[str, tuple[object, str]] = {
     "data.name": ("cifar10", "Sec. 4.2"),
     "data.train_limit": (None, "Sec. 4.2: trained on the training set"),
     "data.test_limit": (None, "Sec. 4.2: evaluated on the test set"),
@@ -26,17 +27,17 @@ STATED: dict[str, tuple[object, str]] = {  # by the paper itself: a run that dif
     "recipe.init": ("he", "Sec. 4.2: the initialisation of [12]"),
     "recipe.augment": ("crop_flip", "Sec. 4.2: 4 pixels padded, a crop of the padded image or its flip"),
 }
-INFERRED: dict[str, tuple[object, str]] = {  # the paper is silent; what the authors most likely had
+_INFERRED: dict[str, tuple[object, str]] = {  # the paper is silent; what the authors most likely had
     "recipe.momentum_form": ("caffe", "the authors used Caffe, whose momentum differs after the rate changes"),
     "recipe.decay_scope": ("conv", "FAIR's README: the paper decays the weights of convolutions only"),
     "recipe.bn_group": (64, "Sec. 4.2: a mini-batch of 128 on two GPUs; that BN saw 64 is our inference"),
     "recipe.precise_bn": (True, "the authors' notes: true averages after training, said of their ImageNet nets"),
 }
-PAPER = STATED | INFERRED
+PAPER_SETTINGS = STATED | _INFERRED
 
 
 class Deviation(NamedTuple):
-    """One key in which a run is not what the paper has."""
+    """One key whose value in a run is not the paper's."""
 
     key: str
     paper: str
@@ -45,9 +46,9 @@ class Deviation(NamedTuple):
 
 
 def deviations(spec: RunSpec) -> list[Deviation]:
-    """Every key of PAPER that the run sets otherwise, and options and nets that it does not have on CIFAR."""
+    """Lists each key of PAPER_SETTINGS that the run sets otherwise, and a net or shortcut the paper lacks on CIFAR."""
     found: list[Deviation] = []
-    for key, (paper, source) in PAPER.items():
+    for key, (paper, source) in PAPER_SETTINGS.items():
         part, name = key.split(".")
         value = getattr(getattr(spec, part), name)
         if value != paper:
@@ -61,8 +62,8 @@ def deviations(spec: RunSpec) -> list[Deviation]:
 
 
 def departures(spec: RunSpec) -> list[Deviation]:
-    """The deviations from what the paper itself states; a run without any follows the paper's protocol.
+    """Lists the deviations from what the paper states. A run without departures follows the paper's protocol.
 
-    `recipe=paper` and `recipe=paper_strict` on CIFAR-10 both do: they differ in what the paper is silent about.
+    On CIFAR-10 `recipe=paper` and `recipe=paper_strict` both follow it. They differ only where the paper is silent.
     """
-    return [each for each in deviations(spec) if each.key not in INFERRED]
+    return [each for each in deviations(spec) if each.key not in _INFERRED]

@@ -1,4 +1,4 @@
-"""The paper's results as data: paper.csv, a row a number. What was read off a figure by us is marked `digitised`."""
+"""The paper's results as data: paper.csv, one row per number. A number that we read off a figure is `digitised`."""
 
 import math
 from functools import cache
@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-FILE = Path(__file__).with_name("paper.csv")
-SEED_STD = 0.16  # points of test error: ResNet-110 over 5 runs (Table 6), the only spread of its own the paper gives
+_FILE = Path(__file__).with_name("paper.csv")
+SEED_STD = 0.16  # points of test error: ResNet-110 over 5 runs (Table 6), the only spread the paper gives of its nets
 # column -> what it means
 PAPER_CSV = {
     "source": "where the number stands: a table, figure or section of the paper, or what else it is from",
@@ -34,28 +34,28 @@ class Stated(NamedTuple):
     value: float
     std: float  # over runs; NaN where not given
     runs: int  # 1 where not given
-    bound: str  # ">" or "<": only that it is above or below; else nothing
+    bound: str  # ">" or "<": the paper says only that it is above or below the value; else nothing
     digitised: bool
     reading: float  # how far a digitised value may be off, else 0
     source: str
 
 
 @cache
-def _results() -> pd.DataFrame:
+def _read_results() -> pd.DataFrame:
     text = dict.fromkeys(["source", "data", "net", "shortcut", "metric", "unit", "bound", "note"], str)
     numbers = {column: [""] for column in ("depth", "value", "std", "runs", "reading")}
-    frame = pd.read_csv(FILE, dtype=text, keep_default_na=False, na_values=numbers)
+    frame = pd.read_csv(_FILE, dtype=text, keep_default_na=False, na_values=numbers)
     return frame.astype({"depth": "Int64", "runs": "Int64", "digitised": bool})
 
 
 def results() -> pd.DataFrame:
     """All of paper.csv, with the columns of PAPER_CSV."""
-    return _results().copy()
+    return _read_results().copy()
 
 
-def stated(net: str, shortcut: str, depth: int, metric: str, data: str = "cifar10") -> Stated | None:
-    """What the paper has for a net: a printed number before one read off a figure; None where it has none."""
-    rows = _results()
+def find_result(net: str, shortcut: str, depth: int, metric: str, data: str = "cifar10") -> Stated | None:
+    """Finds the paper's number for a net: a printed number before a digitised one. None if the paper has no number."""
+    rows = _read_results()
     rows = rows[(rows.data == data) & (rows.net == net) & (rows.shortcut == shortcut) & (rows.metric == metric)]
     rows = rows[(rows.depth == depth).fillna(False)].sort_values("digitised", kind="stable")
     if rows.empty:
@@ -67,10 +67,10 @@ def stated(net: str, shortcut: str, depth: int, metric: str, data: str = "cifar1
 
 
 def band(number: Stated, runs: int) -> tuple[float, float]:
-    """Where (%) a mean over `runs` of ours is expected, at 95 %, if it has the paper's own mean and spread.
+    """value ± (1.96 · 0.16 · sqrt(1/n_paper + 1/n_ours) + reading): the 95 % band (%) for a mean over `runs` of ours.
 
-    value ± (1.96 · 0.16 · sqrt(1/n_paper + 1/n_ours) + reading): the spread of ResNet-110 is taken for every net, of
-    training error too, because the paper has no other. Of a bound, all that keeps it.
+    The band assumes that our runs have the paper's mean and spread. The spread of ResNet-110 stands for every net, and
+    for training error too, because the paper gives no other. For a bound, the band is every error that keeps the bound.
     """
     if number.bound:
         return (number.value, 100.0) if number.bound == ">" else (0.0, number.value)

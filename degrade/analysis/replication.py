@@ -1,4 +1,4 @@
-"""The paper's numbers beside ours, where our protocol is the paper's; elsewhere, in what it differs."""
+"""The paper's numbers beside ours where our protocol is the paper's; elsewhere, how our protocol differs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,11 +7,12 @@ import pandas as pd
 
 from degrade.analysis.deviations import Deviation, departures
 from degrade.analysis.outcomes import GROUP, by_group
-from degrade.analysis.paper import band, results, stated
+from degrade.analysis.paper import band, find_result, results
 from degrade.spec import RunSpec
 
-METRICS = {"test": "test_error", "train": "train_error", "train_clean": "train_error"}  # split -> of the paper
-PAPER = GROUP | {
+# split of ours -> metric of the paper
+_METRICS = {"test": "test_error", "train": "train_error", "train_clean": "train_error"}
+BESIDE_PAPER = GROUP | {
     "split": "test | train | train_clean; the paper does not say how it measured its training error",
     "ours": "mean error at the last iterate, %",
     "std": "over runs, points; NaN for one run",
@@ -43,7 +44,7 @@ TABLE6 = {
     "differs": "in what our protocol is not the paper's; else nothing",
 }
 NO_NUMBER = "the paper has no CIFAR-10 number for this net"
-METHODS = {
+_METHODS = {
     "maxout": "Maxout",
     "nin": "NIN",
     "dsn": "DSN",
@@ -53,23 +54,26 @@ METHODS = {
 }
 
 
-def said(found: list[Deviation]) -> str:
+def _list_deviations(found: list[Deviation]) -> str:
     """data.name digits (paper: cifar10), recipe.batch 32 (paper: 128)."""
     return ", ".join(f"{each.key} {each.run} (paper: {each.paper})" for each in found)
 
 
-def protocol_departures(spec: RunSpec) -> list[Deviation]:
-    """Those that all runs of its protocol have: not of the net, whose keys have no dot."""
+def _protocol_departures(spec: RunSpec) -> list[Deviation]:
+    """The departures that all runs of the protocol share. They exclude the net's, whose keys have no dot."""
     return [each for each in departures(spec) if "." in each.key]
 
 
 def beside_paper(ends: pd.DataFrame, specs: Mapping[str, RunSpec]) -> pd.DataFrame:
-    """The columns of PAPER, a row a group and split. Constructed nets have none."""
-    drawn = ends[(ends.origin == "") & ends.split.isin(list(METRICS))]
+    """Sets our errors beside the paper's: the columns of BESIDE_PAPER, one row per (group, split).
+
+    Constructed nets have no row.
+    """
+    drawn = ends[(ends.origin == "") & ends.split.isin(list(_METRICS))]
     rows: list[dict[str, Any]] = []
     for keys, own in by_group(drawn, "split"):
         spec, runs, ours = specs[own.run.iloc[0]], len(own), float(own["last"].mean())
-        differs = said(protocol_departures(spec))
+        differs = _list_deviations(_protocol_departures(spec))
         row = {
             **keys,
             "ours": ours,
@@ -79,15 +83,15 @@ def beside_paper(ends: pd.DataFrame, specs: Mapping[str, RunSpec]) -> pd.DataFra
             "source": "",
             "differs": differs,
         }
-        rows.append(row if differs else row | beside(spec, keys["split"], ours, runs))
-    frame = pd.DataFrame(rows, columns=list(PAPER))
+        rows.append(row if differs else row | _compare_to_paper(spec, keys["split"], ours, runs))
+    frame = pd.DataFrame(rows, columns=list(BESIDE_PAPER))
     return frame.astype({"paper_runs": "Int64", "digitised": "boolean", "inside": "boolean"})
 
 
-def beside(spec: RunSpec, split: str, ours: float, runs: int) -> dict[str, Any]:
-    """What the paper has for this net, and whether ours is what is expected."""
+def _compare_to_paper(spec: RunSpec, split: str, ours: float, runs: int) -> dict[str, Any]:
+    """The paper's number for this net, and whether our error lies in the expected band."""
     net = spec.net
-    number = None if departures(spec) else stated(net.net, net.shortcut, net.depth, METRICS[split])
+    number = None if departures(spec) else find_result(net.net, net.shortcut, net.depth, _METRICS[split])
     if number is None:
         return {"differs": NO_NUMBER}
     low, high = band(number, runs)
@@ -105,43 +109,43 @@ def beside(spec: RunSpec, split: str, ours: float, runs: int) -> dict[str, Any]:
 
 
 def table6(ends: pd.DataFrame, specs: Mapping[str, RunSpec]) -> pd.DataFrame:
-    """The columns of TABLE6: its rows, and beside them our residual nets with option A of one protocol at a time.
+    """Table 6 with our residual option A nets beside it, one protocol after the other: the columns of TABLE6.
 
-    Depths that the paper does not have come at the end. Empty where there is no such net.
+    Depths that the paper does not have come last. The frame is empty if there is no such net of ours.
     """
     wanted = (ends.origin == "") & (ends.net == "residual") & (ends.shortcut == "A") & (ends.width == 16)
     rows: list[dict[str, Any]] = []
     for (protocol, line), own in ends[wanted & (ends.split == "test")].groupby(["protocol", "line"]):
-        ours = {int(str(depth)): of_ours(each["last"]) for depth, each in own.groupby("depth")}
-        differs = said(protocol_departures(specs[own.run.iloc[0]]))
-        known = printed()
-        more = sorted({*ours} - {row["layers"] for row in known if row["method"] == METHODS["residual"]})
-        for row in known + [{"method": METHODS["residual"], "layers": depth} for depth in more]:
-            mine = ours.get(row["layers"], {}) if row["method"] == METHODS["residual"] else {}
-            params = row.get("params", arithmetic(row["layers"]) if mine else None)
+        ours = {int(str(depth)): _summarise_ours(each["last"]) for depth, each in own.groupby("depth")}
+        differs = _list_deviations(_protocol_departures(specs[own.run.iloc[0]]))
+        known = _read_table6()
+        more = sorted({*ours} - {row["layers"] for row in known if row["method"] == _METHODS["residual"]})
+        for row in known + [{"method": _METHODS["residual"], "layers": depth} for depth in more]:
+            mine = ours.get(row["layers"], {}) if row["method"] == _METHODS["residual"] else {}
+            params = row.get("params", _parameters(row["layers"]) if mine else None)
             rows.append({"protocol": protocol, "line": line, "differs": differs} | row | mine | {"params": params})
     return pd.DataFrame(rows, columns=list(TABLE6)).astype({"layers": "Int64", "ours_runs": "Int64"})
 
 
-def of_ours(errors: pd.Series) -> dict[str, Any]:
+def _summarise_ours(errors: pd.Series) -> dict[str, Any]:
     ours = {"ours": errors.mean(), "ours_best": errors.min(), "ours_std": errors.std()}
     return {**ours, "ours_runs": len(errors)}
 
 
-def printed() -> list[dict[str, Any]]:
-    """Table 6 as it stands in the paper, a row a net."""
+def _read_table6() -> list[dict[str, Any]]:
+    """Reads Table 6 of the paper, one row per net."""
     rows: dict[tuple[str, int | None], dict[str, Any]] = {}
     names = {"params": "params", "test_error": "paper", "test_error_best": "paper_best"}
     for each in results().query("source == 'Table 6'").to_dict("records"):
         layers = None if pd.isna(each["depth"]) else int(each["depth"])
-        row = rows.setdefault((each["net"], layers), {"method": METHODS[each["net"]], "layers": layers})
+        row = rows.setdefault((each["net"], layers), {"method": _METHODS[each["net"]], "layers": layers})
         row[names[each["metric"]]] = each["value"]
         if each["metric"] == "test_error":
             row["paper_std"] = each["std"]
     return list(rows.values())
 
 
-def arithmetic(depth: int) -> float | None:
-    """Parameters, in millions, of a residual net with option A on CIFAR-10, where paper.csv has them."""
-    number = stated("residual", "A", depth, "params")
+def _parameters(depth: int) -> float | None:
+    """Parameters (millions) of a residual option A net on CIFAR-10. None if paper.csv does not have them."""
+    number = find_result("residual", "A", depth, "params")
     return None if number is None else number.value / 1e6

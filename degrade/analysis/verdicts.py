@@ -1,6 +1,6 @@
 """Does training error rise with depth? Verdicts within one line of nets, and the interaction of depth and net.
 
-A line holds nets of one protocol that differ in nothing but depth. Constructed nets are in none.
+A line holds nets of one protocol that differ in nothing but depth. Constructed nets belong to no line.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from degrade.analysis.outcomes import sampled
+from degrade.analysis.outcomes import sample_rows
 from degrade.analysis.stats import ALPHA, Contrast, Sample, above, below, contrast, holm, seeds_needed
 from degrade.errors import SpecError
 
@@ -55,7 +55,7 @@ INTERACTION = {
 }
 
 
-class Pair(NamedTuple):
+class _Pair(NamedTuple):
     """A deeper net less a shallower one."""
 
     deep: int
@@ -64,17 +64,17 @@ class Pair(NamedTuple):
     test: Contrast
 
 
-class Found(NamedTuple):
-    """Where the interval of a pair lies, after correction for all pairs of the line."""
+class Location(NamedTuple):
+    """Where the interval of a pair lies, after the correction for all pairs of the line."""
 
-    where: str  # above | below | inside the margin, or open
-    p: float  # corrected, of being above
+    where: str  # above | below | inside (the margin) | open
+    p: float  # one-sided, that the difference is not above the margin; corrected
 
 
 def verdicts(ends: pd.DataFrame, margin: float = MARGIN, width: float | None = None) -> pd.DataFrame:
-    """The columns of VERDICTS: each deeper net against the shallowest and the best shallower one of its line.
+    """Judges each deeper net against the shallowest and the best shallower net of its line: the columns of VERDICTS.
 
-    `ends` is of degrade.analysis.outcomes; `width`, in points, is half of the interval for which seeds are counted.
+    `ends` is the frame of outcomes.outcomes. `width` is half of the interval for which seeds are counted, in points.
     Raises SpecError for a margin or width that is not above 0 and at most 100.
     """
     for key, value in (("margin", margin), ("width", width)):
@@ -84,44 +84,44 @@ def verdicts(ends: pd.DataFrame, margin: float = MARGIN, width: float | None = N
     rows = [
         {"protocol": protocol, "line": line, **row, "margin": margin}
         for (protocol, line), own in drawn.groupby(["protocol", "line"])
-        for row in judged(samples(own, "train_clean"), samples(own, "test"), margin, width)
+        for row in _judge_line(_samples_by_depth(own, "train_clean"), _samples_by_depth(own, "test"), margin, width)
     ]
     return pd.DataFrame(rows, columns=list(VERDICTS)).astype({"seeds": "Int64"})
 
 
-def samples(rows: pd.DataFrame, split: str) -> dict[int, Sample]:
-    """By depth, shallow to deep."""
+def _samples_by_depth(rows: pd.DataFrame, split: str) -> dict[int, Sample]:
+    """The sample of each depth on one split, shallow to deep."""
     by = rows[rows.split == split].groupby("depth")
-    return {int(str(depth)): sampled(own) for depth, own in by}
+    return {int(str(depth)): sample_rows(own) for depth, own in by}
 
 
-def judged(
+def _judge_line(
     train: dict[int, Sample], test: dict[int, Sample], margin: float, width: float | None
 ) -> list[dict[str, Any]]:
-    """One line by depth. All pairs are tested, so that it costs nothing to pick out the best shallower net."""
+    """Judges one line. The correction covers all pairs, so it allows for the choice of the best shallower net."""
     pairs = [
-        Pair(deep, shallow, *(contrast([split[deep], split[shallow]], [1, -1]) for split in (train, test)))
+        _Pair(deep, shallow, *(contrast([split[deep], split[shallow]], [1, -1]) for split in (train, test)))
         for shallow, deep in combinations(sorted(train), 2)
     ]
-    trained = located([pair.train for pair in pairs], margin)
-    tested = located([pair.test for pair in pairs], margin)
+    trained = locate([pair.train for pair in pairs], margin)
+    tested = locate([pair.test for pair in pairs], margin)
     rows: list[dict[str, Any]] = []
     for pair, on_train, on_test in zip(pairs, trained, tested, strict=True):
-        if against := role(pair, train):
-            verdict = verdict_of(on_train.where, on_test.where, float(pair.train.high), margin)
+        if against := _role(pair, train):
+            verdict = _verdict_of(on_train.where, on_test.where, float(pair.train.high), margin)
             both = [train[pair.deep], train[pair.shallow]]
             found = {"p": on_train.p, "test_p": on_test.p, "against": against, "verdict": verdict}
-            more = asked(pair.train, both, margin, width) if verdict == OPEN else {}
-            rows.append({**described(pair, both), **found, **more})
+            more = _count_seeds(pair.train, both, margin, width) if verdict == OPEN else {}
+            rows.append({**_describe_pair(pair, both), **found, **more})
     return sorted(rows, key=lambda row: (row["depth"], row["than"]))
 
 
-def located(contrasts: Sequence[Contrast], margin: float) -> list[Found]:
-    """Above or below the margin needs the interval beyond it, and Holm's p over all of these below 0.05."""
+def locate(contrasts: Sequence[Contrast], margin: float) -> list[Location]:
+    """Locates each interval. Above or below needs the interval beyond the margin, and Holm's p over all below 0.05."""
     over, under = (
         holm([float(p(each, limit)) for each in contrasts]) for p, limit in ((above, margin), (below, -margin))
     )
-    found: list[Found] = []
+    found: list[Location] = []
     for each, p_over, p_under in zip(contrasts, over, under, strict=True):
         where = "open"
         if each.low > margin:
@@ -130,12 +130,12 @@ def located(contrasts: Sequence[Contrast], margin: float) -> list[Found]:
             where = "below" if p_under < ALPHA else "open"
         elif -margin <= each.low and each.high <= margin:
             where = "inside"
-        found.append(Found(where, p_over))
+        found.append(Location(where, p_over))
     return found
 
 
-def verdict_of(train: str, test: str, high: float, margin: float) -> str:
-    """What the two intervals say together; `high` is the upper end on the training error."""
+def _verdict_of(train: str, test: str, high: float, margin: float) -> str:
+    """The verdict from the locations on train and test. `high` is the upper end of the interval on training error."""
     if train == "above":
         return "degrades"
     if high > margin:
@@ -147,10 +147,11 @@ def verdict_of(train: str, test: str, high: float, margin: float) -> str:
     return "no difference" if train == "inside" else OPEN
 
 
-def asked(found: Contrast, both: Sequence[Sample], margin: float, width: float | None) -> dict[str, Any]:
-    """How many seeds an open pair needs: for ± width, else for an interval that ends where the margin does.
+def _count_seeds(found: Contrast, both: Sequence[Sample], margin: float, width: float | None) -> dict[str, Any]:
+    """Counts the seeds an open pair needs: for ± width, or without a width for an interval that ends at the margin.
 
-    The latter takes difference and variances for what they are now; at least one run more than there is.
+    Without a width the count assumes that the difference and the variances stay as they are now. It then asks for at
+    least one run more than the smaller of the two groups has.
     """
     edge = abs(abs(float(found.difference)) - margin)
     seeds = seeds_needed(both, [1, -1], edge if width is None else width)
@@ -159,15 +160,15 @@ def asked(found: Contrast, both: Sequence[Sample], margin: float, width: float |
     return {"seeds": seeds, "width": edge if width is None else width}
 
 
-def role(pair: Pair, train: dict[int, Sample]) -> str:
-    """What the shallower net of a pair is to the deeper: shallowest | best | both, or nothing."""
+def _role(pair: _Pair, train: dict[int, Sample]) -> str:
+    """The role of the shallower net of a pair: shallowest | best | both, or "" if it has no role."""
     shallower = [depth for depth in sorted(train) if depth < pair.deep]
     best = min(shallower, key=lambda depth: float(train[depth].mean))
     roles = {shallower[0]: "shallowest", best: "best"} if best != shallower[0] else {best: "both"}
     return roles.get(pair.shallow, "")
 
 
-def described(pair: Pair, both: Sequence[Sample]) -> dict[str, Any]:
+def _describe_pair(pair: _Pair, both: Sequence[Sample]) -> dict[str, Any]:
     deep, shallow = both
     return {
         "depth": pair.deep,
@@ -187,25 +188,25 @@ def described(pair: Pair, both: Sequence[Sample]) -> dict[str, Any]:
 
 
 def interaction(ends: pd.DataFrame) -> pd.DataFrame:
-    """The columns of INTERACTION: (plain deep - plain shallow) - (other deep - other shallow), of training errors.
+    """(plain deep - plain shallow) - (other deep - other shallow) of training errors: the columns of INTERACTION.
 
-    The paper's claim in one number: above 0, depth costs the plain net more than the other. A row for each line that
-    shares two depths with the plain nets of its protocol and width.
+    This is the paper's claim in one number: above 0, depth costs the plain net more than the other net. Each line that
+    shares two depths with the plain nets of its protocol and width has a row.
     """
     drawn = ends[(ends.origin == "") & (ends.split == "train_clean")]
     rows: list[dict[str, Any]] = []
     for (protocol, _), own in drawn.groupby(["protocol", "width"]):
-        lines = [(line, each.net.iloc[0], samples(each, "train_clean")) for line, each in own.groupby("line")]
+        lines = [(line, each.net.iloc[0], _samples_by_depth(each, "train_clean")) for line, each in own.groupby("line")]
         bases = [(line, by_depth) for line, net, by_depth in lines if net == "plain"]
         others = [(line, by_depth) for line, net, by_depth in lines if net != "plain"]
         for (base, plain), (line, other) in product(bases, others):
             if len(shared := sorted({*plain} & {*other})) > 1:
-                found = crossed(plain, other, shared[0], shared[-1])
+                found = _contrast_lines(plain, other, shared[0], shared[-1])
                 rows.append({"protocol": protocol, "base": base, "line": line, **found})
     return pd.DataFrame(rows, columns=list(INTERACTION))
 
 
-def crossed(plain: dict[int, Sample], other: dict[int, Sample], shallow: int, deep: int) -> dict[str, Any]:
+def _contrast_lines(plain: dict[int, Sample], other: dict[int, Sample], shallow: int, deep: int) -> dict[str, Any]:
     four = [plain[deep], plain[shallow], other[deep], other[shallow]]
     found = contrast(four, [1, -1, -1, 1])
     return {

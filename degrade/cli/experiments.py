@@ -108,7 +108,7 @@ def responses(
     """
     from degrade import figures
     from degrade.experiments import responses, trained
-    from degrade.figures.responses import finite
+    from degrade.figures.responses import keep_finite
     from degrade.sweep import expand
     from degrade.views import responses as views
     from degrade.views.terminal import answer
@@ -121,7 +121,7 @@ def responses(
             asked, given = expand.data_of(overrides)
         opened = sources.open()
         measured = responses.responses(opened, under, asked, given_scale=given)
-        whole = finite(measured.layers), finite(measured.blocks)
+        whole = keep_finite(measured.layers), keep_finite(measured.blocks)
         if len(whole[0]):
             show(views.responses(*whole, measured.layers.run.nunique()))
         root = next((each.folder.root for each in opened if each.folder), roots[0])

@@ -43,7 +43,7 @@ def plot(
     view, roots = figures.View(train=train, x=x, top=top), results or [Path("results")]
     tables = load(*roots)
     wanted = {"net": listed(net), "depth": listed(depth), "shortcut": listed(shortcut), "data": listed(data)}
-    rows = curves.standing(curves.chosen(tables.curves, **wanted), tables.runs)
+    rows = curves.add_standing(curves.choose(tables.curves, **wanted), tables.runs)
     names = [name for given in figure or [] for name in listed(given)]
     runs = rows.run.unique()
     shown = {"curves": rows, **{name: frame[frame.run.isin(runs)] for name, frame in tables.measurements().items()}}
@@ -85,7 +85,7 @@ def compare(
         where = ", ".join(map(str, roots))
         raise RunError(f"{where}: no run has a measured point; train one, or wait for its first evaluation")
     wanted = {"net": listed(net), "depth": listed(depth), "shortcut": listed(shortcut), "data": listed(data)}
-    rows = curves.chosen(tables.runs, **wanted)
+    rows = curves.choose(tables.runs, **wanted)
     found = compare.compare(tables._replace(runs=rows), last=last, margin=margin, width=width)
     if form == "table":
         shown = writing.sheets(found, names)
@@ -93,6 +93,6 @@ def compare(
             raise RunError(f"--table={table}: nothing to say there of these runs; leave it out to see what there is")
         terminal.show(shown)
         return
-    print(writing.written(found, form, names))
+    print(writing.render(found, form, names))
     if form == "csv" and len(found.left_out):
         print(f"degrade: {len(found.left_out)} runs are not over and left out", file=sys.stderr)

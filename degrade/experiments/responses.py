@@ -145,7 +145,7 @@ def keep(measured: Responses, folder: Path) -> list[Path]:
     for what is no protocol's name, before anything is written, and where the folder cannot be written or is a link.
     """
     found = [
-        (folder / figures.named(str(protocol)) / f"{name}.parquet", name, rows)
+        (folder / figures.check_protocol(str(protocol)) / f"{name}.parquet", name, rows)
         for name, frame in zip(NAMES, measured, strict=True)
         for protocol, rows in frame.groupby("protocol")
         if protocol == FOREIGN or "-on-" in str(protocol)

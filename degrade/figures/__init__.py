@@ -1,4 +1,8 @@
-"""Figures of the paper from the curves of any runs. A new one is a function frame -> panels and a line in FIGURES."""
+"""Figures of the paper from the curves of any runs. A new figure is a function frame -> panels and a line in FIGURES.
+
+Other rooms use the names in __all__, `write` (one drawn figure), `check_protocol`, and the modules `identity` and
+`responses`. `panels` is a figure as data, `draw` renders it, `style` says how it looks.
+"""
 
 import errno
 import io
@@ -15,9 +19,9 @@ from degrade.errors import DegradeError, RunError, pick
 from degrade.figures import style
 from degrade.figures.constructed import constructed
 from degrade.figures.draw import draw
-from degrade.figures.gradients import MISSING, abreast, gradients
+from degrade.figures.gradients import NO_PROBE, abreast, gradients
 from degrade.figures.lines import fig1, fig4, fig6, options
-from degrade.figures.panels import AXES, OVER, TRAIN, NothingToDraw, Panel, View
+from degrade.figures.panels import AXES, STD_COLUMNS, TRAIN, NothingToDraw, Panel, View
 from degrade.figures.responses import blocks, fig7, gates
 from degrade.spec.escape import controls
 from degrade.store import files
@@ -26,7 +30,7 @@ __all__ = [
     "AXES",
     "FIGURES",
     "FORMATS",
-    "OVER",
+    "STD_COLUMNS",
     "TRAIN",
     "Drawn",
     "Figure",
@@ -40,40 +44,42 @@ __all__ = [
 
 
 class Figure(NamedTuple):
-    """What makes a figure: rows of a table of degrade.store (curves: of analysis.curves.standing) -> panels.
+    """How a figure is made: rows of a table of degrade.store -> panels. Curves come from analysis.curves.add_standing.
 
-    It raises NothingToDraw where the runs do not allow the figure; it is not called without rows.
+    `make` gets at least one row. It raises NothingToDraw if the runs do not allow the figure.
     """
 
     make: Callable[[pd.DataFrame, View], list[Panel]]
     table: str = "curves"
     abreast: int | Callable[[list[Panel]], int] = 3  # panels in a row
-    missing: str = "no run has a point yet; train with `degrade sweep` first"  # said where the table has no rows
+    missing: str = "no run has a point yet; train with `degrade sweep` first"  # the message if the table has no rows
 
     def across(self, panels: list[Panel]) -> int:
         return self.abreast if isinstance(self.abreast, int) else self.abreast(panels)
 
 
-UNMEASURED = "no responses are measured; run `degrade responses` on the results folder, or --ckpt RUN"
+_NO_RESPONSES = (
+    "no responses are measured yet; run `degrade responses` on the results folder, or on one run with --ckpt RUN"
+)
 FIGURES: dict[str, Figure] = {
     "fig1": Figure(fig1),
     "fig4": Figure(fig4),
     "fig6": Figure(fig6),
     "options": Figure(options),
-    "fig7": Figure(fig7, "responses", 1, UNMEASURED),
-    "blocks": Figure(blocks, "blocks", 2, UNMEASURED),
-    "gates": Figure(gates, "blocks", 1, UNMEASURED),
+    "fig7": Figure(fig7, "responses", 1, _NO_RESPONSES),
+    "blocks": Figure(blocks, "blocks", 2, _NO_RESPONSES),
+    "gates": Figure(gates, "blocks", 1, _NO_RESPONSES),
     "constructed": Figure(constructed, abreast=2),
-    "gradients": Figure(gradients, "probe", abreast, MISSING),
+    "gradients": Figure(gradients, "probe", abreast, NO_PROBE),
 }
 FORMATS = ("png", "svg", "pdf")
-DPI = 200  # of PNG
-PART = re.compile(r"\w[\w.@+-]*")  # one part of a path, and never ..
-MIXED = "mixed"  # folder of figures that show several protocols
+_DPI = 200  # of PNG
+_FOLDER_NAME = re.compile(r"\w[\w.@+-]*")  # one part of a path, never ..
+_MIXED = "mixed"  # folder for figures of several protocols
 
 
 class Drawn(NamedTuple):
-    """A figure of one protocol: its files, or in one line why there are none."""
+    """A figure of one protocol: its files, or one line that says why it has none."""
 
     figure: str
     files: tuple[Path, ...]
@@ -91,11 +97,11 @@ def save(
 ) -> Iterator[Drawn]:
     """Draws the named figures (default: all that the runs allow) of each protocol into folder/<protocol>/.
 
-    `tables`: the frames that figures are made of, by their names in degrade.store.results.Tables.
+    `tables` maps names in degrade.store.results.Tables to the frames that the figures draw. A figure shows one
+    protocol. With `mix` it shows all protocols and says so. A figure that fails stops no other figure.
 
-    A figure shows one protocol, or with `mix` all of them, and then says so. One that fails stops no other.
-    Raises SpecError for an unknown name; RunError where the folder cannot be written or there is nothing to draw at
-    all, and, after the others, for a named figure that the runs do not allow.
+    Raises SpecError for an unknown name. Raises RunError if the folder cannot be written or there is nothing to draw.
+    A named figure that the runs do not allow raises RunError after the other figures are drawn.
     """
     drawable = [name for name, figure in FIGURES.items() if figure.table in tables]
     makers = {name: pick(FIGURES, name, "--figure") for name in names or drawable}
@@ -103,15 +109,15 @@ def save(
         raise RunError(f"{folder.parent}: no run there has a point yet; train with `degrade sweep` first")
     refused: dict[str, str] = {}
     done: set[str] = set()
-    for place, parts in by_protocol(tables, mix):
+    for place, parts in _split_by_protocol(tables, mix):
         for name, figure in makers.items():
             rows = parts.get(figure.table)
             try:
                 if rows is None or rows.empty:
                     raise NothingToDraw(f"{name}: {figure.missing}")
                 panels = figure.make(rows, view or View())
-                drawn = draw(panels, title_of(rows), figure.across(panels))
-                made = rendered(drawn, name, runs_in(panels), command)
+                drawn = draw(panels, _title_of(rows), figure.across(panels))
+                made = _render(drawn, name, _runs_in(panels), command)
             except NothingToDraw as reason:
                 refused.setdefault(name, str(reason))
                 continue
@@ -119,54 +125,56 @@ def save(
                 kind = "" if isinstance(error, DegradeError) else f"{type(error).__name__}: "
                 yield Drawn(name, (), f"{name} of {place}: not drawn; {kind}{' '.join(str(error).split())}")
             else:
-                yield Drawn(name, kept(made, folder / place))
+                yield Drawn(name, _write_files(made, folder / place))
             done.add(name)
     if reasons := [reason for name, reason in refused.items() if name not in done and (names or not done)]:
         raise RunError("; ".join(reasons))
 
 
-def by_protocol(tables: Mapping[str, pd.DataFrame], mix: bool) -> Iterator[tuple[str, dict[str, pd.DataFrame]]]:
-    """(folder, rows of each table) of what is drawn in one figure."""
+def _split_by_protocol(tables: Mapping[str, pd.DataFrame], mix: bool) -> Iterator[tuple[str, dict[str, pd.DataFrame]]]:
+    """Yields (folder, rows of each table) for each set of figures: one protocol, or all protocols together."""
     protocols = sorted({str(protocol) for rows in tables.values() for protocol in rows.protocol.unique()})
     if mix and len(protocols) > 1:
-        yield MIXED, dict(tables)
+        yield _MIXED, dict(tables)
     else:
         for protocol in protocols:
-            yield named(protocol), {name: rows[rows.protocol == protocol] for name, rows in tables.items()}
+            yield check_protocol(protocol), {name: rows[rows.protocol == protocol] for name, rows in tables.items()}
 
 
-def named(protocol: str) -> str:
-    """The protocol, as the name of a folder. Raises RunError for what is none: others may have written the file."""
-    if not PART.fullmatch(protocol):
-        raise RunError(f"{protocol!r}: is no protocol's name, and no folder is made of it; who wrote that file?")
+def check_protocol(protocol: str) -> str:
+    """Returns the protocol as a folder name. Raises RunError if it is not one: a stranger may have written the file."""
+    if not _FOLDER_NAME.fullmatch(protocol):
+        raise RunError(
+            f"{protocol!r}: is not the name of a protocol, so no folder is named after it; find out who wrote the file"
+        )
     return protocol
 
 
-def runs_in(panels: Sequence[Panel]) -> list[str]:
+def _runs_in(panels: Sequence[Panel]) -> list[str]:
     return sorted({run for panel in panels for line in panel.lines for run in line.runs})
 
 
 def write(figure: MplFigure, name: str, runs: Sequence[str], folder: Path, command: str) -> tuple[Path, ...]:
-    """The figure in all formats: all files or, if one cannot be made, none. Raises RunError as `kept` does."""
-    return kept(rendered(figure, name, runs, command), folder)
+    """Writes the figure in all formats, or none if a format fails. Raises RunError if the folder cannot be written."""
+    return _write_files(_render(figure, name, runs, command), folder)
 
 
-def rendered(figure: MplFigure, name: str, runs: Sequence[str], command: str) -> dict[str, bytes]:
-    """What its files hold, by their names."""
+def _render(figure: MplFigure, name: str, runs: Sequence[str], command: str) -> dict[str, bytes]:
+    """Renders the figure in each format: file name -> content."""
     made: dict[str, bytes] = {}
     with mpl.rc_context(style.RC):
         if engine := figure.get_layout_engine():
             engine.execute(figure)
-        figure.set_layout_engine(None)  # all is placed, once: each format would do so again, and draw twice
+        figure.set_layout_engine(None)  # the layout is done: otherwise each format would repeat it, and draw twice
         for kind in FORMATS:
             sink = io.BytesIO()
-            figure.savefig(sink, format=kind, dpi=DPI, metadata=metadata(kind, name, runs, command))
+            figure.savefig(sink, format=kind, dpi=_DPI, metadata=_metadata(kind, name, runs, command))
             made[f"{name}.{kind}"] = sink.getvalue()
     return made
 
 
-def kept(made: Mapping[str, bytes], folder: Path) -> tuple[Path, ...]:
-    """Writes files; returns where they are. Raises RunError if it may not, or the folder is a link to another."""
+def _write_files(made: Mapping[str, bytes], folder: Path) -> tuple[Path, ...]:
+    """Writes the files, returns their paths. Raises RunError if the folder cannot be written or is a symbolic link."""
     try:
         if folder.is_symlink():
             raise OSError(errno.EMLINK, "is a link")
@@ -178,15 +186,15 @@ def kept(made: Mapping[str, bytes], folder: Path) -> tuple[Path, ...]:
     return tuple(folder / name for name in made)
 
 
-def title_of(curves: pd.DataFrame) -> str:
-    """What all runs in the figure share, or that they do not."""
+def _title_of(curves: pd.DataFrame) -> str:
+    """Names the data, recipe, precision and protocol of the runs, and says if they mix protocols."""
     said = {name: ", ".join(sorted(curves[name].unique())) for name in ("data", "recipe", "precision", "protocol")}
     mixed = "mixes protocols" if curves.protocol.nunique() > 1 else "protocol"
     return f"{said['data']}; recipe {said['recipe']}; {said['precision']}; {mixed} {said['protocol']}"
 
 
-def metadata(kind: str, name: str, runs: Sequence[str], command: str) -> dict[str, str | None]:
-    """Which runs it shows and how it was made, in the words of each format; no date: the same figure, the same file."""
+def _metadata(kind: str, name: str, runs: Sequence[str], command: str) -> dict[str, str | None]:
+    """The figure's runs and command, under the keys of each format. No date, so the same figure is the same file."""
     about = controls(f"{command or f'degrade plot --figure {name}'}; runs: {', '.join(runs)}")
     words: dict[str, dict[str, str | None]] = {
         "png": {"Title": name, "Description": about},

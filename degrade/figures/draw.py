@@ -1,4 +1,4 @@
-"""Panels -> a matplotlib Figure. No pyplot, no global state. Names in it are of others: no SVG holds raw controls."""
+"""Panels -> a matplotlib Figure. No pyplot, no global state. Control characters in names are escaped: SVG bans them."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -13,22 +13,23 @@ from degrade.figures import style
 from degrade.figures.panels import Line, Panel
 from degrade.spec.escape import controls
 
-ABREAST = 3  # panels in a row
-SPOTS = 6  # markers on a line, about
-MARGIN = 0.015  # of an axis beyond its limits: a line at 0 % and the last marker are drawn whole
+_ABREAST = 3  # panels in a row
+_MARKERS_PER_LINE = 6  # about
+_AXIS_MARGIN = 0.015  # part of an axis added beyond its limits: a line at 0 % and the last marker are drawn whole
 
 
-def draw(panels: Sequence[Panel], title: str = "", abreast: int = ABREAST) -> Figure:
-    """The panels in rows of at most `abreast`, with `title` and what their lines mean above."""
+def draw(panels: Sequence[Panel], title: str = "", abreast: int = _ABREAST) -> Figure:
+    """Draws the panels in rows of at most `abreast`, below the title and the notes that explain the lines."""
     rows = ceil(len(panels) / abreast)
     columns = ceil(len(panels) / rows)
     marks = style.marks(line.key for panel in panels for line in panel.lines)
     with mpl.rc_context(style.RC):
-        width, names = 0.8 + 4.2 * columns, max(ceil(len(names_in(panel)) / legend_columns(panel)) for panel in panels)
+        width = 0.8 + 4.2 * columns
+        names = max(ceil(len(_legend_names(panel)) / _legend_columns(panel)) for panel in panels)
         figure = Figure(figsize=(width, 0.5 + (3.7 + 0.17 * names) * rows), layout="constrained")
         for number, panel in enumerate(panels):
             axes = figure.add_subplot(rows, columns, number + 1)
-            draw_panel(axes, panel, marks)
+            _draw_panel(axes, panel, marks)
             if number % columns == 0 or panel.ylabel != panels[number - 1].ylabel:
                 axes.set_ylabel(panel.ylabel)
         notes = ", ".join({note: 0 for panel in panels for note in panel.notes})
@@ -37,15 +38,15 @@ def draw(panels: Sequence[Panel], title: str = "", abreast: int = ABREAST) -> Fi
     return figure
 
 
-def draw_panel(axes: Axes, panel: Panel, marks: Mapping[str, style.Mark]) -> None:
+def _draw_panel(axes: Axes, panel: Panel, marks: Mapping[str, style.Mark]) -> None:
     for y in panel.grid:
         axes.axhline(y, color="#bbbbbb", linewidth=0.6, linestyle=(0, (4, 3)), zorder=0)
     for line in panel.lines:
-        draw_line(axes, line, marks[line.key], list(marks).index(line.key))
+        _draw_line(axes, line, marks[line.key], list(marks).index(line.key))
     (left, right), (low, high) = panel.xlim, panel.ylim
-    axes.set_title(controls(panel.title), y=1.0)  # where it would be put too, but only after measuring all ticks
+    axes.set_title(controls(panel.title), y=1.0)  # the default place, but matplotlib would measure all ticks to find it
     axes.set_xlabel(panel.xlabel)
-    axes.set_xlim(left, right + MARGIN * (right - left))
+    axes.set_xlim(left, right + _AXIS_MARGIN * (right - left))
     if panel.scale == "log":
         axes.set_yscale("log")
         axes.set_ylim(low, high)
@@ -53,7 +54,7 @@ def draw_panel(axes: Axes, panel: Panel, marks: Mapping[str, style.Mark]) -> Non
         axes.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
-        axes.set_ylim(low - MARGIN * (high - low), high)
+        axes.set_ylim(low - _AXIS_MARGIN * (high - low), high)
     if panel.ticks:
         axes.set_yticks(panel.ticks, [f"{y:g}" for y in panel.ticks])
     if panel.xticks:
@@ -63,23 +64,23 @@ def draw_panel(axes: Axes, panel: Panel, marks: Mapping[str, style.Mark]) -> Non
     else:
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.10g}")
-    if names_in(panel):  # below, where it hides no line
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=legend_columns(panel), handlelength=2.6)
+    if _legend_names(panel):  # below the axes, so that it hides no line
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=_legend_columns(panel), handlelength=2.6)
 
 
-def names_in(panel: Panel) -> list[str]:
-    """What its legend says."""
+def _legend_names(panel: Panel) -> list[str]:
+    """The names in the panel's legend."""
     return [controls(line.label) for line in panel.lines if line.label]
 
 
-def legend_columns(panel: Panel) -> int:
-    """Columns of its legend: as many as fit below the panel."""
-    return 2 if max(map(len, names_in(panel)), default=0) <= 22 else 1
+def _legend_columns(panel: Panel) -> int:
+    """Columns of the panel's legend: as many as fit below the panel."""
+    return 2 if max(map(len, _legend_names(panel)), default=0) <= 22 else 1
 
 
-def draw_line(axes: Axes, line: Line, mark: style.Mark, turn: int) -> None:
-    """The line and its band. Markers are where lines have names, and on a line of one point, which is nothing else."""
-    step = max(1, len(line.x) // SPOTS)
+def _draw_line(axes: Axes, line: Line, mark: style.Mark, turn: int) -> None:
+    """Draws the line and its band. Markers stand on a line with a name, and on a line of one point, else invisible."""
+    step = max(1, len(line.x) // _MARKERS_PER_LINE)
     marked = bool(line.label) or len(line.x) == 1
     axes.plot(
         line.x,
@@ -90,7 +91,7 @@ def draw_line(axes: Axes, line: Line, mark: style.Mark, turn: int) -> None:
         linewidth=style.WEIGHT[line.weight],
         marker=mark.marker if marked else "",
         markersize=4.5 if line.weight == "bold" else 3,
-        markevery=(turn % step, step),  # each line begins elsewhere, so that markers do not lie on one another
+        markevery=(turn % step, step),  # each line begins at another point, so that markers do not overlap
     )
     if (line.high > line.low).any():
         axes.fill_between(line.x, line.low, line.high, color=mark.colour, alpha=0.15, linewidth=0)

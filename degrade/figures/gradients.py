@@ -1,4 +1,4 @@
-"""Gradient norms over depth: what the paper says of them ("healthy norms", Sec. 4.1) and does not show.
+"""Gradient norms over depth. The paper calls them "healthy norms" (Sec. 4.1) and does not show them.
 
 The frame is `probe` of degrade.store.results.Tables: a row per (run, iteration, weighted layer).
 """
@@ -9,74 +9,73 @@ from math import floor, log10
 import numpy as np
 import pandas as pd
 
-from degrade.analysis.curves import KEYS
-from degrade.figures.lines import NETS, keys_of, kind_label
+from degrade.analysis.curves import CURVE_KEYS
+from degrade.figures.lines import NET_ORDER, keys_of, kind_label
 from degrade.figures.panels import Line, NothingToDraw, Panel, View
 
-MISSING = (
-    "no run has a probe; `degrade sweep ... engine.probe=100`, or for a finished run `degrade rerun RUN --probe 100`"
+NO_PROBE = (
+    "no run has a probe; train with `degrade sweep ... engine.probe=100`, or probe a finished run with "
+    "`degrade rerun RUN --probe 100`"
 )
-BETWEEN = {
-    "t2": 0.1,
-    "t3": 0.5,
-}  # parts of the training at which norms are shown, besides the first and the last: t1, t4
-KIND = ["net", "shortcut", "width", "protocol", "turn"]  # what the panels above one another share
-NOTE = "norm of the loss's gradient by the weight of each layer, on one batch"
-BAND = "band: least to greatest seed"
+# Parts of the training after which norms are shown. The first and the last probe, t1 and t4, are always shown.
+_BETWEEN = {"t2": 0.1, "t3": 0.5}
+_KIND = ["net", "shortcut", "width", "protocol", "turn"]  # the columns that panels above one another share
+_NOTE = "norm of the loss's gradient by the weight of each layer, on one batch"
+_BAND = "band: least to greatest seed"
 
 
 def gradients(rows: pd.DataFrame, view: View) -> list[Panel]:
-    """Norms over depth at up to four times; above the shallowest nets, below the deepest, plain ones first.
+    """Norms over depth at up to four times: the shallowest nets above, the deepest nets below, plain nets first.
 
-    Seeds are their mean and a band from the least to the greatest, at iterations at which all of them were probed. All
-    panels share the y axis. Raises NothingToDraw where no probed net began from random weights.
+    Seeds become their mean and a band from the least to the greatest, at iterations where all of them were probed. All
+    panels share the y axis. Raises NothingToDraw if no probed net began from random weights.
     """
-    own = at_shared_iterations(rows[(rows.origin == "") & (rows.grad_norm > 0)])
+    own = _keep_shared_iterations(rows[(rows.origin == "") & (rows.grad_norm > 0)])
     if own.empty:
         raise NothingToDraw("gradients: no net that began from random weights has a probe with a gradient above 0")
     depths = sorted({int(own.depth.min()), int(own.depth.max())})
-    own = in_turns(at_times(own[own.depth.isin(depths)]))
+    own = _add_turns(_add_times(own[own.depth.isin(depths)]))
     ylim = limits(own.grad_norm)
-    kinds = own[KIND].drop_duplicates().itertuples(index=False, name=None)
-    kinds = sorted(kinds, key=lambda kind: (NETS.get(kind[0], len(NETS)), kind))
-    parts = dict(iter(own.groupby(["depth", *KIND])))
+    kinds = own[_KIND].drop_duplicates().itertuples(index=False, name=None)
+    kinds = sorted(kinds, key=lambda kind: (NET_ORDER.get(kind[0], len(NET_ORDER)), kind))
+    parts = dict(iter(own.groupby(["depth", *_KIND])))
     names = keys_of(own)
-    return [panel(depth, kind, parts.get((depth, *kind)), names, ylim) for depth in depths for kind in kinds]
+    return [_norm_panel(depth, kind, parts.get((depth, *kind)), names, ylim) for depth in depths for kind in kinds]
 
 
 def abreast(panels: Sequence[Panel]) -> int:
-    """Panels in a row: those of one depth, so of one x axis."""
+    """Panels in a row: the panels of one depth, which share an x axis."""
     return sum(panel.xlim == panels[0].xlim for panel in panels)
 
 
-def at_shared_iterations(rows: pd.DataFrame) -> pd.DataFrame:
-    """Only iterations at which every seed of a group was probed, so that each mean is over the same runs."""
+def _keep_shared_iterations(rows: pd.DataFrame) -> pd.DataFrame:
+    """Keeps iterations at which every seed of a group was probed, so that each mean is over the same runs."""
     seeds = rows.groupby(["group", "iteration"]).run.transform("nunique")
     return rows[seeds == rows.groupby("group").run.transform("nunique")]
 
 
-def in_turns(rows: pd.DataFrame) -> pd.DataFrame:
-    """With a column `turn` that tells groups of one net, shortcut, width, protocol and depth apart: 0, 1, ..."""
-    groups = rows[KEYS].drop_duplicates().sort_values(KEYS)
-    turn = groups.groupby([key for key in KEYS if key != "group"]).cumcount()
+def _add_turns(rows: pd.DataFrame) -> pd.DataFrame:
+    """Adds a column `turn`: 0, 1, ... for groups of equal net, shortcut, width, protocol and depth."""
+    groups = rows[CURVE_KEYS].drop_duplicates().sort_values(CURVE_KEYS)
+    turn = groups.groupby([key for key in CURVE_KEYS if key != "group"]).cumcount()
     return rows.assign(turn=rows.group.map(dict(zip(groups.group, turn, strict=True))))
 
 
-def panel(
+def _norm_panel(
     depth: int,
     kind: tuple[str, str, int, str, int],
     rows: pd.DataFrame | None,
     names: dict[str, str],
     ylim: tuple[float, float],
 ) -> Panel:
-    """One group; without rows, an empty place that says so, below or above a depth that is there."""
+    """The panel of one group. Without rows it is empty and says so, to keep its place beside the other depth."""
     net, shortcut, width, *_ = kind
     if rows is None:
         name, said = f"{depth}" + (f" w{width}" if width != 16 else ""), ": no probe"
     else:
         name, seeds = names[rows.group.iloc[0]], rows.run.nunique()
         said = f", {seeds} seeds" if seeds > 1 else ""
-    lines = () if rows is None else tuple(lines_of(rows))
+    lines = () if rows is None else tuple(_norm_lines(rows))
     return Panel(
         title=f"{kind_label(net, shortcut)}-{name}{said}",
         xlabel="layer",
@@ -86,13 +85,13 @@ def panel(
         ylim=ylim,
         ticks=ticks(*ylim),
         grid=ticks(*ylim),
-        notes=(NOTE, *((BAND,) if any((line.high > line.low).any() for line in lines) else ())),
+        notes=(_NOTE, *((_BAND,) if any((line.high > line.low).any() for line in lines) else ())),
         scale="log",
     )
 
 
-def lines_of(rows: pd.DataFrame) -> Iterator[Line]:
-    """The norms of one group over its layers, a line for each time, the earliest first."""
+def _norm_lines(rows: pd.DataFrame) -> Iterator[Line]:
+    """The norms of one group over its layers: one line per time, the earliest first."""
     for time, own in rows.groupby("time"):
         by = own.groupby("layer").grad_norm.agg(["mean", "min", "max"])
         yield Line(
@@ -106,24 +105,24 @@ def lines_of(rows: pd.DataFrame) -> Iterator[Line]:
         )
 
 
-def at_times(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of each group at the times that are shown, with a column `time` that names them."""
-    end, parts = schedule(sorted(rows.iteration.unique())), list[pd.DataFrame]()
+def _add_times(rows: pd.DataFrame) -> pd.DataFrame:
+    """Keeps the rows of each group at the times that are shown, and adds a column `time` with their names."""
+    end, parts = _estimate_end(sorted(rows.iteration.unique())), list[pd.DataFrame]()
     for _, own in rows.groupby("group"):
         shown = times(sorted(own.iteration.unique()), end)
         parts += [own[own.iteration == iteration].assign(time=time) for time, iteration in shown.items()]
     return pd.concat(parts)
 
 
-def schedule(probed: Sequence[int]) -> int:
-    """Where the training ends, by its probes (rising): as far after the last as that is after the one before."""
+def _estimate_end(probed: Sequence[int]) -> int:
+    """Estimates the last iteration of the training: one more probe interval after the last probe. `probed` rises."""
     return probed[-1] + (probed[-1] - probed[-2] if len(probed) > 1 else 0)
 
 
 def times(probed: Sequence[int], end: int) -> dict[str, int]:
-    """Of the probed iterations (rising) the first, those nearest to 10 % and 50 % of `end`, and the last."""
+    """Picks the first probed iteration, those nearest to 10 % and 50 % of `end`, and the last. `probed` rises."""
     found = {"t1": probed[0]}
-    for key, share in BETWEEN.items():
+    for key, share in _BETWEEN.items():
         near = min(probed, key=lambda iteration: abs(iteration - share * end))
         if near not in (*found.values(), probed[-1]):
             found[key] = near
@@ -131,24 +130,24 @@ def times(probed: Sequence[int], end: int) -> dict[str, int]:
 
 
 def limits(norms: "pd.Series[float]") -> tuple[float, float]:
-    """The smallest and the greatest finite value, rounded to 1, 2 or 5 times a power of ten away from the others."""
+    """The least finite value rounded down, and the greatest rounded up, to 1, 2 or 5 times a power of ten."""
     finite = norms[np.isfinite(norms)]
     least, most = (float(finite.min()), float(finite.max())) if len(finite) else (1.0, 1.0)
-    around = steps(least / 10, most * 10)
+    around = _round_values(least / 10, most * 10)
     low = max(step for step in around if step <= least)
     return low, min(step for step in around if step >= most and step > low)
 
 
 def ticks(low: float, high: float) -> tuple[float, ...]:
-    """1, 2 and 5 times powers of ten where the axis is short, else powers of ten alone, at most about seven."""
-    fine = tuple(step for step in steps(low, high) if low <= step <= high)
+    """Ticks at 1, 2 and 5 times powers of ten if the axis is short, else at about seven powers of ten at most."""
+    fine = tuple(step for step in _round_values(low, high) if low <= step <= high)
     if len(fine) <= 8:
         return fine
     powers = [step for step in fine if f"{step:e}".startswith("1.0")]
     return tuple(powers[:: 1 + len(powers) // 8])
 
 
-def steps(low: float, high: float) -> list[float]:
+def _round_values(low: float, high: float) -> list[float]:
     """1, 2, 5 times every power of ten from below `low` to above `high`."""
     powers = range(floor(log10(low)), floor(log10(high)) + 2)
     return [float(f"{digit}e{power}") for power in powers for digit in (1, 2, 5)]

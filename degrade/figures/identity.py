@@ -1,4 +1,4 @@
-"""The figure of the identity experiment (Sec. 3.1): relative error against depth; rows are IDENTITY's."""
+"""The figure of the identity experiment (Sec. 3.1): relative error against depth. Frames have the columns IDENTITY."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ FLOOR = 1e-6  # smaller errors are drawn here: the output is off by a thousandth
 def finals(frame: pd.DataFrame) -> pd.DataFrame:
     """One row a net and depth: mean, std (sample), low and high of the last relative error over `seeds`.
 
-    Of several learning rates that with the least mean counts, for each net and depth its own.
+    Each net and depth counts at the learning rate with the least mean.
     """
     last = frame[frame.iteration == frame.groupby("trial").iteration.transform("max")]
     by = last.groupby(["net", "blocks", "depth", "lr"])
@@ -28,14 +28,17 @@ def finals(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def panels(frame: pd.DataFrame) -> list[Panel]:
-    """One panel: a line for each net, a band from the least to the greatest seed. Raises NothingToDraw."""
+    """One panel: a line per net, and a band from the least to the greatest seed.
+
+    Raises NothingToDraw if every stack diverged.
+    """
     rows = finals(frame)
     rows = rows[np.isfinite(rows["mean"])]
     if rows.empty:
         raise NothingToDraw("identity: every stack diverged; try a lower --lr")
     depths = sorted(rows.depth.unique())
     mean, runs = float(frame.predict_mean.iloc[0]), frame.groupby("net").trial.unique()
-    lines = [line(str(net), own, tuple(sorted(runs[net]))) for net, own in rows.groupby("net")]
+    lines = [_identity_line(str(net), own, tuple(sorted(runs[net]))) for net, own in rows.groupby("net")]
     bottom = 10.0 ** np.floor(np.log10(max(FLOOR, rows.low.min())))
     floored = (f"errors below {FLOOR:g} are drawn there",) if rows.low.min() < FLOOR else ()
     decades = 10.0 ** np.arange(round(np.log10(bottom)), 1)
@@ -56,7 +59,7 @@ def panels(frame: pd.DataFrame) -> list[Panel]:
     ]
 
 
-def line(net: str, rows: pd.DataFrame, runs: tuple[str, ...]) -> Line:
+def _identity_line(net: str, rows: pd.DataFrame, runs: tuple[str, ...]) -> Line:
     def values(column: str) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
         return np.maximum(rows[column].to_numpy(float), FLOOR)
 
@@ -73,7 +76,7 @@ def line(net: str, rows: pd.DataFrame, runs: tuple[str, ...]) -> Line:
 
 
 def title_of(frame: pd.DataFrame) -> str:
-    """What all stacks in the figure share."""
+    """The settings that all stacks in the figure share."""
     first, rates = frame.iloc[0], sorted(frame.lr.unique())
     rate = f"lr {rates[0]:g}" if len(rates) == 1 else f"the best of lr {', '.join(f'{rate:g}' for rate in rates)}"
     return f"blocks of {first.layers} layers, {first.width} channels; {first.steps:,} steps, {rate}"

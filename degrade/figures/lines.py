@@ -1,8 +1,8 @@
-"""The paper's curves: frame -> panels of labelled lines and bands. How they are drawn is draw.py's.
+"""The paper's curves: frame -> panels of labelled lines and bands. draw.py draws them.
 
-The frames are those of analysis.curves.standing: a row per (run, iteration, split), with the run's state and schedule.
-Several seeds are their mean and a band from the least to the greatest, as far as all of them go; a seed that is ahead
-of the others goes on as a dotted line of its own, so that no mean is over changing runs.
+The frames come from analysis.curves.add_standing: a row per (run, iteration, split), with the run's state and schedule.
+Several seeds become their mean and a band from the least to the greatest, as far as every seed goes. A seed that is
+ahead of the others goes on as its own dotted line, so that no mean is over changing runs.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,12 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from degrade.analysis.curves import KEYS, beyond_seeds, over_seeds
-from degrade.figures.panels import Line, NothingToDraw, Panel, View, gridlines, needed, yticks
+from degrade.analysis.curves import CURVE_KEYS, beyond_seeds, over_seeds
+from degrade.figures.panels import Line, NothingToDraw, Panel, View, gridlines, require_rows, yticks
 
-NETS = {"plain": 0, "residual": 1, "highway": 2}  # order of panels, left to right
-TAIL = 4e4 / 6.4e4  # where the paper's third panel begins, in parts of the schedule
-AHEAD = "dotted"  # a seed that is ahead of the others of its group
+NET_ORDER = {"plain": 0, "residual": 1, "highway": 2}  # order of panels, left to right
+_TAIL = 4e4 / 6.4e4  # the part of the schedule at which the paper's third panel begins
+_AHEAD = "dotted"  # the dash of a seed that is ahead of the others of its group
 
 
 @dataclass(frozen=True)
@@ -26,87 +26,93 @@ class Look:
     dash: str = "solid"
     weight: str = "bold"
     labelled: bool = True
-    dashes: Mapping[str, str] = field(default_factory=dict[str, str])  # net -> dash, where it is another
+    dashes: Mapping[str, str] = field(default_factory=dict[str, str])  # net -> dash, if it is not `dash`
 
 
 def fig1(curves: pd.DataFrame, view: View) -> list[Panel]:
-    """Fig. 1: the shallowest and the deepest plain net that are there; training error left, test error right.
+    """Fig. 1: the shallowest and the deepest plain net of the runs; training error left, test error right.
 
-    Raises NothingToDraw without two depths of plain nets.
+    Raises NothingToDraw if the plain nets do not have two depths.
     """
-    plain = needed(curves[curves.net == "plain"], "fig1", (view.split, "test"), "plain net")
+    plain = require_rows(curves[curves.net == "plain"], "fig1", (view.split, "test"), "plain net")
     depths = sorted(plain.depth.unique())
     if len(depths) < 2:
-        raise NothingToDraw(f"fig1: needs plain nets of two depths, there is {depths[0]} only; train another depth")
-    return by_split(plain[plain.depth.isin([depths[0], depths[-1]])], view)
+        raise NothingToDraw(
+            f"fig1: needs plain nets of two depths, but only depth {depths[0]} is there; train another depth"
+        )
+    return _panels_by_split(plain[plain.depth.isin([depths[0], depths[-1]])], view)
 
 
 def fig4(curves: pd.DataFrame, view: View) -> list[Panel]:
-    """Fig. 4: training thin and test bold, both solid; a panel for each net and shortcut. Raises NothingToDraw."""
-    rows = needed(curves, "fig4", (view.split, "test"))
+    """Fig. 4: training thin and test bold, both solid; a panel for each net and shortcut.
+
+    Raises NothingToDraw if no net from random weights has a point.
+    """
+    rows = require_rows(curves, "fig4", (view.split, "test"))
     looks = {view.split: Look(weight="thin", labelled=False), "test": Look()}
-    return by_net(rows, view, looks, (f"thin: {view.training}", "bold: test"))
+    return _panels_by_net(rows, view, looks, (f"thin: {view.training}", "bold: test"))
 
 
 def fig6(curves: pd.DataFrame, view: View) -> list[Panel]:
     """Fig. 6: training dashed and test bold; a panel for each net and shortcut, and one for the deepest residual nets.
 
-    That one shows the end of training for the first option with three depths or more. Raises NothingToDraw.
+    The last panel shows the end of training for the first option with three depths or more. Raises NothingToDraw if no
+    net from random weights has a point.
     """
-    rows = needed(curves, "fig6", (view.split, "test"))
+    rows = require_rows(curves, "fig6", (view.split, "test"))
     looks = {view.split: Look("dashed", "thin", labelled=False), "test": Look()}
     notes = (f"dashed: {view.training}", "bold: test")
-    panels = by_net(rows, view, looks, notes)
-    deep, end = deepest(rows[rows.net == "residual"]), view.end(rows)
-    late = deep.iteration >= TAIL * deep.iterations
-    first = float(deep.seconds[late].min()) if view.x == "seconds" else TAIL * end  # fast nets are not left out
-    lines = tuple(lines_of(deep, view, looks, keys_of(rows), since=first))
+    panels = _panels_by_net(rows, view, looks, notes)
+    deep, end = _keep_deepest(rows[rows.net == "residual"]), view.end(rows)
+    late = deep.iteration >= _TAIL * deep.iterations
+    first = float(deep.seconds[late].min()) if view.x == "seconds" else _TAIL * end  # so that fast nets stay
+    lines = tuple(error_lines(deep, view, looks, keys_of(rows), since=first))
     if not lines:
         return panels
     title = f"{kind_label('residual', deep.shortcut.iloc[0])}, the deepest: end of training"
     top = view.limit(deep)
-    ticks = tuple(sorted({1.0, *yticks(top)})) if 2 < top <= 20 else yticks(top)  # the paper's: 0, 1, 5, 10, 20
-    return [*panels, panel(title, lines, view, (first, end), top, notes, ticks)]
+    ticks = tuple(sorted({1.0, *yticks(top)})) if 2 < top <= 20 else yticks(top)  # the paper has 0, 1, 5, 10, 20
+    return [*panels, error_panel(title, lines, view, (first, end), top, notes, ticks)]
 
 
 def options(curves: pd.DataFrame, view: View) -> list[Panel]:
-    """Shortcut options A, B, C of Sec. 3.3 at the deepest depth that has two or more; training left, test right.
+    """Shortcut options A, B, C of Sec. 3.3 at the deepest depth with two or more options; training left, test right.
 
-    The plain net of that depth is dashed, for reference. Raises NothingToDraw where no depth has two options.
+    The plain net of this depth is dashed, for reference. Raises NothingToDraw if no depth has two options.
     """
-    rows = needed(curves, "options", (view.split, "test"))
+    rows = require_rows(curves, "options", (view.split, "test"))
     count = rows[rows.net == "residual"].groupby("depth").shortcut.nunique()
     if not (count > 1).any():
         raise NothingToDraw("options: needs residual nets of one depth with two shortcut options; sweep shortcut=A,B,C")
     depth = count[count > 1].index.max()
     rows = rows[(rows.depth == depth) & rows.net.isin(["residual", "plain"])]
-    return by_split(rows, view, by_option=True)
+    return _panels_by_split(rows, view, by_option=True)
 
 
-def by_split(rows: pd.DataFrame, view: View, *, by_option: bool = False) -> list[Panel]:
+def _panels_by_split(rows: pd.DataFrame, view: View, *, by_option: bool = False) -> list[Panel]:
     """Training error left, test error right; colours by depth, or by shortcut option."""
     keys, top, end = keys_of(rows, by_option=by_option), view.limit(rows), view.end(rows)
     look = Look(dashes={"plain": "dashed"} if by_option else {})
     panels: list[Panel] = []
     for split, title in ((view.split, f"{view.training} error"), ("test", "test error")):
-        lines = tuple(lines_of(rows, view, {split: look}, keys))
-        panels.append(panel(title, lines, view, (0, end), top))
+        lines = tuple(error_lines(rows, view, {split: look}, keys))
+        panels.append(error_panel(title, lines, view, (0, end), top))
     return panels
 
 
-def by_net(rows: pd.DataFrame, view: View, looks: Mapping[str, Look], notes: tuple[str, ...]) -> list[Panel]:
-    """A panel for each net and shortcut, plain first; all of them with the same limits."""
+def _panels_by_net(rows: pd.DataFrame, view: View, looks: Mapping[str, Look], notes: tuple[str, ...]) -> list[Panel]:
+    """A panel for each net and shortcut, plain first. All panels have the same limits."""
     keys, top, end = keys_of(rows), view.limit(rows), view.end(rows)
     kinds = rows[["net", "shortcut"]].drop_duplicates().itertuples(index=False)
     panels: list[Panel] = []
-    for net, shortcut in sorted(kinds, key=lambda kind: (NETS.get(kind[0], len(NETS)), kind)):
+    for net, shortcut in sorted(kinds, key=lambda kind: (NET_ORDER.get(kind[0], len(NET_ORDER)), kind)):
         own = rows[(rows.net == net) & (rows.shortcut == shortcut)]
-        lines = tuple(lines_of(own, view, looks, keys))
-        panels.append(panel(kind_label(net, shortcut), lines, view, (0, end), top, notes))
+        lines = tuple(error_lines(own, view, looks, keys))
+        panels.append(error_panel(kind_label(net, shortcut), lines, view, (0, end), top, notes))
     return panels
 
 
-def panel(
+def error_panel(
     title: str,
     lines: tuple[Line, ...],
     view: View,
@@ -115,7 +121,7 @@ def panel(
     notes: tuple[str, ...] = (),
     ticks: tuple[float, ...] = (),
 ) -> Panel:
-    ahead = ("dotted: a seed ahead of the others",) if any(line.dash == AHEAD for line in lines) else ()
+    ahead = ("dotted: a seed ahead of the others",) if any(line.dash == _AHEAD for line in lines) else ()
     return Panel(
         title=title,
         xlabel=view.axis.label,
@@ -129,8 +135,8 @@ def panel(
     )
 
 
-def deepest(residual: pd.DataFrame) -> pd.DataFrame:
-    """The two deepest nets of the first shortcut option that has three depths; nothing where none has."""
+def _keep_deepest(residual: pd.DataFrame) -> pd.DataFrame:
+    """Keeps the two deepest depths of the first shortcut option with three depths, or no row if no option has three."""
     for _, rows in residual.groupby("shortcut"):
         depths = sorted(rows.depth.unique())
         if len(depths) >= 3:
@@ -138,16 +144,16 @@ def deepest(residual: pd.DataFrame) -> pd.DataFrame:
     return residual.iloc[:0]
 
 
-def lines_of(
+def error_lines(
     rows: pd.DataFrame,
     view: View,
     looks: Mapping[str, Look],
     keys: Mapping[str, str],
     since: float = 0.0,
 ) -> Iterator[Line]:
-    """The lines of each group, shallow to deep, in the order of `looks`; only those that go beyond x = `since`."""
-    means = over_seeds(rows, view.axis.column)  # once for all: a call takes as long for few rows as for many
-    of_means, of_ahead = by_group(means), by_group(beyond_seeds(rows, means))
+    """The lines of each group, shallow to deep, in the order of `looks`. Lines that end by x = `since` are left out."""
+    means = over_seeds(rows, view.axis.column)  # once for all groups: a call takes as long for few rows as for many
+    of_means, of_ahead = _split_by_group(means), _split_by_group(beyond_seeds(rows, means))
     none = rows.iloc[:0]
     for _, own in rows.groupby(["depth", "net", "shortcut", "width", "protocol", "group"]):
         first = own.iloc[0]
@@ -156,16 +162,16 @@ def lines_of(
             part = own[own.split == split]
             mean, ahead = (of.get((first.group, split), none) for of in (of_means, of_ahead))
             look = replace(look, dash=look.dashes.get(first.net, look.dash))
-            label = name + standing_label(part, mean, view) if look.labelled and len(part) else ""
-            yield from group_lines(part, mean, ahead, view, look, key, label, since)
+            label = name + _standing_label(part, mean, view) if look.labelled and len(part) else ""
+            yield from _group_lines(part, mean, ahead, view, look, key, label, since)
 
 
-def by_group(rows: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
+def _split_by_group(rows: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
     """(group, split) -> its rows."""
     return {(str(group), str(split)): own for (group, split), own in rows.groupby(["group", "split"])}
 
 
-def group_lines(
+def _group_lines(
     rows: pd.DataFrame,
     mean: pd.DataFrame,
     ahead: pd.DataFrame,
@@ -175,13 +181,15 @@ def group_lines(
     label: str,
     since: float,
 ) -> Iterator[Line]:
-    """One group on one split: the mean of its seeds as far as all go, then each seed that is ahead by itself."""
+    """One group on one split: the mean of its seeds as far as all go, then a line for each seed that is ahead."""
     parts = [(mean, look.dash, tuple(sorted(rows.run.unique())))] if len(mean) else []
     for run, own in ahead.groupby("run"):
         alone = own.assign(x=own[view.axis.column], mean=own.error, low=own.error, high=own.error)
-        parts.append((alone, AHEAD, (str(run),)))
+        parts.append((alone, _AHEAD, (str(run),)))
     for part, dash, runs in parts:
-        part = part[part.x >= part.x[part.x <= since].max()] if (part.x <= since).any() else part  # one leads in
+        part = (
+            part[part.x >= part.x[part.x <= since].max()] if (part.x <= since).any() else part
+        )  # with the last point before `since`
         if not (part.x > since).any():
             continue
         part = part.sort_values("iteration")
@@ -196,19 +204,19 @@ def group_lines(
             weight=look.weight,
             runs=runs,
         )
-        label = ""  # stands at the first line of a group
+        label = ""  # only the first line of a group has a label
 
 
 def name_of(row: "pd.Series[Any]", keys: Mapping[str, str]) -> str:
-    """The group of a row in a legend: plain-56, or plain-56 w32 where the key says more than the depth."""
+    """The name of a row's group in a legend: plain-56, or plain-56 w32 if the key says more than the depth."""
     extra = keys[row.group].partition(" ")[2]
     return f"{kind_label(row.net, row.shortcut)}-{row.depth}" + (f" {extra}" if extra else "")
 
 
-def standing_label(rows: pd.DataFrame, mean: pd.DataFrame, view: View) -> str:
-    """What the legend says of a group besides its name: ", 3 seeds (to 3,000; 1 diverged)"."""
+def _standing_label(rows: pd.DataFrame, mean: pd.DataFrame, view: View) -> str:
+    """The text after a group's name in the legend: ", 3 seeds (to 3,000; 1 diverged)"."""
     seeds = rows.run.nunique()
-    drawn = mean if len(mean) else rows.assign(x=rows[view.axis.column])  # no shared point: every seed by itself
+    drawn = mean if len(mean) else rows.assign(x=rows[view.axis.column])  # no shared point: each seed has its own line
     last = drawn.sort_values("iteration").iloc[-1]
     diverged = rows[rows.state == "diverged"].run.nunique()
     marks: list[str] = []
@@ -220,12 +228,12 @@ def standing_label(rows: pd.DataFrame, mean: pd.DataFrame, view: View) -> str:
 
 
 def keys_of(rows: pd.DataFrame, *, by_option: bool = False) -> dict[str, str]:
-    """group -> what says its colour: "56", or "B" by option; then what tells it from others of that name.
+    """group -> its key: "56" (or "B" by option) for the colour, then whatever tells the group from others of that name.
 
-    Width where it is not the paper's 16; what it was constructed from; the hash of the protocol, or of the group, only
-    where names are still equal.
+    The key adds the width if it is not the paper's 16, and the origin of a constructed net. If names are still equal,
+    it adds the hash of the protocol, and if that does not help, the hash of the group.
     """
-    groups = rows[[*KEYS, "origin"]].drop_duplicates()
+    groups = rows[[*CURVE_KEYS, "origin"]].drop_duplicates()
     base = groups.depth.astype(str)
     if by_option:
         base = groups.shortcut.where(groups.shortcut != "none", groups.net)

@@ -1,4 +1,4 @@
-"""Figures as data: what a renderer has to draw, and how a reader wants to look at it. Nothing here draws."""
+"""Figures as data: what a renderer draws, and how a reader wants to look at it. Nothing here draws."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,26 +7,27 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from degrade.analysis.curves import KEYS, last_points
+from degrade.analysis.curves import CURVE_KEYS, last_points
 from degrade.errors import RunError, SpecError, pick
 
-CUT = 20.0  # %, where the paper cuts its axis
-GRID = (5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0)  # %, its gridlines 5, 10, 20 and more of them
-FINE = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # %, for an axis that ends below 20
+_CUT = 20.0  # %, the end of the paper's y axis
+_GRID = (5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0)  # %, the paper's gridlines 5, 10, 20, and more for longer axes
+_FINE = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # %, for an axis that ends below 20
 
-# what lines are made of: every choice of rows copies all columns
-DRAWN = [*KEYS, "origin", "run", "split", "iteration", "epoch", "seconds", "error", "state", "iterations"]
+# The columns that lines need. The others are dropped early, since every choice of rows copies all columns.
+_POINT_COLUMNS = ["origin", "run", "split", "iteration", "epoch", "seconds", "error", "state", "iterations"]
+_DRAWN_COLUMNS = [*CURVE_KEYS, *_POINT_COLUMNS]
 
 
-class NothingToDraw(RunError):  # noqa: N818 - not a mistake: nothing of that kind is there yet
-    """The runs that are there do not allow this figure; the others are drawn all the same."""
+class NothingToDraw(RunError):  # noqa: N818 - not a mistake: the runs have nothing of this kind yet
+    """The runs do not allow this figure. Other figures are still drawn."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Line:
-    """y over x, with a band from low to high where it stands for several runs."""
+    """y over x. A line of several runs has a band from low to high."""
 
-    label: str  # in the legend; nothing: not there
+    label: str  # in the legend; empty: not in the legend
     key: str  # lines of one key share a colour and a marker in all panels: "56", "B"
     x: NDArray[np.float64]
     y: NDArray[np.float64]
@@ -34,7 +35,7 @@ class Line:
     high: NDArray[np.float64]
     dash: str = "solid"  # a key of style.DASH
     weight: str = "bold"  # bold | medium | thin
-    runs: tuple[str, ...] = ()  # which it shows
+    runs: tuple[str, ...] = ()  # the runs that it shows
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -47,20 +48,20 @@ class Panel:
     lines: tuple[Line, ...]
     xlim: tuple[float, float]
     ylim: tuple[float, float]
-    ticks: tuple[float, ...]  # of the y axis; none: the renderer chooses
-    grid: tuple[float, ...]  # the ticks that have a line across
+    ticks: tuple[float, ...]  # of the y axis; empty: the renderer chooses
+    grid: tuple[float, ...]  # y values with a line across
     notes: tuple[str, ...] = ()  # what dash and weight mean
     scale: str = "linear"  # of the y axis: linear | log
-    xticks: tuple[float, ...] = ()  # of the x axis, which is then logarithmic; none: linear, the renderer chooses
+    xticks: tuple[float, ...] = ()  # of a logarithmic x axis; empty: a linear axis, whose ticks the renderer chooses
 
 
 @dataclass(frozen=True)
 class Axis:
-    """What can be on the x axis."""
+    """A quantity that can be on the x axis."""
 
     column: str  # of the curves
     label: str
-    places: int  # digits after the point where a label speaks of it
+    places: int  # digits after the point in a label
     unit: str
 
     def show(self, x: float) -> str:
@@ -72,23 +73,25 @@ AXES = {
     "epochs": Axis("epoch", "epochs", 1, " epochs"),
     "seconds": Axis("seconds", "wall time (s)", 0, " s"),
 }
-OVER = {"pooled": "std", "channel": "std_channel"}  # what a standard deviation of responses is taken over: its column
-TRAIN = {"running": ("train", "training"), "clean": ("train_clean", "clean training")}  # its split and its name
+# over what the standard deviation of responses is taken -> the column that holds it
+STD_COLUMNS = {"pooled": "std", "channel": "std_channel"}
+# kind of training error -> its split and its name
+TRAIN = {"running": ("train", "training"), "clean": ("train_clean", "clean training")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """How to look at the curves. Raises SpecError for what cannot be."""
+    """How to look at the curves. Raises SpecError for an unknown key and for a `top` not above 0 and up to 100 %."""
 
     train: str = "running"  # a key of TRAIN
     x: str = "iterations"  # a key of AXES
-    top: float | None = None  # %, end of the y axis; None: the paper's 20, or 100 where a net ends above that
-    over: str = "pooled"  # a key of OVER
+    top: float | None = None  # %, end of the y axis; None: the paper's 20, or 100 if a net ends at 20 or above
+    over: str = "pooled"  # a key of STD_COLUMNS
 
     def __post_init__(self) -> None:
         pick(TRAIN, self.train, "--train")
         pick(AXES, self.x, "--x")
-        pick(OVER, self.over, "--over")
+        pick(STD_COLUMNS, self.over, "--over")
         if self.top is not None and not 0 < self.top <= 100:
             raise SpecError(f"--top={self.top:g}: must be a percentage above 0 and up to 100, as in 20")
 
@@ -105,46 +108,51 @@ class View:
         return AXES[self.x]
 
     def limit(self, curves: pd.DataFrame) -> float:
-        """The end of the y axis (%): what was asked for, else the paper's cut unless that hides where a net ends."""
+        """The end of the y axis (%): `top`, else the paper's 20 unless it hides where a net ends, else 100."""
         if self.top is not None:
             return self.top
         last = last_points(curves)
-        over = last[last.state.isin(["finished", "diverged"])]  # a seed that has just begun says nothing of the end
+        over = last[
+            last.state.isin(["finished", "diverged"])
+        ]  # a seed that has just begun does not show where a group ends
         begun = last[~last.group.isin(over.group)]
         ends = pd.concat([over, begun]).groupby(["group", "split"]).error.mean()
-        return CUT if ends.max() < CUT else 100.0
+        return _CUT if ends.max() < _CUT else 100.0
 
     def end(self, curves: pd.DataFrame) -> float:
-        """The end of the x axis: that of the longest schedule, so that a run under way shows how far it is.
+        """The end of the x axis: the end of the longest schedule, so that a run under way shows how far it is.
 
-        Raises NothingToDraw for epochs where no step was done.
+        Wall time has no known end, so its axis ends at the last point. Raises NothingToDraw for epochs before the first
+        step.
         """
-        if self.x == "seconds":  # which nobody knows ahead
+        if self.x == "seconds":
             return float(curves.seconds.max())
         if self.x == "iterations":
             return float(curves.iterations.max())
         begun = curves[curves.iteration > 0]
         if begun.empty:
-            raise NothingToDraw(f"--x={self.x}: no step was done yet that says how many there will be; use iterations")
+            raise NothingToDraw(
+                f"--x={self.x}: no step was done yet, so the number of epochs is not known; use --x=iterations"
+            )
         return float((begun[self.axis.column] * begun.iterations / begun.iteration).max())
 
 
 def gridlines(top: float) -> tuple[float, ...]:
     """Round values up to `top` (%), not so dense that their labels touch."""
-    if top >= CUT:
-        return tuple(y for y in GRID if y <= top)
-    return tuple(y for y in FINE if top / 5 <= y <= top)
+    if top >= _CUT:
+        return tuple(y for y in _GRID if y <= top)
+    return tuple(y for y in _FINE if top / 5 <= y <= top)
 
 
 def yticks(top: float) -> tuple[float, ...]:
-    """0, the gridlines, and the end of the axis where no gridline is near it."""
+    """0, the gridlines, and the end of the axis if no gridline is near it."""
     grid = gridlines(top)
     return (0.0, *grid) if grid and grid[-1] > 0.9 * top else (0.0, *grid, top)
 
 
-def needed(curves: pd.DataFrame, figure: str, splits: Sequence[str], what: str = "run") -> pd.DataFrame:
-    """The rows of these splits of nets whose weights were drawn at random. Raises NothingToDraw where there is none."""
-    rows = curves[DRAWN][curves.split.isin(splits) & (curves.origin == "")]
+def require_rows(curves: pd.DataFrame, figure: str, splits: Sequence[str], what: str = "run") -> pd.DataFrame:
+    """Keeps these splits of nets from random weights. Raises NothingToDraw if there is no row."""
+    rows = curves[_DRAWN_COLUMNS][curves.split.isin(splits) & (curves.origin == "")]
     if rows.empty:
         raise NothingToDraw(f"{figure}: no {what} has a measured point; train one, or wait for its first evaluation")
     return rows

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 class Mark(NamedTuple):
-    """What tells a key from the others; the marker does so without colour."""
+    """What tells a key from the others. The marker works without colour."""
 
     colour: str
     marker: str
@@ -16,10 +16,10 @@ class Mark(NamedTuple):
 # colours, which readers with any colour vision tell apart.
 DEPTHS = {"20": "#c8a415", "32": "#17a2c4", "44": "#2e9e3f", "56": "#d62728", "110": "#111111"}
 OPTIONS = {"A": "#0072b2", "B": "#d55e00", "C": "#009e73", "plain": "#555555"}
-TIMES = {"t1": "#7cc5b8", "t2": "#3b9bc4", "t3": "#2a5aa8", "t4": "#1a1446"}  # of a training: light to dark
-KNOWN = DEPTHS | OPTIONS | TIMES
-OTHERS = ("#7b4fa3", "#1f5fbf", "#e377a2", "#8c564b", "#ff7f0e", "#5f6b6d")  # keys the paper does not have
-MARKERS = "osD^vPX*<>"
+TIMES = {"t1": "#7cc5b8", "t2": "#3b9bc4", "t3": "#2a5aa8", "t4": "#1a1446"}  # times of a training, light to dark
+_PAPER_COLOURS = DEPTHS | OPTIONS | TIMES
+_SPARE_COLOURS = ("#7b4fa3", "#1f5fbf", "#e377a2", "#8c564b", "#ff7f0e", "#5f6b6d")  # for keys the paper does not have
+_MARKERS = "osD^vPX*<>"
 
 DASH: dict[str, Any] = {
     "solid": "-",
@@ -46,19 +46,20 @@ RC: dict[Any, Any] = {
 
 
 def marks(keys: Iterable[str]) -> dict[str, Mark]:
-    """A colour of its own for each key, the paper's where it has one, and a marker; shallow to deep."""
-    order = sorted(set(keys), key=rank)
-    own = {key: KNOWN[key] for key in order if key in KNOWN}
+    """Gives each key its own colour and a marker, shallow to deep. The paper's keys keep the paper's colours."""
+    order = sorted(set(keys), key=_rank)
+    own = {key: _PAPER_COLOURS[key] for key in order if key in _PAPER_COLOURS}
     for key in (key for key in order if key not in own):
-        taken, wanted = set(own.values()), KNOWN.get(key.split(" ")[0])  # "56 w4" is red where there is no "56"
-        own[key] = wanted if wanted and wanted not in taken else spare(taken)
-    return {key: Mark(own[key], MARKERS[number % len(MARKERS)]) for number, key in enumerate(order)}
+        taken = set(own.values())
+        wanted = _PAPER_COLOURS.get(key.split(" ")[0])  # "56 w4" is red if there is no "56"
+        own[key] = wanted if wanted and wanted not in taken else _pick_spare(taken)
+    return {key: Mark(own[key], _MARKERS[number % len(_MARKERS)]) for number, key in enumerate(order)}
 
 
-def spare(taken: Set[str]) -> str:
-    """The next of OTHERS, and where they are used up, the colour of a wheel that is farthest from all taken."""
-    free = [colour for colour in OTHERS if colour not in taken]
-    return free[0] if free else max(WHEEL, key=lambda colour: min(distance(colour, one) for one in taken))
+def _pick_spare(taken: Set[str]) -> str:
+    """The next spare colour. Once they are used up, the colour of the wheel that is farthest from all taken colours."""
+    free = [colour for colour in _SPARE_COLOURS if colour not in taken]
+    return free[0] if free else max(_WHEEL, key=lambda colour: min(distance(colour, one) for one in taken))
 
 
 def distance(one: str, other: str) -> float:
@@ -67,18 +68,18 @@ def distance(one: str, other: str) -> float:
     return sum(weight * (a - b) ** 2 for a, b, weight in pairs)
 
 
-def wheel() -> Iterator[str]:
-    """Hues in three lightnesses, less those so light that a thin line is lost on white."""
+def _hues() -> Iterator[str]:
+    """Yields hues in three lightnesses, without colours so light that a thin line is lost on white."""
     for number in range(72):
         rgb = colorsys.hls_to_rgb(number // 3 / 24, (0.25, 0.4, 0.55)[number % 3], 0.8)
         if 0.3 * rgb[0] + 0.6 * rgb[1] + 0.1 * rgb[2] < 0.6:
             yield "#" + bytes(round(255 * part) for part in rgb).hex()
 
 
-WHEEL = tuple(wheel())
+_WHEEL = tuple(_hues())
 
 
-def rank(key: str) -> tuple[int, str]:
+def _rank(key: str) -> tuple[int, str]:
     """Numbers by size, then words: "8" before "56" before "A"."""
     number = key.split(" ")[0]
     return (int(number), key) if number.isdigit() else (10**9, key)

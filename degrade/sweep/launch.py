@@ -61,9 +61,9 @@ def launch(overrides: Sequence[str], how: How, show: Show = show) -> int:
             show(tables.ends(plan.specs, board(plan.specs, plan.root), plan.root))
             raise
         after = board(plan.specs, plan.root) if missing or again else before
-        show([*tables.ends(plan.specs, after, plan.root), tables.left(after)])
+        show([*tables.ends(plan.specs, after, plan.root), tables.remainder(after)])
     broken = sum(state.broken for state in after.values())
-    return code or int(len(tables.undone(after)) + broken + failed > 0)
+    return code or int(len(tables.unfinished_states(after)) + broken + failed > 0)
 
 
 def wanted(specs: Sequence[RunSpec], before: Board, how: How) -> list[RunSpec]:

@@ -11,7 +11,7 @@ from degrade.sweep.estimate import measured
 from degrade.train.processes import default_jobs, gpus
 from degrade.views import tables
 from degrade.views.sheets import Sheet, Show
-from degrade.views.tables import SHOWN, more, size
+from degrade.views.tables import ROWS_SHOWN, count_hidden, size
 from degrade.views.terminal import console, duration, show
 
 COLUMNS = {  # of the table `costs`
@@ -48,11 +48,11 @@ def costs(
 ) -> Sheet:
     """What each missing run costs, and all of them together."""
     records = [{"run": spec.run, "iterations": spec.recipe.iterations, **asdict(cost[spec.run])} for spec in specs]
-    rows = [_cells(spec, cost[spec.run]) for spec in specs[:SHOWN]]
+    rows = [_cells(spec, cost[spec.run]) for spec in specs[:ROWS_SHOWN]]
     disk = size(sum(each.disk for each in cost.values()))
     said = f"{len(specs)} runs to do: about {duration(seconds)} on {workers} workers, {disk} in {plan.root}"
     columns = ("run", ">iterations", ">epochs", ">time", ">memory")
-    return Sheet(columns=columns, rows=rows, lines=(*more(len(specs)), said), name="costs", records=records)
+    return Sheet(columns=columns, rows=rows, lines=(*count_hidden(len(specs)), said), name="costs", records=records)
 
 
 def _cells(spec: RunSpec, cost: Price) -> tuple[str, ...]:

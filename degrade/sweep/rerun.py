@@ -22,7 +22,7 @@ from degrade.store.state import Board
 from degrade.sweep.workers import train
 from degrade.views import tables
 from degrade.views.sheets import Show
-from degrade.views.terminal import asked, bar, console, duration, show
+from degrade.views.terminal import bar, confirm, console, duration, show
 
 
 def rerun(folder: RunDir, root: Path, probe: int | None = None, show: Show = show) -> int:
@@ -122,7 +122,7 @@ def offer(bare: Sequence[RunSpec], root: Path, *, ask: bool) -> bool:
     seconds = sum(RunDir(root, spec.run).read_state().seconds or 0.0 for spec in bare)
     which, them = ("1 finished run has", "it") if len(bare) == 1 else (f"{len(bare)} finished runs have", "them")
     said, cost = f"{which} no probe", f"{them} again beside the first ({duration(seconds)} of training)"
-    if ask and (answer := asked(f"{said}; train {cost}?")) is not None:
+    if ask and (answer := confirm(f"{said}; train {cost}?")) is not None:
         return answer
     console.print(f"{said}; `degrade sweep ... --reprobe` trains {cost}", highlight=False, soft_wrap=True)
     return False

@@ -1,1 +1,6 @@
-"""What people read: sheets, tables, the terminal. No torch."""
+"""Views turn frames and states into what people read. No torch.
+
+Other rooms use `sheets` (tables as data and their formats), `tables`, `responses` and `compare` (sheets of commands),
+`terminal` (tables, numbers, bars and questions on the terminal) and `live` (the table of a running sweep).
+`summaries` and `verdicts` make the sheets of `compare`.
+"""

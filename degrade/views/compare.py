@@ -1,4 +1,4 @@
-"""A comparison on paper: which tables, in which format."""
+"""The tables of a comparison, in any format."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -6,48 +6,46 @@ from collections.abc import Callable, Sequence
 from degrade.analysis.compare import Comparison
 from degrade.errors import SpecError, pick
 from degrade.spec.escape import formula
-from degrade.views.sheets import Sheet, latex, markdown
-from degrade.views.summaries import constructions, papers, sixth, speeds, summaries
+from degrade.views.sheets import TABLE_FORMATS, Sheet, latex, markdown
+from degrade.views.summaries import constructions, papers, speeds, summaries, table6
 from degrade.views.verdicts import absences, answers, interactions, judgements
 
-TABLES: dict[str, Callable[[Comparison], list[Sheet]]] = {  # in the order they are printed
+TABLES: dict[str, Callable[[Comparison], list[Sheet]]] = {  # in the order of printing
     "summary": lambda found: summaries(found.summary),
     "reached": lambda found: speeds(found.reached),
     "paper": lambda found: papers(found.paper),
-    "table6": lambda found: sixth(found.table6),
+    "table6": lambda found: table6(found.table6),
     "constructed": lambda found: constructions(found.constructed),
     "interaction": lambda found: interactions(found.interaction),
     "verdicts": lambda found: [*judgements(found.verdicts), *answers(found.verdicts, found.summary)],
 }
-FORMATS = ("table", "markdown", "latex", "json", "csv")
 
 
 def sheets(found: Comparison, names: Sequence[str] = ()) -> list[Sheet]:
-    """The tables that were asked for, and how many runs are in none; without names, those that say something."""
-    asked = [name for name in TABLES if name in names or (not names and applies(found, name))]
+    """The named tables, or without names every table that applies; then how many runs are left out."""
+    asked = [name for name in TABLES if name in names or (not names and _applies(found, name))]
     return [*(sheet for name in asked for sheet in TABLES[name](found)), *absences(found.left_out)]
 
 
-def applies(found: Comparison, name: str) -> bool:
-    """Whether a table is shown without being asked for: Table 6 of CIFAR-10 only."""
+def _applies(found: Comparison, name: str) -> bool:
+    """Whether a table is shown if no table is named. Table 6 is shown for CIFAR-10 only."""
     if name == "table6":
-        return bool(
-            found.summary.protocol[found.summary.protocol.isin(found.table6.protocol)].str.match("cifar10-").any()
-        )
+        ours = found.summary.protocol[found.summary.protocol.isin(found.table6.protocol)]
+        return bool(ours.str.match("cifar10-").any())
     return name == "verdicts" or len(found.frames()[name]) > 0
 
 
 def check(form: str, names: Sequence[str]) -> None:
-    """Raises SpecError for a format or table that is not there, or several tables as CSV."""
-    pick(dict.fromkeys(FORMATS), form, "--format")
+    """Raises SpecError for an unknown format, an unknown table, or several tables as CSV."""
+    pick(dict.fromkeys(TABLE_FORMATS), form, "--format")
     for name in names:
         pick(TABLES, name, "--table")
     if form == "csv" and len(names) > 1:
         raise SpecError(f"--table={','.join(names)}: --format=csv writes one table; ask for one")
 
 
-def written(found: Comparison, form: str, names: Sequence[str]) -> str:
-    """Text in any format but `table`, which is for the terminal. JSON and CSV hold the frames as they are."""
+def render(found: Comparison, form: str, names: Sequence[str]) -> str:
+    """Renders a comparison in any format but `table`, the terminal's. JSON and CSV hold the frames as they are."""
     frames = found.frames()
     if form == "csv":
         frame = frames[names[0] if names else "verdicts"]

@@ -1,4 +1,4 @@
-"""The live table of a sweep, and plain lines where there is no terminal. It reads the run folders."""
+"""The live table of a sweep, or plain lines if there is no terminal. It reads the run folders."""
 
 import time
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ from degrade.store.folder import RunDir
 from degrade.store.results import board
 from degrade.store.state import BROKEN, OVER, Board, State
 from degrade.views import terminal
-from degrade.views.terminal import Cell, coloured, duration, grid, percent
+from degrade.views.terminal import Cell, colour_state, duration, grid, percent
 
-SETTLED = (*OVER, *BROKEN, "interrupted")  # nobody is at it
-REDRAW = 0.5  # seconds between two redraws
+_SETTLED = (*OVER, *BROKEN, "interrupted")  # no process trains it
+_REDRAW = 0.5  # seconds between two redraws
 
 
 class Progress:
@@ -26,7 +26,7 @@ class Progress:
     def __init__(self, specs: Sequence[RunSpec], root: Path, workers: int) -> None:
         self.specs, self.root, self.workers = {s.run: s for s in specs}, root, workers
         self.states: Board = {s.run: State("waiting") for s in specs}
-        self.old = board(specs, root)  # where they stand before anybody takes them up
+        self.old = board(specs, root)  # the states before any worker takes a run
         self.active: list[str] = []
         self.began, self.drawn = time.monotonic(), 0.0
         self.said: dict[str, float] = {}
@@ -50,8 +50,8 @@ class Progress:
             self._say()
 
     def update(self, active: list[str]) -> None:
-        """Reads how the active runs stand, and those that were active before."""
-        if time.monotonic() - self.drawn < REDRAW:
+        """Reads the states of the active runs, and of the runs that were active before."""
+        if time.monotonic() - self.drawn < _REDRAW:
             return
         self._read({*active, *self.active})
         self.active, self.drawn = active, time.monotonic()
@@ -60,7 +60,7 @@ class Progress:
                 self.live.update(self.table(), refresh=True)
             else:
                 self._say()
-        except OSError:  # of the terminal, or the full disk that the output goes to
+        except OSError:  # the terminal is gone, or the disk that takes the output is full
             terminal.console.quiet = True
 
     def _read(self, runs: Sequence[str] | set[str]) -> None:
@@ -70,25 +70,25 @@ class Progress:
                 self.states[run] = state
 
     def _say(self) -> None:
-        """A line for each run that settled, and at times one for those under way."""
+        """Prints a line for each run that settled, and now and then a line for each run under way."""
         for run, state in self.states.items():
-            settled = state.name in SETTLED
+            settled = state.name in _SETTLED
             if run in self.active and not settled and self.said.get(run) == float("inf"):
                 self.said[run] = 0.0  # taken up again
             last, due = self.said.get(run, 0.0), run in self.active or settled
             if not due or last == float("inf") or state.name == "waiting":
                 continue
-            if settled or time.monotonic() - last > terminal.LINE:
+            if settled or time.monotonic() - last > terminal.LINE_PAUSE:
                 self.said[run] = float("inf") if settled else time.monotonic()
-                said = f"{self.count()} {line(self.specs[run], state)}"
+                said = f"{self._count()} {describe_run(self.specs[run], state)}"
                 terminal.console.print(said, highlight=False, soft_wrap=True)
 
-    def count(self) -> str:
-        over = sum(state.name in SETTLED for state in self.states.values())
+    def _count(self) -> str:
+        over = sum(state.name in _SETTLED for state in self.states.values())
         return f"[{over}/{len(self.states)}]"
 
     def table(self) -> Group:
-        """Runs under way, and as many of the others as fit on the screen; errors in %."""
+        """Shows the runs under way, and as many other runs as fit on the screen; errors in %."""
         wide = terminal.console.width >= 96
         more = (">clean", ">images/s") if wide else ()
         table = grid("run", "state", ">epoch", ">lr", ">train", ">test", ">left", *more)
@@ -97,7 +97,9 @@ class Progress:
             table.add_row(*self._cells(run, self.states[run])[: len(table.columns)])
         hidden = len(self.states) - min(room, len(self.states))
         rest = [Text(f"  ... and {hidden} more", style="dim")] if hidden else []
-        return Group(table, *rest, Text(f"  {self.count()} {duration(time.monotonic() - self.began)}{self.outlook()}"))
+        return Group(
+            table, *rest, Text(f"  {self._count()} {duration(time.monotonic() - self.began)}{self._outlook()}")
+        )
 
     def _visible(self, room: int) -> list[str]:
         if len(self.states) <= room:
@@ -109,7 +111,7 @@ class Progress:
 
     def _cells(self, run: str, state: State) -> list[Cell]:
         spec = self.specs[run]
-        name: list[Cell] = [f"{spec.name}-s{spec.seed}", coloured(state.outcome or state.name)]
+        name: list[Cell] = [f"{spec.name}-s{spec.seed}", colour_state(state.outcome or state.name)]
         if not state.share:
             return name
         return [
@@ -123,16 +125,16 @@ class Progress:
             f"{state.images_per_second:,.0f}" if state.images_per_second else "",
         ]
 
-    def outlook(self) -> str:
-        """How long the rest will take, by the work done so far: layers x channels^2 x images."""
+    def _outlook(self) -> str:
+        """Estimates how long the rest takes, from the work done so far: layers x channels^2 x images."""
         spent = sum(state.seconds or 0.0 for state in self.states.values())
         done = sum(self.specs[run].cost * state.share for run, state in self.states.items())
-        rest = sum(self.specs[r].cost * (1 - s.share) for r, s in self.states.items() if s.name not in SETTLED)
+        rest = sum(self.specs[r].cost * (1 - s.share) for r, s in self.states.items() if s.name not in _SETTLED)
         return f", about {duration(rest * spent / done / self.workers)} left" if done and rest else ""
 
 
-def line(spec: RunSpec, state: State) -> str:
-    """One run, in words."""
+def describe_run(spec: RunSpec, state: State) -> str:
+    """The state of one run as a line."""
     text = f"{spec.name}-s{spec.seed} {state.outcome or state.name}"
     if state.iteration is not None and state.iterations is not None:
         text += f" iteration {state.iteration}/{state.iterations}"

@@ -1,4 +1,4 @@
-"""Responses of trained nets as sheets: a row a group, a sheet a protocol."""
+"""Responses of trained nets as sheets: one row per group, one sheet per protocol."""
 
 from typing import TYPE_CHECKING
 
@@ -7,7 +7,7 @@ from degrade.views.sheets import Sheet, records_of
 if TYPE_CHECKING:
     import pandas as pd
 
-KEYS = ["net", "shortcut", "depth", "width", "group"]
+_RESPONSE_KEYS = ["net", "shortcut", "depth", "width", "group"]
 COLUMNS = {  # of the table `responses`
     "protocol": "groups that may be compared",
     "group": "runs that differ in nothing but the seed",
@@ -27,7 +27,7 @@ _NUMBERS = ("std", "greatest", "change", "distance", "opening")
 
 
 def responses(layers: "pd.DataFrame", blocks: "pd.DataFrame", nets: int) -> list[Sheet]:
-    """What was measured, each with the labels of its run. `nets`: how many, with those left out that have diverged."""
+    """The sheets of the measured layers and blocks. `nets` counts all nets, also those left out as diverged."""
     sheets = [
         _of_protocol(str(name), rows, blocks[blocks.protocol == name]) for name, rows in layers.groupby("protocol")
     ]
@@ -44,11 +44,11 @@ def responses(layers: "pd.DataFrame", blocks: "pd.DataFrame", nets: int) -> list
 
 
 def _of_protocol(protocol: str, layers: "pd.DataFrame", blocks: "pd.DataFrame") -> Sheet:
-    """A group has its hash where its name alone would not tell it from others."""
-    by = layers.groupby(KEYS).agg(
+    """One protocol. A group keeps its hash if its name alone does not tell it from the others."""
+    by = layers.groupby(_RESPONSE_KEYS).agg(
         runs=("run", "nunique"), layers=("layer", "max"), std=("std", "mean"), greatest=("std", "max")
     )
-    found = by.join(blocks.groupby(KEYS)[["change", "distance", "opening"]].mean()).reset_index()
+    found = by.join(blocks.groupby(_RESPONSE_KEYS)[["change", "distance", "opening"]].mean()).reset_index()
     records = records_of(found.assign(protocol=protocol), COLUMNS)
     names = [row["group"].rpartition("-")[0] for row in records]
     rows: list[tuple[str, ...]] = []

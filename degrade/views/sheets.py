@@ -1,4 +1,4 @@
-"""Sheets: a title, a table of words and notes, and how they are written in each format but that of the terminal."""
+"""Sheets: a title, a table of words and notes; and their text in every format but the terminal's."""
 
 import csv
 import io
@@ -14,35 +14,35 @@ from degrade.spec import escape
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS = ("table", "markdown", "latex", "json", "csv")  # table: the terminal's
+TABLE_FORMATS = ("table", "markdown", "latex", "json", "csv")  # table: the terminal's
 
 
 class Sheet(NamedTuple):
-    """One table as it is read. A column that begins with > is aligned to the right."""
+    """One table for a reader. A column whose name begins with > is aligned to the right."""
 
     title: str = ""
-    columns: tuple[str, ...] = ()  # none: notes alone
+    columns: tuple[str, ...] = ()  # empty: the sheet has notes alone
     rows: Sequence[tuple[str, ...]] = ()
     notes: tuple[str, ...] = ()  # what the numbers mean; wrapped
-    lines: tuple[str, ...] = ()  # what else there is to say, a sentence a line; never wrapped by us
-    name: str = ""  # of the table, for programs
-    records: Sequence[Mapping[str, Any]] = ()  # the same rows, and those not shown, for programs: column -> value
+    lines: tuple[str, ...] = ()  # further sentences, one per line; we never wrap them
+    name: str = ""  # the name of the table, for programs
+    records: Sequence[Mapping[str, Any]] = ()  # for programs, all rows, also those not shown: column -> value
 
     @property
     def heads(self) -> tuple[str, ...]:
         return tuple(column.lstrip(">") for column in self.columns)
 
 
-Show = Callable[[Sequence[Sheet]], None]  # what a command hands its sheets to
+Show = Callable[[Sequence[Sheet]], None]  # takes the sheets of a command and shows them
 
 
-def spread(mean: float, std: float, sign: str = " ± ") -> str:
-    """7.50, or 7.50 ± 0.12 of several runs."""
+def mean_and_std(mean: float, std: float, sign: str = " ± ") -> str:
+    """7.50, or 7.50 ± 0.12 for several runs."""
     return f"{mean:.2f}" if std != std else f"{mean:.2f}{sign}{std:.2f}"
 
 
 def markdown(sheets: Sequence[Sheet]) -> str:
-    """Tables in GitHub's flavour."""
+    """The sheets in GitHub's Markdown."""
     parts: list[str] = []
     for sheet in sheets:
         if sheet.title:
@@ -55,7 +55,7 @@ def markdown(sheets: Sequence[Sheet]) -> str:
     return "\n\n".join(parts)
 
 
-SPECIAL = {
+_LATEX = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -67,36 +67,41 @@ SPECIAL = {
 }
 
 
-def escaped(text: str) -> str:
-    """Such that LaTeX prints it as it is; the minus of a number as a minus."""
-    found = "".join(SPECIAL.get(char, char) for char in escape.controls(text))
-    if found.lstrip().startswith(("[", "*")):  # after a row it would be an option of its end
+def escape_latex(text: str) -> str:
+    """Escapes text so that LaTeX prints it as it is, and the sign of a number as a minus."""
+    found = "".join(_LATEX.get(char, char) for char in escape.controls(text))
+    if found.lstrip().startswith(("[", "*")):  # LaTeX would read it as an option of the row end before it
         found = f"{{}}{found}"
     return re.sub(r"(?<![\w.])-(?=\d)", "$-$", found)
 
 
 def latex(sheets: Sequence[Sheet]) -> str:
-    """Floats that need no package."""
-    return "\n\n".join(latex_float(sheet) for sheet in sheets)
+    """The sheets as LaTeX floats that need no package."""
+    return "\n\n".join(_latex_float(sheet) for sheet in sheets)
 
 
-def latex_float(sheet: Sheet) -> str:
-    notes = [rf"\par\smallskip\noindent {escaped(note)}" for note in (*sheet.notes, *sheet.lines)]
+def _latex_float(sheet: Sheet) -> str:
+    notes = [rf"\par\smallskip\noindent {escape_latex(note)}" for note in (*sheet.notes, *sheet.lines)]
     if not sheet.columns:
-        return "\n".join([rf"\paragraph{{{escaped(sheet.title)}}}", *notes])
+        return "\n".join([rf"\paragraph{{{escape_latex(sheet.title)}}}", *notes])
     align = "".join("r" if column.startswith(">") else "l" for column in sheet.columns)
-    head, *rows = (" & ".join(map(escaped, row)) + r" \\" for row in (sheet.heads, *sheet.rows))
-    begin = [r"\begin{table}", r"\centering", rf"\caption{{{escaped(sheet.title)}}}", rf"\begin{{tabular}}{{{align}}}"]
+    head, *rows = (" & ".join(map(escape_latex, row)) + r" \\" for row in (sheet.heads, *sheet.rows))
+    begin = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape_latex(sheet.title)}}}",
+        rf"\begin{{tabular}}{{{align}}}",
+    ]
     return "\n".join([*begin, r"\hline", head, r"\hline", *rows, r"\hline", r"\end{tabular}", *notes, r"\end{table}"])
 
 
 def records_of(frame: "pd.DataFrame", columns: Mapping[str, str]) -> list[Mapping[str, Any]]:
-    """These columns of a frame as records."""
+    """These columns of a frame, one record per row."""
     return [{str(key): value for key, value in row.items()} for row in frame[list(columns)].to_dict("records")]
 
 
-def tables(sheets: Sequence[Sheet]) -> dict[str, list[Mapping[str, Any]]]:
-    """The records of each table by its name; sheets of one name are one table."""
+def _records_by_name(sheets: Sequence[Sheet]) -> dict[str, list[Mapping[str, Any]]]:
+    """The records of each table by its name. Sheets with the same name are one table."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for sheet in (sheet for sheet in sheets if sheet.name):
         found.setdefault(sheet.name, []).extend(sheet.records)
@@ -104,7 +109,7 @@ def tables(sheets: Sequence[Sheet]) -> dict[str, list[Mapping[str, Any]]]:
 
 
 def as_json(value: Any) -> str:
-    """Indented; what is no finite number, which JSON does not have, is null."""
+    """Indented JSON. NaN and infinity, which JSON does not have, become null."""
     return json.dumps(_finite(value), indent=1)
 
 
@@ -116,8 +121,8 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def as_csv(records: Sequence[Mapping[str, Any]]) -> str:
-    """A row a record, its columns above; text that a spreadsheet would compute is made harmless."""
+def _as_csv(records: Sequence[Mapping[str, Any]]) -> str:
+    """CSV with a header, one row per record. Text that a spreadsheet would compute is made harmless."""
     sink = io.StringIO()
     columns = list(dict.fromkeys(key for record in records for key in record))
     writer = csv.DictWriter(sink, columns, lineterminator="\n")
@@ -128,21 +133,23 @@ def as_csv(records: Sequence[Mapping[str, Any]]) -> str:
     return sink.getvalue().rstrip("\n")
 
 
-def written(sheets: Sequence[Sheet], form: str, main: str = "") -> str:
-    """Sheets in any format but `table`. JSON is an object of tables by their names, or where `main` is empty the list
-    of the one table there is; CSV is the table `main`, else the first.
+def render(sheets: Sequence[Sheet], form: str, main: str = "") -> str:
+    """Renders sheets in any format but `table`.
+
+    JSON is an object of tables by their names, or the list of records of the only table if `main` is empty. CSV holds
+    the table `main`, or the first table if `main` is empty or has no records.
     """
     if form in _PAGES:
         return _PAGES[form](sheets)
-    known = tables(sheets)
+    known = _records_by_name(sheets)
     if form == "json":
         return as_json(known if main else next(iter(known.values()), []))
-    return as_csv(known.get(main) or next(iter(known.values()), []))
+    return _as_csv(known.get(main) or next(iter(known.values()), []))
 
 
 _PAGES: dict[str, Callable[[Sequence[Sheet]], str]] = {"markdown": markdown, "latex": latex}
 
 
-def check(form: str) -> None:
-    """Raises SpecError for a format that is not there."""
-    pick(dict.fromkeys(FORMATS), form, "--format")
+def check_format(form: str) -> None:
+    """Raises SpecError for an unknown format."""
+    pick(dict.fromkeys(TABLE_FORMATS), form, "--format")

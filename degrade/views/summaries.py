@@ -8,36 +8,43 @@ import pandas as pd
 from degrade.analysis.constructed import COMPARED, PLACES
 from degrade.analysis.outcomes import THRESHOLDS
 from degrade.analysis.replication import NO_NUMBER
-from degrade.views.sheets import Sheet, spread
+from degrade.views.sheets import Sheet, mean_and_std
 
-SPLITS = {  # in the order of the sheets
+_SPLIT_TITLES = {  # in the order of the sheets
     "train_clean": "clean training error",
     "test": "test error",
     "val": "validation error",
     "train": "running training error",
 }
-SHORT = {"train_clean": "clean", "test": "test", "train": "running"}
+_SPLIT_WORDS = {"train_clean": "clean", "test": "test", "train": "running"}
 
 
 def within(frame: pd.DataFrame, *keys: str) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
-    """The rows of each value of these columns, in the order they have."""
+    """Yields the rows of each value of these columns, in the order of the frame."""
     for _, rows in frame.groupby(list(keys), sort=False):
         yield tuple(str(rows[key].iloc[0]) for key in keys), rows
 
 
 def summaries(frame: pd.DataFrame) -> list[Sheet]:
-    """Errors of each group, a sheet for each protocol and split."""
-    parts = sorted(within(frame, "protocol", "split"), key=lambda part: (part[0][0], list(SPLITS).index(part[0][1])))
-    return [errors(f"{SPLITS[split]} at the last iterate, %: {protocol}", rows) for (protocol, split), rows in parts]
+    """The errors of each group, one sheet per protocol and split."""
+    parts = sorted(
+        within(frame, "protocol", "split"), key=lambda part: (part[0][0], list(_SPLIT_TITLES).index(part[0][1]))
+    )
+    return [
+        _error_sheet(f"{_SPLIT_TITLES[split]} at the last iterate, %: {protocol}", rows)
+        for (protocol, split), rows in parts
+    ]
 
 
-def errors(title: str, rows: pd.DataFrame) -> Sheet:
-    """One row a group: the last iterate, the mean over the last evaluations, and of the test error the least."""
-    by = {str(name): own.to_dict("records") for name, own in rows.groupby("statistic")}  # groups in one order in all
+def _error_sheet(title: str, rows: pd.DataFrame) -> Sheet:
+    """One row per group: the last iterate, the mean over the last evaluations, and for the test error the least."""
+    by = {
+        str(name): own.to_dict("records") for name, own in rows.groupby("statistic")
+    }  # all statistics have the groups in one order
     count = by["tail"][0]["evaluations"]
     columns = ["net", ">runs", ">mean ± std", ">min", ">max", f">last {count}"]
     note = f"last {count}: mean over the last {count} evaluations."
-    cells = [error_cells(last, tail) for last, tail in zip(by["last"], by["tail"], strict=True)]
+    cells = [_error_cells(last, tail) for last, tail in zip(by["last"], by["tail"], strict=True)]
     if "optimistic" in by:
         columns.append(">optimistic")
         note += " optimistic: mean of the runs' least test errors, which were chosen on the test set."
@@ -45,16 +52,21 @@ def errors(title: str, rows: pd.DataFrame) -> Sheet:
     return Sheet(title, tuple(columns), cells, (note,))
 
 
-def error_cells(last: Any, tail: Any) -> tuple[str, ...]:
-    """One group; runs that diverged or never started are among the others, and named."""
+def _error_cells(last: Any, tail: Any) -> tuple[str, ...]:
+    """The cells of one group. Diverged and never started runs count, and the name says how many there are."""
     counts = {"diverged": last["diverged"], "not started": last["not_started"]}
     marks = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    ends = (f"{last['min']:.2f}", f"{last['max']:.2f}", spread(tail["mean"], tail["std"]))
-    return last["label"] + (f" ({marks})" if marks else ""), str(last["runs"]), spread(last["mean"], last["std"]), *ends
+    ends = (f"{last['min']:.2f}", f"{last['max']:.2f}", mean_and_std(tail["mean"], tail["std"]))
+    return (
+        last["label"] + (f" ({marks})" if marks else ""),
+        str(last["runs"]),
+        mean_and_std(last["mean"], last["std"]),
+        *ends,
+    )
 
 
 def speeds(frame: pd.DataFrame) -> list[Sheet]:
-    """How soon each group reached a training error."""
+    """How soon each group reached each training error, one sheet per protocol."""
     heads = [f">{error:g} %" for error in THRESHOLDS]
     columns = ("net", *heads, f">s to {heads[0][1:]}", *heads[1:])
     note = (
@@ -73,22 +85,22 @@ def speeds(frame: pd.DataFrame) -> list[Sheet]:
 
 
 def papers(frame: pd.DataFrame) -> list[Sheet]:
-    """The paper's numbers beside ours, a sheet for each protocol and split; of another protocol, what differs."""
+    """The paper's numbers beside ours, one sheet per protocol and split. For another protocol, how it differs."""
     sheets: list[Sheet] = []
     for (protocol,), rows in within(frame, "protocol"):
-        known, remarks = rows[rows.paper.notna()], tuple(differences(rows))
-        parts = sorted(within(known, "split"), key=lambda part: list(SPLITS).index(part[0][0]))
+        known, remarks = rows[rows.paper.notna()], tuple(_protocol_remarks(rows))
+        parts = sorted(within(known, "split"), key=lambda part: list(_SPLIT_TITLES).index(part[0][0]))
         for (split,), own in parts:
-            columns = ("net", f">ours, {SHORT[split]}", ">paper", ">less", ">expected", "")
-            cells = [beside(row) for row in own.to_dict("records")]
-            notes = (*PAPER_NOTES, *remarks) if split == parts[-1][0][0] else ()
-            sheets.append(Sheet(f"the paper and us, {SPLITS[split]}, %: {protocol}", columns, cells, notes))
+            columns = ("net", f">ours, {_SPLIT_WORDS[split]}", ">paper", ">less", ">expected", "")
+            cells = [_paper_cells(row) for row in own.to_dict("records")]
+            notes = (*_PAPER_NOTES, *remarks) if split == parts[-1][0][0] else ()
+            sheets.append(Sheet(f"the paper and us, {_SPLIT_TITLES[split]}, %: {protocol}", columns, cells, notes))
         if known.empty:
             sheets.append(Sheet(f"the paper's numbers: {protocol}", notes=remarks))
     return sheets
 
 
-PAPER_NOTES = (
+_PAPER_NOTES = (
     "~: read off Fig. 6 by us, to about 0.1 (test) and 0.2 (training). less: ours less the paper's, points. expected: "
     "95 % band for a mean like ours around the paper's, from the spread of its five ResNet-110 (0.16 points) and the "
     "reading; that spread is taken for every net and for training errors too, since the paper gives no other.",
@@ -96,8 +108,8 @@ PAPER_NOTES = (
 )
 
 
-def differences(rows: pd.DataFrame) -> list[str]:
-    """In what a protocol is not the paper's, or which of its nets the paper does not have."""
+def _protocol_remarks(rows: pd.DataFrame) -> list[str]:
+    """Remarks on a protocol: how it differs from the paper's, or which of its nets the paper does not have."""
     found: list[str] = []
     for what in (what for what in rows.differs.unique() if what):
         if what == NO_NUMBER:
@@ -107,21 +119,21 @@ def differences(rows: pd.DataFrame) -> list[str]:
     return found
 
 
-def beside(row: Any) -> tuple[str, ...]:
-    """One number of ours and the paper's."""
+def _paper_cells(row: Any) -> tuple[str, ...]:
+    """The cells of one number of ours and the paper's."""
     mark = "~" if row["digitised"] else row["bound"]
     difference = "" if row["bound"] else f"{round(row['difference'], 2) + 0.0:+.2f}"
     expected = "" if row["bound"] else f"{row['low']:.2f} to {row['high']:.2f}"
     said = "inside" if row["inside"] else "OUTSIDE"
-    return row["label"], spread(row["ours"], row["std"]), f"{mark}{row['paper']:.2f}", difference, expected, said
+    return row["label"], mean_and_std(row["ours"], row["std"]), f"{mark}{row['paper']:.2f}", difference, expected, said
 
 
-def sixth(frame: pd.DataFrame) -> list[Sheet]:
+def table6(frame: pd.DataFrame) -> list[Sheet]:
     """Table 6 in the paper's layout, ours beside it."""
     sheets: list[Sheet] = []
     for (protocol, line), rows in within(frame, "protocol", "line"):
         columns = ("method", "># layers", "># params", ">error (%)", ">ours", ">runs")
-        cells = [sixth_cells(row) for row in rows.to_dict("records")]
+        cells = [_table6_cells(row) for row in rows.to_dict("records")]
         notes = ["error (%) of the test set at the last iterate; several runs as best (mean±std)."]
         if rows.differs.iloc[0]:
             notes.append(f"Ours are not of the paper's protocol: {rows.differs.iloc[0]}.")
@@ -129,29 +141,30 @@ def sixth(frame: pd.DataFrame) -> list[Sheet]:
     return sheets
 
 
-def sixth_cells(row: Any) -> tuple[str, ...]:
+def _table6_cells(row: Any) -> tuple[str, ...]:
     layers, runs = ("" if pd.isna(row[key]) else str(row[key]) for key in ("layers", "ours_runs"))
     params = "" if pd.isna(row["params"]) else f"{row['params']:.3g}M"
     theirs, ours = ((row[who], row[f"{who}_best"], row[f"{who}_std"]) for who in ("paper", "ours"))
-    return row["method"], layers, params, as_printed(*theirs), as_printed(*ours), runs
+    return row["method"], layers, params, _as_printed(*theirs), _as_printed(*ours), runs
 
 
-def as_printed(mean: float, best: float, std: float) -> str:
-    """6.43 (6.61±0.16), as the paper prints several runs; 8.75 of one."""
+def _as_printed(mean: float, best: float, std: float) -> str:
+    """6.43 (6.61±0.16), as the paper prints several runs; 8.75 for one run."""
     if mean != mean:
         return ""
-    return f"{mean:.2f}" if std != std else f"{best:.2f} ({spread(mean, std, '±')})"
+    return f"{mean:.2f}" if std != std else f"{best:.2f} ({mean_and_std(mean, std, '±')})"
 
 
 def constructions(frame: pd.DataFrame) -> list[Sheet]:
-    """A sheet for each protocol and split."""
+    """Constructed nets beside nets from random weights, one sheet per protocol and split."""
     return [
-        _construction(f"{SPLITS[split]}, %: {protocol}", rows) for (protocol, split), rows in _constructed_parts(frame)
+        _construction(f"{_SPLIT_TITLES[split]}, %: {protocol}", rows)
+        for (protocol, split), rows in _constructed_parts(frame)
     ]
 
 
 def _constructed_parts(frame: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
-    """Clean training error first."""
+    """The rows of each protocol and split, clean training error first."""
     by = [((str(key[0]), str(key[1])), rows) for key, rows in frame.groupby(["protocol", "split"])]
     return sorted(by, key=lambda part: (part[0][0], COMPARED.index(part[0][1])))
 
@@ -164,5 +177,5 @@ def _construction(title: str, rows: pd.DataFrame) -> Sheet:
 
 
 def _mean_of(row: Any, place: str) -> str:
-    """7.50, or 7.50 ± 0.12 of several runs; - where there are none."""
-    return "-" if row[place] != row[place] else spread(row[place], row[f"{place}_std"])
+    """7.50, or 7.50 ± 0.12 for several runs, or - if there are no runs."""
+    return "-" if row[place] != row[place] else mean_and_std(row[place], row[f"{place}_std"])

@@ -1,4 +1,4 @@
-"""What commands say of runs, as sheets: before and after a sweep, where runs stand, how they depart from the paper."""
+"""Sheets about runs: before and after a sweep, their states, and how they differ from the paper."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,15 +10,15 @@ from degrade.analysis.deviations import deviations
 from degrade.spec import RunSpec
 from degrade.store.folder import RunDir
 from degrade.store.state import BROKEN, OVER, Board, State
-from degrade.views.sheets import Sheet, records_of, spread
+from degrade.views.sheets import Sheet, mean_and_std, records_of
 from degrade.views.terminal import percent
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN = 40  # rows of a long list; programs get all of them
-LISTED = ("train", "train_clean", "test")  # splits whose errors are listed
-SPLITS = ("val", "train_clean", "test")  # whose errors stand beside a chosen rate
+ROWS_SHOWN = 40  # rows of a long list that people see; programs get all rows
+_ERROR_SPLITS = ("train", "train_clean", "test")  # splits whose errors are shown after a sweep
+_RATE_SPLITS = ("val", "train_clean", "test")  # splits whose errors stand beside a chosen rate
 # table -> column -> what it means, with its unit
 COLUMNS = {
     "runs": {
@@ -34,8 +34,8 @@ COLUMNS = {
         "shortcut": "A | B | C | none",
         "depth": "weighted layers",
         "width": "channels of the first stage",
-        **{f"{split}": f"error on the split {split} at the last point, mean over seeds, %" for split in LISTED},
-        **{f"{split}_std": f"standard deviation of {split} over seeds (n - 1), points" for split in LISTED},
+        **{f"{split}": f"error on the split {split} at the last point, mean over seeds, %" for split in _ERROR_SPLITS},
+        **{f"{split}_std": f"standard deviation of {split} over seeds (n - 1), points" for split in _ERROR_SPLITS},
         "seeds": "runs that this is of",
         "outcome": "how the runs ended",
     },
@@ -64,30 +64,30 @@ COLUMNS = {
 
 
 def runs(asked: int, specs: Sequence[RunSpec], board: Board, root: Path) -> Sheet:
-    """The expanded list and its count, before anything starts."""
+    """The runs of a sweep and their count, before a run starts."""
     done = sum(state.over for state in board.values())
     records = [
         {"run": s.run, "data": s.data.name, "iterations": s.recipe.iterations, "state": board[s.run].name}
         for s in specs
     ]
-    rows = [(s.run, s.data.name, f"{s.recipe.iterations:,}", board[s.run].name) for s in specs[:SHOWN]]
+    rows = [(s.run, s.data.name, f"{s.recipe.iterations:,}", board[s.run].name) for s in specs[:ROWS_SHOWN]]
     count = f"{asked} combinations, {len(specs)} distinct runs, {done} finished, {len(specs) - done} to do in {root}"
     return Sheet(
         columns=("run", "data", ">iterations", "state"),
         rows=rows,
-        lines=(*more(len(specs)), count),
+        lines=(*count_hidden(len(specs)), count),
         name="runs",
         records=records,
     )
 
 
-def more(rows: int) -> tuple[str, ...]:
-    """How many rows a list does not show."""
-    return (f"  ... and {rows - SHOWN} more",) if rows > SHOWN else ()
+def count_hidden(rows: int) -> tuple[str, ...]:
+    """The line that counts the rows a list does not show, if there are any."""
+    return (f"  ... and {rows - ROWS_SHOWN} more",) if rows > ROWS_SHOWN else ()
 
 
 def ends(specs: Sequence[RunSpec], board: Board, root: Path) -> list[Sheet]:
-    """The errors of the given runs, how many are in which state, and which failed."""
+    """The errors of the given runs, how many runs are in each state, and which runs failed."""
     from degrade.analysis import curves  # loads pandas
     from degrade.store.results import load
 
@@ -97,26 +97,28 @@ def ends(specs: Sequence[RunSpec], board: Board, root: Path) -> list[Sheet]:
     if tables is not None and len(tables.curves):
         said = tables.runs.outcome.where(tables.runs.state.isin(OVER), tables.runs.state)
         outcomes = said.groupby(tables.runs.group).agg(lambda each: ", ".join(sorted({*each} - {""})))
-        sheets += errors(curves.final_errors(tables.curves).assign(outcome=lambda finals: finals.group.map(outcomes)))
+        sheets += _error_sheets(
+            curves.final_errors(tables.curves).assign(outcome=lambda finals: finals.group.map(outcomes))
+        )
         rate = {spec.run: spec.recipe.lr for spec in specs if spec.data.validation}
         if len({*rate.values()}) > 1:
             same = {spec.run: replace(spec, recipe=replace(spec.recipe, lr=0.0)).group for spec in specs}
             measured = tables.curves[tables.curves.run.isin(rate)]
-            sheets.append(rates(curves.chosen_rates(measured, same, rate)))
+            sheets.append(_rate_sheet(curves.chosen_rates(measured, same, rate)))
     return [
         *sheets,
-        Sheet(lines=(f"{counted(state.name for state in board.values())}; in {root}",)),
+        Sheet(lines=(f"{_count_states(state.name for state in board.values())}; in {root}",)),
         failures(board, root),
     ]
 
 
-def counted(states: Iterable[str]) -> str:
+def _count_states(states: Iterable[str]) -> str:
     """2 finished, 1 running."""
     return ", ".join(f"{n} {state}" for state, n in sorted(Counter(states).items()))
 
 
 def failures(board: Board, root: Path) -> Sheet:
-    """The runs that failed or cannot be mended, and why."""
+    """The failed and damaged runs, and why."""
     records: list[dict[str, str | None]] = []
     lines: list[str] = []
     for run, state in ((run, state) for run, state in board.items() if state.name in BROKEN):
@@ -127,20 +129,20 @@ def failures(board: Board, root: Path) -> Sheet:
     return Sheet(lines=tuple(lines), name="failures", records=records)
 
 
-def undone(board: Board) -> list[str]:
-    """States of the runs that have neither a result nor a failure."""
+def unfinished_states(board: Board) -> list[str]:
+    """The states of the runs that have neither a result nor a failure."""
     return sorted(state.name for state in board.values() if not (state.over or state.broken))
 
 
-def left(board: Board) -> Sheet:
-    """How many of the runs have neither a result nor a failure, and what goes on with them."""
-    names = undone(board)
+def remainder(board: Board) -> Sheet:
+    """How many runs have neither a result nor a failure, and which command goes on with them."""
+    names = unfinished_states(board)
     said = f"not done: {len(names)} ({', '.join(sorted({*names}))}); `degrade sweep` goes on with them"
     return Sheet(lines=(said,) if names else ())
 
 
-def errors(finals: "pd.DataFrame") -> list[Sheet]:
-    """Errors at the last point of each group, in %: mean over seeds, ± standard deviation where there are several."""
+def _error_sheets(finals: "pd.DataFrame") -> list[Sheet]:
+    """The errors (%) of each group at the last point: mean over seeds, ± standard deviation if there are several."""
     sheets: list[Sheet] = []
     for protocol, rows in finals.groupby("protocol", sort=False):
         seeds = int(rows.seeds.max())
@@ -148,19 +150,22 @@ def errors(finals: "pd.DataFrame") -> list[Sheet]:
         records = records_of(rows.reindex(columns=list(COLUMNS["errors"])), COLUMNS["errors"])
         cells: list[tuple[str, ...]] = []
         for row in records:
-            known = [(row[split], row[f"{split}_std"]) for split in LISTED]
-            said = ["" if mean != mean else spread(mean, std) for mean, std in known]
+            known = [(row[split], row[f"{split}_std"]) for split in _ERROR_SPLITS]
+            said = ["" if mean != mean else mean_and_std(mean, std) for mean, std in known]
             cells.append((row["net"], row["shortcut"], str(row["depth"]), *said, row["outcome"]))
         columns = ("net", "shortcut", ">depth", ">train", ">train, clean", ">test", "")
         sheets.append(Sheet(title, columns, cells, name="errors", records=records))
     return sheets
 
 
-def rates(chosen: "pd.DataFrame") -> Sheet:
+def _rate_sheet(chosen: "pd.DataFrame") -> Sheet:
     """The learning rate that validation chose for each net, and its errors."""
     found = records_of(chosen.rename(columns={"rate": "lr"}), COLUMNS["rates"])
     rows = [
-        (*(row["net"], row["shortcut"], str(row["depth"]), f"{row['lr']:g}"), *(percent(row[key]) for key in SPLITS))
+        (
+            *(row["net"], row["shortcut"], str(row["depth"]), f"{row['lr']:g}"),
+            *(percent(row[key]) for key in _RATE_SPLITS),
+        )
         for row in found
     ]
     columns = ("net", "shortcut", ">depth", ">lr", ">validation", ">train, clean", ">test")
@@ -168,7 +173,7 @@ def rates(chosen: "pd.DataFrame") -> Sheet:
 
 
 def status(places: Mapping[str, tuple[RunDir, State]]) -> Sheet:
-    """Every run and where it stands. The records are those of state.json, with the run and its folder."""
+    """The state of every run. A record holds the fields of state.json, the run and its folder."""
     rows: list[tuple[str, ...]] = []
     for run, (_, state) in places.items():
         whole = state.iteration is not None and state.iterations is not None
@@ -180,14 +185,14 @@ def status(places: Mapping[str, tuple[RunDir, State]]) -> Sheet:
     return Sheet(
         columns=("run", "state", ">iteration", ">train", ">clean", ">test", ""),
         rows=rows,
-        lines=(*why, counted(state.name for state in states) or "no runs"),
+        lines=(*why, _count_states(state.name for state in states) or "no runs"),
         name="status",
         records=[{"run": run, **state.tree(), "path": str(folder.path)} for run, (folder, state) in places.items()],
     )
 
 
 def differences(spec: RunSpec) -> Sheet:
-    """In what a run is not the paper's."""
+    """How a run differs from the paper."""
     found = deviations(spec)
     records = [each._asdict() for each in found]
     if not found:
@@ -196,7 +201,7 @@ def differences(spec: RunSpec) -> Sheet:
 
 
 def size(count: float) -> str:
-    """1.5 MB: powers of 1,000."""
+    """A number of bytes in words, in powers of 1,000: 1.5 MB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

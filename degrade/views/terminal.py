@@ -1,4 +1,4 @@
-"""The terminal: how tables, numbers and states look, bars of what takes long, and questions to a person."""
+"""The terminal: how tables, numbers and states look, progress bars, and questions to a person."""
 
 import os
 import sys
@@ -16,9 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from degrade.spec.escape import controls
-from degrade.views.sheets import Sheet, check, written
+from degrade.views.sheets import Sheet, check_format, render
 
-COLOURS = {
+_COLOURS = {
     "finished": "green",
     "diverged": "magenta",
     "failed": "red",
@@ -27,19 +27,19 @@ COLOURS = {
     "interrupted": "yellow",
     "constructed": "blue",
 }
-Cell = str | Text  # of a table
-MANY = 200  # rows, beyond which a table is laid out as a whole
-LINE = 10.0  # seconds between two lines about one thing, where there is no terminal
+Cell = str | Text  # a cell of a table
+_MANY = 200  # rows; a longer table is laid out as a whole
+LINE_PAUSE = 10.0  # seconds between two lines about one thing, if there is no terminal
 
 
 class Plain(Console):
-    """A console for words that others wrote: brackets are no markup, and what would move the cursor is escaped."""
+    """A console for text of others: brackets are no markup, and control characters are escaped."""
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(controls(text, keep="\n"), **options)
 
     def on_broken_pipe(self) -> None:
-        """The reader has left, as in `degrade sweep | head`: nothing more is said, and what is being done goes on."""
+        """Turns quiet once the reader has left, as in `degrade sweep | head`. The work goes on."""
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -49,8 +49,10 @@ console = Plain(markup=False, emoji=False)
 
 @contextmanager
 def bar() -> Generator[Callable[[str, int, int], None]]:
-    """What takes long before a sweep starts: `note(what, done, total)` moves a bar, or where there is no terminal
-    prints a line at times; a total of 0 makes it a remark, which stays.
+    """Gives `note(what, done, total)`, which moves a progress bar.
+
+    Without a terminal it prints a line at most every LINE_PAUSE seconds. With a total of 0 it prints `what` as a line
+    that stays.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bars = Bars(*columns, console=console, transient=True, disable=not console.is_terminal)
@@ -66,7 +68,7 @@ def bar() -> Generator[Callable[[str, int, int], None]]:
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total)
             bars.update(tasks[what], completed=done, total=total)
-        elif time.monotonic() - said > LINE:
+        elif time.monotonic() - said > LINE_PAUSE:
             said = time.monotonic()
             console.print(f"{what}: {done:,} of {total:,}", highlight=False)
 
@@ -76,8 +78,8 @@ def bar() -> Generator[Callable[[str, int, int], None]]:
         bars.stop()
 
 
-def asked(question: str) -> bool | None:
-    """Whether the person at the terminal says yes; None where there is nobody to ask."""
+def confirm(question: str) -> bool | None:
+    """Asks the person at the terminal. True for yes, None if there is no terminal."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return None
     try:
@@ -97,12 +99,12 @@ def percent(error: float | None) -> str:
     return "" if error is None else f"{error:.2f}"
 
 
-def coloured(state: str) -> Text:
-    return Text(controls(state), style=COLOURS.get(state, "dim" if state in ("new", "waiting") else "magenta"))
+def colour_state(state: str) -> Text:
+    return Text(controls(state), style=_COLOURS.get(state, "dim" if state in ("new", "waiting") else "magenta"))
 
 
 def grid(*columns: str) -> Table:
-    """A table in the one style of ours; `>` aligns a column to the right."""
+    """A table in our one style. `>` aligns a column to the right."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in columns:
         right = column.startswith(">")
@@ -111,7 +113,7 @@ def grid(*columns: str) -> Table:
 
 
 def show(sheets: Sequence[Sheet]) -> None:
-    """Notes wrap; so do names in the first column, where there is no room for them."""
+    """Prints the sheets. Notes wrap, and so do names in the first column if they do not fit."""
     for sheet in sheets:
         if sheet.title:
             console.print(sheet.title, style="bold", highlight=False)
@@ -120,15 +122,15 @@ def show(sheets: Sequence[Sheet]) -> None:
         for note in sheet.notes:
             console.print(Padding(note, (0, 0, 0, 2)), highlight=False)
         for line in sheet.lines:
-            console.print(line, style=COLOURS.get(line.partition(":")[0], ""), highlight=False, soft_wrap=True)
+            console.print(line, style=_COLOURS.get(line.partition(":")[0], ""), highlight=False, soft_wrap=True)
         if sheet.title:
             console.print()
 
 
 def _table(sheet: Sheet) -> Table:
-    """Thousands of rows are one whose cells have a line for each of them: four times as fast."""
+    """Draws a long table as one row whose cells have a line for each row: four times as fast for thousands of rows."""
     table = grid(*sheet.columns)
-    if len(sheet.rows) > MANY:
+    if len(sheet.rows) > _MANY:
         table.add_row(*(Text("\n").join(map(_cell, cells)) for cells in zip(*sheet.rows, strict=True)))
         return table
     table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
@@ -139,20 +141,22 @@ def _table(sheet: Sheet) -> Table:
 
 
 def _cell(word: str) -> Text:
-    """A state in its colour, all else as it is."""
-    return coloured(word) if word in COLOURS else Text(controls(word))
+    """Shows a state in its colour, and other words as they are."""
+    return colour_state(word) if word in _COLOURS else Text(controls(word))
 
 
 @contextmanager
 def answer(form: str, main: str = "") -> Generator[Callable[[Sequence[Sheet]], None]]:
-    """What a command shows: on the terminal at once; in another format at the end, alone on stdout, and what is said on
-    the way goes to stderr. `main`: as in sheets.written. Raises SpecError for a format that is not there.
+    """Gives the function that shows the sheets of a command.
+
+    Format `table` prints them on the terminal at once. Another format is printed at the end, alone on stdout: all other
+    output of the command goes to stderr. `main` is as in sheets.render. Raises SpecError for an unknown format.
     """
-    check(form)
+    check_format(form)
     if form == "table":
         yield show
         return
     shown: list[Sheet] = []
     with redirect_stdout(sys.stderr):
         yield shown.extend
-    print(written(shown, form, main))
+    print(render(shown, form, main))

@@ -1,4 +1,4 @@
-"""Verdicts as sheets for people to read, and what they say in a sentence."""
+"""Verdicts as sheets for people to read, and as sentences."""
 
 from collections import Counter
 from typing import Any
@@ -9,54 +9,54 @@ from degrade.analysis.verdicts import OPEN
 from degrade.views.sheets import Sheet
 from degrade.views.summaries import within
 
-SINGLE = "single runs, so the interval is over images and says nothing about other seeds"
+_SINGLE = "single runs, so the interval is over images and says nothing about other seeds"
 
 
 def judgements(frame: pd.DataFrame) -> list[Sheet]:
-    """A sheet for each line of nets; what all of them mean stands below the last of a protocol."""
+    """One sheet per line of nets. The last sheet of a protocol has the notes that explain all of them."""
     sheets: list[Sheet] = []
     for (protocol,), rows in within(frame, "protocol"):
         lines = list(within(rows, "line"))
         for (line,), own in lines:
             last = own.line.iloc[0] == lines[-1][0][0]
-            cells = [judgement(row) for row in own.to_dict("records")]
-            notes = (*seeds_asked(own), *(meanings(rows) if last else ()))
-            sheets.append(Sheet(f"{line}, deeper less shallower: {protocol}", JUDGED, cells, notes))
+            cells = [_verdict_cells(row) for row in own.to_dict("records")]
+            notes = (*_seed_notes(own), *(_notes(rows) if last else ()))
+            sheets.append(Sheet(f"{line}, deeper less shallower: {protocol}", _VERDICT_COLUMNS, cells, notes))
     return sheets
 
 
-JUDGED = ("layers", ">clean training error", ">test error", ">p", "verdict")
+_VERDICT_COLUMNS = ("layers", ">clean training error", ">test error", ">p", "verdict")
 
 
-def meanings(rows: pd.DataFrame) -> tuple[str, ...]:
+def _notes(rows: pd.DataFrame) -> tuple[str, ...]:
     margin = f"{rows.margin.iloc[0]:g}"
     return (
         "Points of error [95 % interval], against the shallowest net and, where that is another, the shallower one "
         "that trains best. "
         f"p: that training error rises by no more than {margin} points (one-sided, Holm over all pairs).",
-        *([f"*: {SINGLE}."] if "images" in {*rows.basis} else []),
+        *([f"*: {_SINGLE}."] if "images" in {*rows.basis} else []),
     )
 
 
-def judgement(row: Any) -> tuple[str, ...]:
-    train = difference(row["difference"], row["low"], row["high"])
-    test = difference(row["test_difference"], row["test_low"], row["test_high"])
+def _verdict_cells(row: Any) -> tuple[str, ...]:
+    train = _difference(row["difference"], row["low"], row["high"])
+    test = _difference(row["test_difference"], row["test_low"], row["test_high"])
     p = "<.001" if row["p"] < 0.001 else f"{row['p']:.3f}".removeprefix("0")
     star = "*" if row["basis"] == "images" else ""
     return f"{row['depth']} - {row['than']}", train, test, p, row["verdict"] + star
 
 
-def difference(value: float, low: float, high: float) -> str:
-    return f"{short(value)} [{short(low)}, {short(high)}]"
+def _difference(value: float, low: float, high: float) -> str:
+    return f"{_points(value)} [{_points(low)}, {_points(high)}]"
 
 
-def short(points: float) -> str:
-    """Two decimals below 10 points, else one: whoever has 77 points cares for no hundredth."""
+def _points(points: float) -> str:
+    """Two decimals below 10 points, else one: a hundredth of a point does not matter beside 77 points."""
     return f"{points:.2f}" if abs(points) < 9.995 else f"{points:.1f}"
 
 
-def seeds_asked(rows: pd.DataFrame) -> list[str]:
-    """What each open pair would need."""
+def _seed_notes(rows: pd.DataFrame) -> list[str]:
+    """A sentence for each open pair: how many seeds would decide it."""
     said: list[str] = []
     for row in rows[rows.verdict == OPEN].to_dict("records"):
         pair = f"{row['depth']} - {row['than']}"
@@ -69,7 +69,7 @@ def seeds_asked(rows: pd.DataFrame) -> list[str]:
 
 
 def answers(verdicts: pd.DataFrame, summary: pd.DataFrame) -> list[Sheet]:
-    """Does training error rise with depth? A sentence for each line of each protocol, or why there is none."""
+    """Does training error rise with depth? A sentence for each line of each protocol, or why there is no verdict."""
     drawn = summary[(summary.origin == "") & (summary.split == "train_clean")]
     sheets: list[Sheet] = []
     for (protocol,), rows in within(drawn, "protocol"):
@@ -77,63 +77,63 @@ def answers(verdicts: pd.DataFrame, summary: pd.DataFrame) -> list[Sheet]:
         for (line,), own in within(rows, "line"):
             judged = verdicts[(verdicts.protocol == protocol) & (verdicts.line == line)]
             alone = f"{line}: no verdict, since its runs have one depth, {own.depth.iloc[0]}; train another."
-            notes.append(alone if judged.empty else answer(line, judged))
+            notes.append(alone if judged.empty else _answer_line(line, judged))
         sheets.append(Sheet(f"does training error rise with depth? {protocol}", notes=tuple(notes)))
     return sheets
 
 
-def answer(line: str, rows: pd.DataFrame) -> str:
-    """One line of nets in a sentence or two."""
+def _answer_line(line: str, rows: pd.DataFrame) -> str:
+    """The verdict on one line of nets, in a sentence or two."""
     worse = rows[rows.verdict == "degrades"]
     unsure = rows[(rows.verdict == OPEN) & (rows.high > rows.margin) & ~rows.depth.isin(worse.depth)]
-    tail = f" At {layers(unsure)} there are not enough runs to say." if len(unsure) else ""
+    tail = f" At {_layers(unsure)} there are not enough runs to say." if len(unsure) else ""
     if len(worse):
         row, others = worse.iloc[-1], worse[worse.depth < worse.depth.max()]
-        more = f"{difference(row.difference, row.low, row.high)} points more clean training error than {row.than}"
-        also = f" So does it at {layers(others)}." if len(others) else ""
-        return f"{line} degrades: {row.depth} layers have {more}{singles(worse)}.{also}{tail}"
+        more = f"{_difference(row.difference, row.low, row.high)} points more clean training error than {row.than}"
+        also = f" So does it at {_layers(others)}." if len(others) else ""
+        return f"{line} degrades: {row.depth} layers have {more}{_single_runs(worse)}.{also}{tail}"
     if len(unsure):
-        return f"{line}: no degradation found, but not excluded{singles(rows)}.{tail}"
+        return f"{line}: no degradation found, but not excluded{_single_runs(rows)}.{tail}"
     margin = f"{rows.margin.iloc[0]:g}"
     never = f"no deeper net has {margin} points more clean training error than the shallowest or the best shallower one"
-    return f"{line} does not degrade: {never}{singles(rows)}.{beyond(rows)}"
+    return f"{line} does not degrade: {never}{_single_runs(rows)}.{_other_effects(rows)}"
 
 
-def singles(rows: pd.DataFrame) -> str:
-    """Where an answer rests on single runs."""
+def _single_runs(rows: pd.DataFrame) -> str:
+    """Says at which depths an answer rests on single runs."""
     own = rows[rows.basis == "images"]
     if own.empty:
         return ""
-    return f" (from {SINGLE})" if len(own) == len(rows) else f" (at {layers(own)} from {SINGLE})"
+    return f" (from {_SINGLE})" if len(own) == len(rows) else f" (at {_layers(own)} from {_SINGLE})"
 
 
-def beyond(rows: pd.DataFrame) -> str:
-    """What else depth does, where it does no harm to training."""
+def _other_effects(rows: pd.DataFrame) -> str:
+    """Says what else depth does if it does not harm training: gains and overfitting."""
     found = {"It gains": rows[rows.verdict == "gains"], "It overfits": rows[rows.verdict == "overfits"]}
-    return "".join(f" {words} at {layers(own)}." for words, own in found.items() if len(own))
+    return "".join(f" {words} at {_layers(own)}." for words, own in found.items() if len(own))
 
 
-def layers(rows: pd.DataFrame) -> str:
+def _layers(rows: pd.DataFrame) -> str:
     return f"{', '.join(str(depth) for depth in sorted({*rows.depth}))} layers"
 
 
 def interactions(frame: pd.DataFrame) -> list[Sheet]:
-    """How much more depth costs a plain net, a sheet for each protocol."""
+    """How much more depth costs a plain net, one sheet per protocol."""
     sheets: list[Sheet] = []
     for (protocol,), rows in within(frame, "protocol"):
         columns = ("net", ">depths", ">plain", ">this net", ">interaction")
-        cells = [interaction_cells(row) for row in rows.to_dict("records")]
+        cells = [_interaction_cells(row) for row in rows.to_dict("records")]
         note = (
             "By how many points the clean training error rises from the shallowest to the deepest shared depth: in the "
             "plain net, in this net, and the first less the second [95 % interval]."
         )
-        single = [f"*: {SINGLE}."] if "images" in {*rows.basis} else []
+        single = [f"*: {_SINGLE}."] if "images" in {*rows.basis} else []
         sheets.append(Sheet(f"interaction of depth and net, points: {protocol}", columns, cells, (note, *single)))
     return sheets
 
 
-def interaction_cells(row: Any) -> tuple[str, ...]:
-    found = difference(row["interaction"], row["low"], row["high"]) + ("*" if row["basis"] == "images" else "")
+def _interaction_cells(row: Any) -> tuple[str, ...]:
+    found = _difference(row["interaction"], row["low"], row["high"]) + ("*" if row["basis"] == "images" else "")
     return row["line"], f"{row['shallow']} to {row['deep']}", f"{row['plain']:.2f}", f"{row['other']:.2f}", found
 
 

@@ -2,7 +2,15 @@ import pandas as pd
 import pytest
 from conftest import tiny
 
-from degrade.analysis.curves import beyond_seeds, chosen, chosen_rates, final_errors, last_points, over_seeds, standing
+from degrade.analysis.curves import (
+    add_standing,
+    beyond_seeds,
+    choose,
+    chosen_rates,
+    final_errors,
+    last_points,
+    over_seeds,
+)
 from degrade.errors import SpecError
 
 
@@ -86,12 +94,12 @@ def test_a_point_without_a_number_is_in_no_mean():
 
 def test_curves_learn_how_far_their_runs_have_to_go():
     runs = pd.DataFrame([{"run": tiny(seed=0).run, "state": "running", "iterations": 64_000.0}])
-    known = standing(TWO_SEEDS, runs)
+    known = add_standing(TWO_SEEDS, runs)
     assert known.groupby("seed")[["state", "iterations"]].first().values.tolist() == [
         ["running", 64_000],
         ["unknown", 10],
     ]
-    assert standing(TWO_SEEDS, pd.DataFrame()).state.unique().tolist() == ["unknown"]
+    assert add_standing(TWO_SEEDS, pd.DataFrame()).state.unique().tolist() == ["unknown"]
 
 
 NETS = pd.concat(
@@ -116,21 +124,23 @@ NETS = pd.concat(
     ],
 )
 def test_runs_are_chosen_by_their_columns(wanted, kept):
-    rows = chosen(NETS, **wanted)
+    rows = choose(NETS, **wanted)
     assert set(rows.shortcut + " " + rows.depth.astype(str)) == set(kept)
 
 
 def test_a_choice_that_leaves_nothing_names_what_there_is():
     with pytest.raises(SpecError, match=r"--depth=21: no run with a point has it; there is 8, 20$"):
-        chosen(NETS, depth=["8", "21"])
+        choose(NETS, depth=["8", "21"])
     few = NETS[(NETS.net == "plain") | (NETS.depth == 8)]
-    with pytest.raises(SpecError, match=r"--net=residual --depth=20: no run is all of these; leave one of them out$"):
-        chosen(few, net=["residual"], depth=["20"])
-    assert chosen(NETS.iloc[:0]).empty
+    with pytest.raises(
+        SpecError, match=r"--net=residual --depth=20: no run has all of these values; leave one of them out$"
+    ):
+        choose(few, net=["residual"], depth=["20"])
+    assert choose(NETS.iloc[:0]).empty
 
 
 def test_frames_are_not_changed():
     before = TWO_SEEDS.copy()
     final_errors(TWO_SEEDS), over_seeds(TWO_SEEDS), last_points(TWO_SEEDS), beyond_seeds(TWO_SEEDS)
-    standing(TWO_SEEDS, pd.DataFrame()), chosen(TWO_SEEDS, depth=["8"])
+    add_standing(TWO_SEEDS, pd.DataFrame()), choose(TWO_SEEDS, depth=["8"])
     pd.testing.assert_frame_equal(TWO_SEEDS, before)

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from degrade.analysis.deviations import PAPER, deviations
+from degrade.analysis.deviations import PAPER_SETTINGS, deviations
 from degrade.spec import DataSpec, NetSpec, RecipeSpec, RunSpec
 
 STRICT = RecipeSpec(momentum_form="caffe", decay_scope="conv", bn_group=64, precise_bn=True)
@@ -30,7 +30,7 @@ def test_other_data_a_limit_and_an_option_are_named():
     assert keys(spec) == {"data.name", "data.train_limit", "shortcut"}
 
 
-@pytest.mark.parametrize("key", PAPER)
+@pytest.mark.parametrize("key", PAPER_SETTINGS)
 def test_every_key_is_one_of_a_run_and_is_seen(key):
     part, name = key.split(".")
     spec = RunSpec(recipe=STRICT)

@@ -5,8 +5,8 @@ import pytest
 from generated import ended, tables
 
 from degrade.analysis.compare import compare
-from degrade.analysis.deviations import PAPER, STATED, departures
-from degrade.analysis.paper import PAPER_CSV, band, results, stated
+from degrade.analysis.deviations import PAPER_SETTINGS, STATED, departures
+from degrade.analysis.paper import PAPER_CSV, band, find_result, results
 from degrade.spec import DataSpec, NetSpec, RecipeSpec, RunSpec
 
 STRICT = RecipeSpec(name="paper_strict", momentum_form="caffe", decay_scope="conv", bn_group=64, precise_bn=True)
@@ -37,7 +37,7 @@ def test_the_file_is_whole_and_says_what_its_columns_mean():
 def test_nobody_can_change_the_papers_numbers():
     frame = results()
     frame["value"] = 0.0
-    assert stated("residual", "A", 20, "test_error").value == 8.75
+    assert find_result("residual", "A", 20, "test_error").value == 8.75
 
 
 @pytest.mark.parametrize(
@@ -53,29 +53,29 @@ def test_nobody_can_change_the_papers_numbers():
     ],
 )
 def test_the_numbers_are_the_papers(net, depth, metric, value, source):
-    number = stated(net, "A" if net == "residual" else "none", depth, metric)
+    number = find_result(net, "A" if net == "residual" else "none", depth, metric)
     assert (number.value, number.source, number.digitised) == (value, source, "Fig" in source and depth == 56)
 
 
 def test_the_paper_has_no_cifar_number_for_other_options():
-    assert stated("residual", "B", 20, "test_error") is None
-    assert stated("residual", "A", 26, "test_error") is None
-    assert stated("residual", "B", 34, "val_top1_error_10crop", data="imagenet").value == 24.52
+    assert find_result("residual", "B", 20, "test_error") is None
+    assert find_result("residual", "A", 26, "test_error") is None
+    assert find_result("residual", "B", 34, "val_top1_error_10crop", data="imagenet").value == 24.52
 
 
 def test_the_band_is_the_spread_of_two_means_and_the_reading():
-    low, high = band(stated("residual", "A", 110, "test_error"), 5)
+    low, high = band(find_result("residual", "A", 110, "test_error"), 5)
     assert [low, high] == pytest.approx([6.61 - 1.96 * 0.16 * 0.4**0.5, 6.61 + 1.96 * 0.16 * 0.4**0.5])
-    low, high = band(stated("plain", "none", 20, "test_error"), 1)
+    low, high = band(find_result("plain", "none", 20, "test_error"), 1)
     assert high - 9.7 == pytest.approx(1.96 * 0.16 * 2**0.5 + 0.1)
-    assert band(stated("residual", "A", 110, "train_error"), 1)[0] == 0.0
-    assert band(stated("plain", "none", 110, "test_error"), 3) == (60, 100)
-    assert band(stated("residual", "A", 1202, "train_error"), 3) == (0, 0.1)
+    assert band(find_result("residual", "A", 110, "train_error"), 1)[0] == 0.0
+    assert band(find_result("plain", "none", 110, "test_error"), 3) == (60, 100)
+    assert band(find_result("residual", "A", 1202, "train_error"), 3) == (0, 0.1)
 
 
 def test_what_the_paper_is_silent_about_disqualifies_nobody():
     assert departures(RunSpec()) == departures(RunSpec(recipe=STRICT)) == []
-    assert set(PAPER) - set(STATED) == {
+    assert set(PAPER_SETTINGS) - set(STATED) == {
         f"recipe.{key}" for key in ("momentum_form", "decay_scope", "bn_group", "precise_bn")
     }
     assert [each.key for each in departures(RunSpec(recipe=replace(STRICT, lr=0.2)))] == ["recipe.lr"]

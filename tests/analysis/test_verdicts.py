@@ -8,7 +8,7 @@ from generated import IMAGES, Run, ended, tables
 from scipy import stats
 
 from degrade.analysis.compare import COLUMNS, compare
-from degrade.analysis.outcomes import labelled, outcomes
+from degrade.analysis.outcomes import add_labels, outcomes
 from degrade.analysis.verdicts import verdicts
 from degrade.errors import SpecError
 from degrade.spec import RunSpec, parse
@@ -273,7 +273,7 @@ def generated(rng, truths: dict[int, float], seed_std: float, seeds: int, studie
 def only_verdicts(made: Tables) -> pd.DataFrame:
     """compare(made).verdicts, without the tables that nobody here looks at."""
     gc.freeze()
-    return verdicts(outcomes(labelled(made.curves, made.specs), set(), 1))
+    return verdicts(outcomes(add_labels(made.curves, made.specs), set(), 1))
 
 
 @pytest.mark.parametrize(

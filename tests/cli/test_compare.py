@@ -13,8 +13,8 @@ from degrade.cli import app
 from degrade.errors import DegradeError
 from degrade.spec import DataSpec, NetSpec, RecipeSpec, RunSpec
 from degrade.views import terminal
-from degrade.views.compare import FORMATS, TABLES, sheets
-from degrade.views.sheets import Sheet, escaped, latex, markdown
+from degrade.views.compare import TABLES, sheets
+from degrade.views.sheets import TABLE_FORMATS, Sheet, escape_latex, latex, markdown
 
 CLEAN = {("plain", 8): 0.2, ("plain", 20): 9.0, ("residual", 8): 0.2, ("residual", 20): 0.1}
 
@@ -202,10 +202,10 @@ def test_latex_has_no_character_of_its_own_left():
     assert "±" not in text
     for row in re.findall(r"^(.*) \\\\$", text, re.MULTILINE):
         assert len(re.findall(r"(?<!\\)&", row)) in range(4, 9), row
-    assert escaped("5 % & a_b ~1 <.001 -0.20 [-0.3, 1] 32 - 20 x-1") == (
+    assert escape_latex("5 % & a_b ~1 <.001 -0.20 [-0.3, 1] 32 - 20 x-1") == (
         r"5 \% \& a\_b \textasciitilde{}1 $<$.001 $-$0.20 [$-$0.3, 1] 32 - 20 x-1"
     )
-    assert escaped("\\{}^") == r"\textbackslash{}\{\}\textasciicircum{}"
+    assert escape_latex("\\{}^") == r"\textbackslash{}\{\}\textasciicircum{}"
 
 
 def test_markdown_keeps_its_columns():
@@ -217,5 +217,5 @@ def test_the_page_on_verdicts_names_every_table_verdict_and_format():
     page = (ROOT / "docs" / "verdicts.md").read_text()
     said = COLUMNS["verdicts"]["verdict"].split(" | ")
     assert len(said) == 5
-    for word in (*TABLES, *said, *FORMATS):
+    for word in (*TABLES, *said, *TABLE_FORMATS):
         assert f"`{word}`" in page, word

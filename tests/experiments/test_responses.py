@@ -221,7 +221,9 @@ def test_no_folder_is_made_of_what_is_no_protocols_name(nets, tmp_path, name):
     found = responses(nets[:1])
     good, bad = (found._replace(blocks=found.blocks.assign(protocol=said)) for said in ("a-on-b", name))
     evil = measuring.Responses(found.layers.assign(protocol="a-on-b"), bad.blocks)
-    with pytest.raises(RunError, match=r"is no protocol's name, and no folder is made of it; who wrote that file\?$"):
+    with pytest.raises(
+        RunError, match=r"is not the name of a protocol, so no folder is named after it; find out who wrote the file$"
+    ):
         measuring.keep(evil, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
     assert measuring.keep(good, tmp_path / "out") == [tmp_path / "out" / "a-on-b" / "blocks.parquet"]

@@ -110,7 +110,7 @@ def test_a_named_figure_that_the_runs_do_not_allow_is_an_error_after_the_others(
 
 @pytest.mark.parametrize("protocol", ["../x", "..", "a/b", "/x", "", ".x"])
 def test_no_figure_leaves_its_folder_whatever_a_file_calls_its_protocol(protocol, tmp_path):
-    with pytest.raises(RunError, match="is no protocol's name"):
+    with pytest.raises(RunError, match="is not the name of a protocol"):
         list(save(sweep(protocol=protocol), None, tmp_path / "figures"))
     assert list(tmp_path.iterdir()) == []
 

@@ -96,7 +96,7 @@ def test_options_compares_them_at_the_deepest_depth_that_has_two():
     ("name", "curves", "why"),
     [
         ("fig1", sweep(net=("residual",)), "no plain net has a measured point"),
-        ("fig1", sweep(depths=(8,)), "needs plain nets of two depths, there is 8 only"),
+        ("fig1", sweep(depths=(8,)), "needs plain nets of two depths, but only depth 8 is there"),
         ("options", sweep("A"), "two shortcut options"),
         *((name, sweep().iloc[:0], "has a measured point|two depths") for name in CURVES),
     ],

@@ -76,7 +76,7 @@ class TestStates:
             progress.states[spec.run] = State(name, iteration=2, **signs, **values)
             progress.active = [spec.run]
             room.print(progress.table())
-            room.print(live.line(spec, progress.states[spec.run]))
+            room.print(live.describe_run(spec, progress.states[spec.run]))
         assert spec.name in said.get()
 
     def test_not_more_was_done_than_there_is_to_do(self, here, folder):

@@ -19,7 +19,7 @@ def test_a_bar_where_there_is_a_terminal_and_lines_at_times_where_there_is_none(
         note("decoding", 10, 400)
         if not terminal.console.is_terminal:
             assert shown.getvalue() == ""  # what is over soon is not worth a line
-        monkeypatch.setattr(terminal, "LINE", -1.0)
+        monkeypatch.setattr(terminal, "LINE_PAUSE", -1.0)
         note("decoding", 300, 400)
     assert "decoding" in shown.getvalue()
     assert ("300 of 400" in shown.getvalue()) is not terminal.console.is_terminal
