@@ -10,11 +10,11 @@ from degrade.errors import pick
 from degrade.nets.blocks import Highway, Plain, Residual
 from degrade.nets.norms import exchange
 from degrade.nets.shortcuts import OPTIONS
-from degrade.nets.stacks import Block, CifarNet, initialise
+from degrade.nets.stacks import CifarNet, MakeBlock, initialise
 from degrade.spec import NetSpec
 
-NETS: dict[str, Block] = {"plain": Plain, "residual": Residual, "highway": Highway}
-FAMILIES: dict[str, Callable[..., nn.Module]] = {"cifar": CifarNet}
+NETS: dict[str, MakeBlock] = {"plain": Plain, "residual": Residual, "highway": Highway}
+_FAMILIES: dict[str, Callable[..., nn.Module]] = {"cifar": CifarNet}
 
 
 class Cost(NamedTuple):
@@ -38,13 +38,13 @@ def build(
 
     `init`, `norm` and `bn_group` as in RecipeSpec.
     """
-    net = exchange(assemble(spec, channels, classes), norm, bn_group)
+    net = exchange(_assemble(spec, channels, classes), norm, bn_group)
     initialise(net, seed, init, spec.gate_bias)
     return net
 
 
-def assemble(spec: NetSpec, channels: int, classes: int) -> nn.Module:
-    family, block = pick(FAMILIES, spec.family, "family"), pick(NETS, spec.net, "net")
+def _assemble(spec: NetSpec, channels: int, classes: int) -> nn.Module:
+    family, block = pick(_FAMILIES, spec.family, "family"), pick(NETS, spec.net, "net")
     shape: dict[str, Any] = {"width": spec.width, "pad": spec.pad, "channels": channels, "classes": classes}
     return family(spec.depth, block, pick(OPTIONS, spec.shortcut, "shortcut"), **shape)
 
@@ -52,12 +52,12 @@ def assemble(spec: NetSpec, channels: int, classes: int) -> nn.Module:
 def sketch(spec: NetSpec, channels: int, classes: int) -> nn.Module:
     """The shapes of a net, without memory for them."""
     with torch.device("meta"):
-        return assemble(spec, channels, classes)
+        return _assemble(spec, channels, classes)
 
 
 def cost(spec: NetSpec, *, channels: int = 3, classes: int = 10, size: int = 32) -> Cost:
     """Counted while one picture (channels, size, size) goes through."""
-    net, work = assemble(spec, channels, classes), 0
+    net, work = _assemble(spec, channels, classes), 0
 
     def count(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         nonlocal work

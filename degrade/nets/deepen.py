@@ -14,8 +14,8 @@ from degrade.nets.layers import Block, blocks
 from degrade.nets.moments import Moments
 from degrade.spec import NetSpec
 
-CLOSED, SHUT = -20.0, -1e4  # biases of a gate: T = 2e-9, which learns a little still, and 0 in float32
-Statistics = tuple[Tensor, Tensor] | None  # mean and variance of each channel, (C,); None: exact
+_CLOSED, _SHUT = -20.0, -1e4  # biases of a gate: T = 2e-9, which learns a little still, and 0 in float32
+_Statistics = tuple[Tensor, Tensor] | None  # mean and variance of each channel, (C,); None: exact
 
 
 def deepen(
@@ -49,15 +49,15 @@ def deepen(
     )
     deeper.load_state_dict(weights, strict=False)
     known = {block.name for block in blocks(net)}
-    seen = None if exact or norm == "none" else stage_statistics(net, batches())
+    seen = None if exact or norm == "none" else _measure_stages(net, batches())
     with torch.no_grad():
         for block in (block for block in blocks(deeper) if block.name not in known):
-            become_identity(block, seen[block.stage] if seen else None)
-            close_gate(block, signed=spec.shortcut in ("B", "C"), exact=exact)
+            _become_identity(block, seen[block.stage] if seen else None)
+            _close_gate(block, signed=spec.shortcut in ("B", "C"), exact=exact)
     return deeper.eval()
 
 
-def stage_statistics(net: nn.Module, batches: Iterable[Tensor]) -> dict[int, tuple[Tensor, Tensor]]:
+def _measure_stages(net: nn.Module, batches: Iterable[Tensor]) -> dict[int, tuple[Tensor, Tensor]]:
     """stage (from 1) -> mean and variance of each channel of its output, (C,), in evaluation mode."""
     last = {block.stage: block for block in blocks(net)}
     moments = {stage: Moments() for stage in last}
@@ -75,7 +75,7 @@ def stage_statistics(net: nn.Module, batches: Iterable[Tensor]) -> dict[int, tup
     return {stage: each.by_channel() for stage, each in moments.items()}
 
 
-def become_identity(block: Block, seen: Statistics) -> None:
+def _become_identity(block: Block, seen: _Statistics) -> None:
     """Sets the weights of a block so that it returns its input x >= 0.
 
     With a shortcut that F is added to, F(x) = 0: the last BN is zero, and all before it stays as drawn. Otherwise every
@@ -84,15 +84,15 @@ def become_identity(block: Block, seen: Statistics) -> None:
     parts = dict(block.module.named_children())
     layers = [layer.module for layer in block.layers]
     if "gate" not in parts and "shortcut" in parts:
-        silence(layers[-1])
+        _silence(layers[-1])
     else:
         for layer in layers:
-            pass_through(layer, seen)
+            _pass_through(layer, seen)
     if isinstance(shortcut := parts.get("shortcut"), nn.Sequential):
-        pass_through(shortcut, seen)
+        _pass_through(shortcut, seen)
 
 
-def close_gate(block: Block, *, signed: bool, exact: bool) -> None:
+def _close_gate(block: Block, *, signed: bool, exact: bool) -> None:
     """Closes a gate where mixing x with x is not enough; elsewhere it stays as drawn.
 
     For `exact`, since products are rounded; and where projections before it have made x `signed`, which no ReLU hands
@@ -101,10 +101,10 @@ def close_gate(block: Block, *, signed: bool, exact: bool) -> None:
     gate = dict(block.module.named_children()).get("gate")
     if isinstance(gate, nn.Conv2d) and (signed or exact):
         gate.weight.zero_()
-        nn.init.constant_(gate.get_parameter("bias"), SHUT if exact else CLOSED)
+        nn.init.constant_(gate.get_parameter("bias"), _SHUT if exact else _CLOSED)
 
 
-def pass_through(pair: nn.Sequential, seen: Statistics) -> None:
+def _pass_through(pair: nn.Sequential, seen: _Statistics) -> None:
     """conv-norm as the identity: a Dirac kernel, and a norm that undoes itself."""
     conv, norm = pair[0], pair[1]
     assert isinstance(conv, nn.Conv2d)
@@ -119,7 +119,7 @@ def pass_through(pair: nn.Sequential, seen: Statistics) -> None:
         norm.bias.copy_(mean)
 
 
-def silence(pair: nn.Sequential) -> None:
+def _silence(pair: nn.Sequential) -> None:
     """conv-norm that puts out 0: by its norm, or without one by its kernel."""
     conv, norm = pair[0], pair[1]
     assert isinstance(conv, nn.Conv2d)

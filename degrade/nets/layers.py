@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-STAGES = "stages"  # the child of a net that holds its stages: stages.<stage - 1>.<block - 1>
+_STAGES = "stages"  # the child of a net that holds its stages: stages.<stage - 1>.<block - 1>
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ class Block:
 def conv_layers(net: nn.Module) -> list[Layer]:
     """Every 3x3 layer of a net, from the stem on."""
     found: list[Layer] = []
-    for index, (name, module) in enumerate(pairs(net), 1):
-        stage, block = place_of(name)
+    for index, (name, module) in enumerate(_find_pairs(net), 1):
+        stage, block = _place_of(name)
         before = [layer for layer in found if stage and (layer.stage, layer.block) == (stage, block)]
         found.append(Layer(index, name, stage, block, len(before) + 1 if stage else 0, module))
     return found
@@ -51,14 +51,14 @@ def blocks(net: nn.Module) -> list[Block]:
     """Every block of a net, from the first of stage 1 on."""
     layers, found = conv_layers(net), list[Block]()
     for name, module in net.named_modules():
-        if name.startswith(f"{STAGES}.") and name.count(".") == 2:
-            stage, block = place_of(name)
+        if name.startswith(f"{_STAGES}.") and name.count(".") == 2:
+            stage, block = _place_of(name)
             own = tuple(layer for layer in layers if (layer.stage, layer.block) == (stage, block))
             found.append(Block(len(found) + 1, name, stage, block, module, own))
     return found
 
 
-def pairs(net: nn.Module) -> Iterator[tuple[str, nn.Sequential]]:
+def _find_pairs(net: nn.Module) -> Iterator[tuple[str, nn.Sequential]]:
     for name, module in net.named_modules():
         if isinstance(module, nn.Sequential) and len(module) == 2:
             conv = module[0]
@@ -66,7 +66,7 @@ def pairs(net: nn.Module) -> Iterator[tuple[str, nn.Sequential]]:
                 yield name, module
 
 
-def place_of(name: str) -> tuple[int, int]:
+def _place_of(name: str) -> tuple[int, int]:
     """(stage, block) of a module by its path; (0, 0) outside the stages."""
     first, *inner = name.split(".")
-    return (int(inner[0]) + 1, int(inner[1]) + 1) if first == STAGES and len(inner) > 1 else (0, 0)
+    return (int(inner[0]) + 1, int(inner[1]) + 1) if first == _STAGES and len(inner) > 1 else (0, 0)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 
-class SubBatchNorm(nn.BatchNorm2d):
+class _SubBatchNorm(nn.BatchNorm2d):
     """BN over sub-batches of `group` images, as on several GPUs. (N, C, H, W) -> the same; N need not be a multiple.
 
     Each sub-batch in turn moves the running averages, so that they follow `group` images at a time.
@@ -20,10 +20,10 @@ class SubBatchNorm(nn.BatchNorm2d):
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
             return super().forward(input)
-        return torch.cat([super(SubBatchNorm, self).forward(part) for part in parts(input, self.group)])
+        return torch.cat([super(_SubBatchNorm, self).forward(part) for part in split_batch(input, self.group)])
 
 
-def parts(x: Tensor, size: int) -> list[Tensor]:
+def split_batch(x: Tensor, size: int) -> list[Tensor]:
     """x (N, ...) in pieces of `size`; a last one of 1, of which no variance can be taken, joins the one before."""
     pieces = list(x.split(size))
     if len(pieces) > 1 and len(pieces[-1]) == 1:
@@ -37,13 +37,13 @@ def exchange(net: nn.Module, norm: str, group: int | None) -> nn.Module:
         last = pair[-1] if isinstance(pair, nn.Sequential) and len(pair) == 2 else None
         if isinstance(pair, nn.Sequential) and isinstance(last, nn.BatchNorm2d):
             if norm == "none":
-                pair[0], pair[1] = biased(cast(nn.Conv2d, pair[0])), nn.Identity()
+                pair[0], pair[1] = _add_bias(cast(nn.Conv2d, pair[0])), nn.Identity()
             elif group is not None:
-                pair[1] = SubBatchNorm(last.num_features, group)
+                pair[1] = _SubBatchNorm(last.num_features, group)
     return net
 
 
-def biased(conv: nn.Conv2d) -> nn.Conv2d:
+def _add_bias(conv: nn.Conv2d) -> nn.Conv2d:
     """A convolution like `conv`, with a bias."""
     shape = (conv.in_channels, conv.out_channels, conv.kernel_size[0], conv.stride[0], conv.kernel_size[0] // 2)
     return nn.Conv2d(*shape, bias=True)

@@ -33,25 +33,25 @@ class Projection(nn.Sequential):
         super().__init__(nn.Conv2d(cin, cout, 1, stride, bias=False), nn.BatchNorm2d(cout))
 
 
-def option_a(cin: int, cout: int, stride: int, pad: str) -> nn.Module:
+def _option_a(cin: int, cout: int, stride: int, pad: str) -> nn.Module:
     """Identity; zeros for new channels."""
     return nn.Identity() if stride == 1 and cin == cout else ZeroPad(cin, cout, stride, pad)
 
 
-def option_b(cin: int, cout: int, stride: int, pad: str) -> nn.Module:
+def _option_b(cin: int, cout: int, stride: int, pad: str) -> nn.Module:
     """Identity; a projection where the shape changes."""
     return nn.Identity() if stride == 1 and cin == cout else Projection(cin, cout, stride)
 
 
-def option_c(cin: int, cout: int, stride: int, pad: str) -> nn.Module:
+def _option_c(cin: int, cout: int, stride: int, pad: str) -> nn.Module:
     """A projection everywhere."""
     return Projection(cin, cout, stride)
 
 
-def none(cin: int, cout: int, stride: int, pad: str) -> nn.Module:
+def _no_shortcut(cin: int, cout: int, stride: int, pad: str) -> nn.Module:
     """Plain nets have no shortcut; their blocks never call it."""
     return nn.Identity()
 
 
-Shortcut = Callable[[int, int, int, str], nn.Module]
-OPTIONS: dict[str, Shortcut] = {"none": none, "A": option_a, "B": option_b, "C": option_c}
+MakeShortcut = Callable[[int, int, int, str], nn.Module]
+OPTIONS: dict[str, MakeShortcut] = {"none": _no_shortcut, "A": _option_a, "B": _option_b, "C": _option_c}

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from degrade.nets.blocks import Gate, conv3x3
-from degrade.nets.shortcuts import Shortcut
+from degrade.nets.shortcuts import MakeShortcut
 
-Block = Callable[[int, int, int, nn.Module], nn.Module]
+MakeBlock = Callable[[int, int, int, nn.Module], nn.Module]
 
 
 class CifarNet(nn.Module):
@@ -18,7 +18,7 @@ class CifarNet(nn.Module):
     """
 
     def __init__(
-        self, depth: int, block: Block, shortcut: Shortcut, *, width: int, pad: str, channels: int, classes: int
+        self, depth: int, block: MakeBlock, shortcut: MakeShortcut, *, width: int, pad: str, channels: int, classes: int
     ) -> None:
         super().__init__()
         n = (depth - 2) // 6
@@ -55,33 +55,33 @@ def initialise(net: nn.Module, seed: int, init: str = "he", gate_bias: float = 0
     """
     draws = torch.Generator().manual_seed(seed)
     layers = {n: m for n, m in net.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear, nn.BatchNorm2d))}
-    for _, layer in sorted(layers.items(), key=turn):
+    for _, layer in sorted(layers.items(), key=_drawing_turn):
         if isinstance(layer, nn.BatchNorm2d):
             layer.reset_parameters()
             continue
         with torch.no_grad():
-            layer.weight.normal_(0.0, INITS[init](layer.weight), generator=draws)
+            layer.weight.normal_(0.0, _INITS[init](layer.weight), generator=draws)
             if layer.bias is not None:
                 layer.bias.fill_(gate_bias if isinstance(layer, Gate) else 0.0)
 
 
-def turn(named: tuple[str, nn.Module]) -> int:
+def _drawing_turn(named: tuple[str, nn.Module]) -> int:
     """When a layer is drawn; those of one turn in the order in which the net has them."""
     name, layer = named
     return 2 if isinstance(layer, Gate) else int("shortcut" in name)
 
 
-def he(weight: Tensor) -> float:
+def _he(weight: Tensor) -> float:
     taps = weight.shape[2:].numel()
     return (2 / (weight.shape[0] * taps if weight.ndim == 4 else weight.shape[1])) ** 0.5
 
 
-def xavier(weight: Tensor) -> float:
+def _xavier(weight: Tensor) -> float:
     return (2 / ((weight.shape[0] + weight.shape[1]) * weight.shape[2:].numel())) ** 0.5
 
 
-def small(weight: Tensor) -> float:
+def _small(weight: Tensor) -> float:
     return 0.01
 
 
-INITS: dict[str, Callable[[Tensor], float]] = {"he": he, "xavier": xavier, "small": small}  # -> standard deviation
+_INITS: dict[str, Callable[[Tensor], float]] = {"he": _he, "xavier": _xavier, "small": _small}  # -> standard deviation
