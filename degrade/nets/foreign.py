@@ -1,4 +1,4 @@
-"""Anybody's net of the CIFAR family, found out from its tensors: their order and shapes count, their names do not."""
+"""Recognises anybody's net of the CIFAR family by its tensors: their order and shapes count, their names do not."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -24,11 +24,11 @@ _ALIASES = {
     "moving_var": "running_var",
     "moving_variance": "running_var",
 }
-_EPS = 1e-5  # of our batch norm, as of torch's; no state dict says what a net was trained with
+_EPS = 1e-5  # of our batch norm and of torch's; no state dict says with which epsilon a net was trained
 
 
 class Match(NamedTuple):
-    """What a state dict is."""
+    """The net that a state dict belongs to."""
 
     spec: NetSpec
     state: dict[str, Tensor]  # for the net of `spec`
@@ -38,7 +38,7 @@ class Match(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _ForeignLayer:
-    """The tensors of one layer, and the names they have in the file, by torch's names: weight, bias, ..."""
+    """The tensors of one layer and their names in the file, both by torch's names: weight, bias, ..."""
 
     name: str
     tensors: dict[str, Tensor]
@@ -58,20 +58,21 @@ class _ForeignLayer:
 
     @property
     def side(self) -> int:
-        """3 and 1: convolutions of the family; 0: no convolution."""
+        """The side of the kernel, 3 or 1 in this family; 0 where the layer is no convolution."""
         return self.weight.shape[-1] if self.weight.ndim == 4 else 0
 
 
-_NormByConv = dict[str, _ForeignLayer]  # by the name of the convolution before it
+_NormByConv = dict[str, _ForeignLayer]  # name of a convolution -> the batch norm after it
 
 
 def match(tensors: Mapping[str, Tensor], net: str | None = None, pad: str = "after") -> Match:
-    """Depth, width, channels, classes and shortcut option of a state dict (float32, in the order of the file).
+    """Finds depth, width, channels, classes and shortcut option of a state dict (float32, in the order of the file).
 
-    Plain nets and residual nets with option A have the same tensors: there `net` decides, and `pad` where the zeros
-    go. Biases of convolutions are folded into BN exactly; a projection without BN gets one that does nothing. The
-    epsilon of BN is taken to be 1e-5 and the stride of a stage to be in its first layer, since no tensor tells.
-    Raises RunError, which names the first tensor that does not fit, and SpecError for an unknown `net` or `pad`.
+    Plain nets and residual nets with option A have the same tensors. Between these `net` decides, and `pad` says where
+    option A puts its zeros. Biases of convolutions are folded into BN exactly. A projection without BN gets a BN that
+    does nothing. No tensor tells the epsilon of BN or the place of a stride: `match` assumes 1e-5, and a stride in the
+    first layer of a stage. Raises RunError, which names the first tensor that does not fit, and SpecError for an
+    unknown `net` or `pad`.
     """
     layers = _group_layers(tensors)
     convs = [layer for layer in layers if layer.side]
@@ -95,7 +96,7 @@ def match(tensors: Mapping[str, Tensor], net: str | None = None, pad: str = "aft
 
 
 def _infer_net(ones: Sequence[_ForeignLayer], blocks: int, net: str | None) -> tuple[str, str]:
-    """Net and shortcut option, from the number of projections."""
+    """Tells net and shortcut option from the number of projections."""
     if net not in (None, "plain", "residual"):
         raise SpecError(f"--net={net}: a state dict of others is of a plain or a residual net; use one of these")
     if not ones:
@@ -113,9 +114,9 @@ def _infer_net(ones: Sequence[_ForeignLayer], blocks: int, net: str | None) -> t
 
 
 def _group_layers(tensors: Mapping[str, Tensor]) -> list[_ForeignLayer]:
-    """By the names up to the last dot; where these are not torch's, by the order alone.
+    """Groups tensors into layers by their names up to the last dot, or by their order where the names are not torch's.
 
-    Raises RunError for a tensor that these nets have no place for.
+    Raises RunError for a tensor that has no place in these nets.
     """
     try:
         return _group_by_name(tensors)
@@ -142,7 +143,7 @@ def _group_by_name(tensors: Mapping[str, Tensor]) -> list[_ForeignLayer]:
 
 
 def _make_layer(name: str, keys: dict[str, str], tensors: Mapping[str, Tensor]) -> _ForeignLayer:
-    """A 3x3 or 1x1 convolution, a batch norm or a linear layer. Raises RunError for anything else."""
+    """Makes a 3x3 or 1x1 convolution, a batch norm or a linear layer. Raises RunError for anything else."""
     layer = _ForeignLayer(name, {each: tensors[key] for each, key in keys.items()}, keys)
     key = keys.get("weight") or keys.get("running_mean") or next(iter(keys.values()))
     main = tensors[key]
@@ -158,7 +159,7 @@ def _make_layer(name: str, keys: dict[str, str], tensors: Mapping[str, Tensor]) 
 
 
 def _make_batch_norm(layer: _ForeignLayer) -> _ForeignLayer:
-    """A batch norm; one without weight and bias gets those that do nothing."""
+    """Makes a batch norm; where weight and bias are missing it gets 1 and 0, which do nothing."""
     for missing in (each for each in _NORM[2:] if each not in layer.tensors):
         raise RunError(f"{layer.name}.{missing}: missing; without running statistics BN has no evaluation mode")
     mean = layer.tensors["running_mean"]
@@ -167,8 +168,10 @@ def _make_batch_norm(layer: _ForeignLayer) -> _ForeignLayer:
 
 
 def _group_by_order(tensors: Mapping[str, Tensor]) -> list[_ForeignLayer]:
-    """Each kernel or matrix is a layer; of the vectors after it, four are a batch norm, and the first is its bias where
-    one is left over. No layers where it does not come out so.
+    """Groups tensors into layers by their order alone. Returns no layers where the counts do not fit.
+
+    Each kernel or matrix is a layer. Each four vectors after it are a batch norm. Where one vector is left over, the
+    first is the bias of the layer.
     """
     layers, vectors = list[_ForeignLayer](), list[str]()
     for key in [*tensors, ""]:
@@ -190,8 +193,10 @@ def _group_by_order(tensors: Mapping[str, Tensor]) -> list[_ForeignLayer]:
 
 
 def _pair_norms(convs: Sequence[_ForeignLayer], norms: Sequence[_ForeignLayer]) -> _NormByConv:
-    """The batch norm of each convolution: the k-th of a parent has the k-th there; where parents do not come out even,
-    the k-th of the file. Where there is none at all, they are taken to be folded in.
+    """Finds the batch norm of each convolution. A file without batch norms is taken to have them folded in.
+
+    The k-th convolution of a parent module goes with its k-th batch norm. Where the counts of a parent differ, the k-th
+    convolution of the file goes with the k-th batch norm of the file.
     """
     groups: dict[str, tuple[list[_ForeignLayer], list[_ForeignLayer]]] = defaultdict(lambda: ([], []))
     for layer in [*convs, *norms]:
@@ -213,14 +218,14 @@ def _pair_norms(convs: Sequence[_ForeignLayer], norms: Sequence[_ForeignLayer]) 
 def _pair_up(
     convs: Sequence[_ForeignLayer], norms: Sequence[_ForeignLayer]
 ) -> list[tuple[_ForeignLayer, _ForeignLayer]] | None:
-    """Pairs, if there are as many norms as convolutions, or as 3x3 convolutions: projections may have none."""
+    """Pairs norms with all convolutions, or with the 3x3 ones: projections may have none. None: counts differ."""
     threes = [conv for conv in convs if conv.side == 3]
     chosen = next((each for each in (convs, threes) if len(each) == len(norms)), None)
     return None if chosen is None else list(zip(chosen, norms, strict=True))
 
 
 def _order_convs(convs: Sequence[_ForeignLayer]) -> list[_ForeignLayer]:
-    """The stem first, which alone of the narrowest does not have as many channels coming in; then by width."""
+    """Sorts by width, the stem first: of the narrowest, it alone takes in a different number of channels."""
     narrow = min((conv.weight.shape[0] for conv in convs), default=0)
     return sorted(convs, key=lambda conv: (conv.weight.shape[0], tuple(conv.weight.shape[:2]) == (narrow, narrow)))
 
@@ -228,7 +233,7 @@ def _order_convs(convs: Sequence[_ForeignLayer]) -> list[_ForeignLayer]:
 def _place_convs(
     convs: Sequence[_ForeignLayer], side: int, ours: nn.Module, norms: _NormByConv, said: str
 ) -> dict[str, Tensor]:
-    """Tensors by the names they have in `ours`, where each convolution has its BN after it."""
+    """Renames tensors as in `ours`, where each convolution has its BN after it."""
     state: dict[str, Tensor] = {}
     places = {k: m for k, m in ours.named_modules() if isinstance(m, nn.Conv2d) and m.kernel_size[0] == side}
     for conv, (name, place) in zip(convs, places.items(), strict=True):
@@ -240,7 +245,7 @@ def _place_convs(
 
 
 def _fold_bias(conv: _ForeignLayer, norm: _ForeignLayer | None) -> dict[str, Tensor]:
-    """BN after a convolution without bias: (Wx + b - mean) / s = (Wx - (mean - b)) / s. Without BN, the identity."""
+    """Folds a convolution's bias into its BN: (Wx + b - mean) / s = (Wx - (mean - b)) / s. No BN: the identity."""
     cout = conv.weight.shape[:1]
     nothing = {"weight": torch.ones(cout), "bias": torch.zeros(cout), "running_mean": torch.zeros(cout)}
     values = norm.tensors if norm else {**nothing, "running_var": torch.full(cout, 1 - _EPS)}
@@ -248,14 +253,14 @@ def _fold_bias(conv: _ForeignLayer, norm: _ForeignLayer | None) -> dict[str, Ten
 
 
 def _place_head(head: _ForeignLayer, ours: nn.Module, said: str) -> dict[str, Tensor]:
-    """The last layer; one without bias gets zeros."""
+    """Renames the last layer; where it has no bias, it gets zeros."""
     place = ours.get_submodule("head")
     _check_shape(head, place.get_parameter("weight").shape, f"as head of {said}")
     return {"head.weight": head.weight, "head.bias": head.tensors.get("bias", torch.zeros(len(head.weight)))}
 
 
 def _check_shape(layer: _ForeignLayer, shape: torch.Size, where: str) -> None:
-    """Raises RunError, which names the tensor, unless the weight has this shape and all others its first dimension."""
+    """Raises RunError, which names the tensor, unless the weight has `shape` and all others its first dimension."""
     for name, tensor in layer.tensors.items():
         expected = shape if name == "weight" else shape[:1]
         if tensor.shape != expected:

@@ -1,10 +1,11 @@
-"""What the layers of a net put out, in one streaming pass: Fig. 7 of the paper, and how little each block changes.
+"""Measures the outputs of a net's layers in one streaming pass: Fig. 7 of the paper, and the change that a block makes.
 
 Sums are float64 on the device, so that neither the number of images nor their batches matter to memory or result.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,14 +21,14 @@ _Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
 
 @dataclass
 class _BlockNorms:
-    """Sums of squares over all images and positions around one block; `gate`: sum and count of what a gate puts out."""
+    """Sums of squares around one block, over all images and positions; and the sum and count of its gate's outputs."""
 
     x: Tensor | float = 0.0
-    f: Tensor | float = 0.0  # of what the last 3x3 layer puts out
+    f: Tensor | float = 0.0  # of F(x), the output of the last 3x3 layer
     brought: Tensor | float = 0.0  # of x, brought to the shape of the output
-    moved: Tensor | float = 0.0  # of the output less that
-    gate: Tensor | float = 0.0
-    gates: int = 0
+    moved: Tensor | float = 0.0  # of the output minus x brought to its shape
+    gate: Tensor | float = 0.0  # sum of the openings T
+    gates: int = 0  # their number
 
     def add(self, x: Tensor, f: Tensor, brought: Tensor, y: Tensor) -> None:
         self.x = self.x + _sum_squares(x)
@@ -42,7 +43,7 @@ def _sum_squares(x: Tensor) -> Tensor:
 
 @dataclass
 class _Watch:
-    """Hooks on a net that add up what passes."""
+    """Hooks on a net that add up what passes through."""
 
     layers: list[Layer]
     blocks: list[Block]
@@ -92,7 +93,7 @@ class _Watch:
 
 
 def _bring(x: Tensor, y: Tensor, pad: str) -> Tensor:
-    """x in the shape of y, by option A of Sec. 3.3; itself where the shapes are equal."""
+    """Brings x to the shape of y by option A of Sec. 3.3; returns x where the shapes are equal."""
     if x.shape == y.shape:
         return x
     stride = -(-x.shape[-1] // y.shape[-1])
@@ -107,17 +108,17 @@ def _mean_opening(block: Block, norms: _BlockNorms) -> float:
 
 
 def _norm_ratio(part: Tensor | float, whole: Tensor | float) -> float:
-    """Of the norms whose squares are given; 0 where the signal is dead and nothing is added to it."""
+    """The ratio of two norms, from their squares; 0 where both are 0: a dead signal to which nothing is added."""
     return (float(part) / float(whole)) ** 0.5 if float(whole) else 0.0 if not float(part) else float("inf")
 
 
 def measure(
     net: nn.Module, batches: Iterable[Tensor], *, iteration: int, split: str, bn: str = "running", pad: str = "after"
 ) -> tuple[list[LayerResponse], list[BlockResponse]]:
-    """Responses of every 3x3 layer and every block to all of x (N, C, H, W), which may come in any batches.
+    """Measures the responses of every 3x3 layer and every block to all of x (N, C, H, W), in batches of any size.
 
-    `bn` running: evaluation mode. batch: BN normalises each batch by itself, so that the batches matter; its running
-    statistics move, so `net` should be the caller's own copy. `pad`: how option A brings x to a new shape.
+    `bn` running: evaluation mode. `bn` batch: BN normalises each batch by its own statistics, so the batches matter;
+    its running statistics move, so `net` should be the caller's own copy. `pad`: how option A brings x to a new shape.
     """
     watch, seen = _Watch(conv_layers(net), blocks(net), pad), 0
     handles = watch.attach()
@@ -128,18 +129,49 @@ def measure(
             seen += len(x)
     for handle in handles:
         handle.remove()
-    under = {"iteration": iteration, "split": split, "bn": bn, "n": seen}
-    layers = [_layer_row(layer, watch.moments[layer.name], under) for layer in watch.layers]
-    return layers, [_block_row(block, watch.norms[block.name], under) for block in watch.blocks]
+    done = _Pass(iteration, split, bn, seen)
+    layers = [_layer_row(layer, watch.moments[layer.name], done) for layer in watch.layers]
+    return layers, [_block_row(block, watch.norms[block.name], done) for block in watch.blocks]
 
 
-def _layer_row(layer: Layer, moments: Moments, under: dict[str, int | str]) -> LayerResponse:
-    (mean, std), std_channel = moments.pooled(), moments.by_channel()[1].sqrt().mean().item()
-    where = {"layer": layer.index, "name": layer.name, "stage": layer.stage, "block": layer.block, "place": layer.place}
-    return LayerResponse(**under, **where, std=std, std_channel=std_channel, mean=mean)  # pyright: ignore
+class _Pass(NamedTuple):
+    """The columns that all rows of one pass share."""
+
+    iteration: int
+    split: str
+    bn: str
+    n: int  # images
 
 
-def _block_row(block: Block, norms: _BlockNorms, under: dict[str, int | str]) -> BlockResponse:
-    where = {"index": block.index, "name": block.name, "stage": block.stage, "block": block.block}
-    change, distance = _norm_ratio(norms.f, norms.x), _norm_ratio(norms.moved, norms.brought)
-    return BlockResponse(**under, **where, change=change, distance=distance, opening=_mean_opening(block, norms))  # pyright: ignore
+def _layer_row(layer: Layer, moments: Moments, done: _Pass) -> LayerResponse:
+    mean, std = moments.pooled()
+    return LayerResponse(
+        iteration=done.iteration,
+        split=done.split,
+        bn=done.bn,
+        layer=layer.index,
+        name=layer.name,
+        stage=layer.stage,
+        block=layer.block,
+        place=layer.place,
+        std=std,
+        std_channel=moments.by_channel()[1].sqrt().mean().item(),
+        mean=mean,
+        n=done.n,
+    )
+
+
+def _block_row(block: Block, norms: _BlockNorms, done: _Pass) -> BlockResponse:
+    return BlockResponse(
+        iteration=done.iteration,
+        split=done.split,
+        bn=done.bn,
+        index=block.index,
+        name=block.name,
+        stage=block.stage,
+        block=block.block,
+        change=_norm_ratio(norms.f, norms.x),
+        distance=_norm_ratio(norms.moved, norms.brought),
+        opening=_mean_opening(block, norms),
+        n=done.n,
+    )
