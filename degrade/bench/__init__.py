@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from degrade.bench.cases import paper, quickstart
 from degrade.bench.limit import Peak, peaks
 from degrade.bench.machine import Machine, cores, machine
-from degrade.bench.same import STEPS, Sameness, available, sameness
-from degrade.bench.timing import How, Measured, timed
+from degrade.bench.same import STEPS, Sameness, compare_loops, find_available
+from degrade.bench.timing import How, Measured, time_case
 from degrade.data import quiet
 from degrade.data.images import Note
 from degrade.errors import SpecError, pick
@@ -80,11 +80,11 @@ def measure(asked: Asked, command: str = "", note: Note = quiet) -> Report:
     Raises SpecError where none of the loops can be had.
     """
     device = pick_device(asked.device)
-    loops, refused = available(asked.only or LOOPS, device.type)
+    loops, refused = find_available(asked.only or LOOPS, device.type)
     if not loops:
         raise SpecError(f"--only={','.join(asked.only)}: cannot be had here: {'; '.join(refused.values())}")
     here = machine(device, command)
-    same = sameness(loops, device.type, steps=asked.steps, note=note)
+    same = compare_loops(loops, device.type, steps=asked.steps, note=note)
     how = How(device, asked.cores, (0, here.cores), asked.seconds, asked.rounds)
     if asked.check:
         how = replace(how, workers=(0,), seconds=min(asked.seconds, 0.2), rounds=1)
@@ -93,7 +93,7 @@ def measure(asked: Asked, command: str = "", note: Note = quiet) -> Report:
     else:
         cases = [*map(paper, asked.depths), *map(quickstart, asked.depths)]
         found = peaks(device, asked.cores, asked.seconds / 2, note)
-    measured = tuple(timed(case, loops, how, found, note) for case in cases)
+    measured = tuple(time_case(case, loops, how, found, note) for case in cases)
     return Report(here, how.threads, how.seconds, how.rounds, found, tuple(same), refused, measured, not asked.check)
 
 

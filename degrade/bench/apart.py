@@ -18,14 +18,14 @@ from degrade.bench.ours import Aside, Ours
 from degrade.errors import DegradeError, RunError, SpecError
 from degrade.train import processes
 
-FRESH = get_context("forkserver")  # processes that have torch loaded when they begin, but no thread of this one
+_FRESH = get_context("forkserver")  # processes that have torch loaded when they begin, but no thread of this one
 # torch's optimisers load its compiler when one is first used: seconds of every peer, unless it is there
-PRELOADED = ["degrade.bench.peer", "degrade.bench.same", "torch._dynamo"]
-LEAD = 0.25  # of a round's time, in steps before it that do not count: the loaders of a peer have batches waiting
-MAXRSS = 1 if sys.platform == "darwin" else 1024  # bytes in the unit of ru_maxrss
+_PRELOADED = ["degrade.bench.peer", "degrade.bench.same", "torch._dynamo"]
+_LEAD = 0.25  # of a round's time, in steps before it that do not count: the loaders of a peer have batches waiting
+_MAXRSS = 1 if sys.platform == "darwin" else 1024  # bytes in the unit of ru_maxrss
 
 
-class Loop(Protocol):
+class _Loop(Protocol):
     """What is timed."""
 
     def go(self, steps: int) -> int:
@@ -45,7 +45,7 @@ class Round:
 class Paced:
     """Rounds of a loop that take about a given time, or one step."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: _Loop) -> None:
         self.loop, self.pace = loop, 0.0  # seconds of a step
 
     def warm(self, seconds: float) -> None:
@@ -55,7 +55,7 @@ class Paced:
             done = self._timed(max(1, 2 * done.steps))
 
     def round(self, seconds: float) -> Round:
-        if lead := int(LEAD * seconds / self.pace):
+        if lead := int(_LEAD * seconds / self.pace):
             self.loop.go(lead)
         return self._timed(max(1, round(seconds / self.pace)))
 
@@ -67,19 +67,19 @@ class Paced:
         return Round(steps, images, spent)
 
 
-def memory(device: torch.device) -> int:
+def _peak_memory(device: torch.device) -> int:
     """Most bytes this process has held: on the GPU, if it works on one, else in main memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS
 
 
 class Apart:
     """What `make` makes, a Loop or a Comparison, in its own process: `make` is sent there, called when first asked."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
-        FRESH.set_forkserver_preload(PRELOADED)
-        self.process, self.pipe = processes.start(serve, make, context=FRESH, daemon=False)  # a peer has workers
+        _FRESH.set_forkserver_preload(_PRELOADED)
+        self.process, self.pipe = processes.start(_serve, make, context=_FRESH, daemon=False)  # a peer has workers
 
     def __enter__(self) -> "Apart":
         return self
@@ -116,7 +116,7 @@ class Apart:
         return answer
 
 
-def serve(pipe: Connection, make: Callable[[], Any]) -> None:
+def _serve(pipe: Connection, make: Callable[[], Any]) -> None:
     """The life of a loop's process: it answers what is asked, until None comes or nobody is left to ask."""
     processes.begin(term=signal.SIG_DFL)  # the workers of a peer inherit that, and are ended by it
     with contextlib.suppress(EOFError, BrokenPipeError):
@@ -125,28 +125,28 @@ def serve(pipe: Connection, make: Callable[[], Any]) -> None:
             what, given = asked
             try:
                 paced = paced or Paced(make())
-                pipe.send(ANSWERS[what](paced, *given))
+                pipe.send(_ANSWERS[what](paced, *given))
             except DegradeError as error:
                 pipe.send(SpecError(str(error)))
 
 
-def memory_of(paced: Paced, device: str) -> int:
-    return memory(torch.device(device))
+def _memory_of(paced: Paced, device: str) -> int:
+    return _peak_memory(torch.device(device))
 
 
-def aside_of(paced: Paced) -> Aside:
+def _aside_of(paced: Paced) -> Aside:
     assert isinstance(paced.loop, Ours)
     return paced.loop.aside()
 
 
-def sameness_of(paced: Paced, loops: Any) -> Any:
+def _sameness_of(paced: Paced, loops: Any) -> Any:
     return cast(Any, paced.loop).of(loops)  # a degrade.bench.same.Comparison
 
 
-ANSWERS: dict[str, Callable[..., Any]] = {
+_ANSWERS: dict[str, Callable[..., Any]] = {
     "warm": Paced.warm,
     "round": Paced.round,
-    "memory": memory_of,
-    "aside": aside_of,
-    "same": sameness_of,
+    "memory": _memory_of,
+    "aside": _aside_of,
+    "same": _sameness_of,
 }

@@ -8,7 +8,7 @@ from degrade import nets
 from degrade.data.images import Images, Splits
 from degrade.spec import DataSpec, EngineSpec, NetSpec, RecipeSpec, RunSpec
 
-PAPER = RecipeSpec()
+_PAPER = RecipeSpec()
 QUICKSTART = RecipeSpec(name="quickstart", iterations=1_800, batch=32, lr=0.02, augment="crop", eval_every=180)
 CLASSES = 10
 
@@ -52,7 +52,7 @@ class Case:
 
 def paper(depth: int) -> Case:
     """CIFAR-10's shape, by the protocol of Sec. 4.2."""
-    return Case(depth, PAPER, channels=3, size=32, train=50_000, test=10_000)
+    return Case(depth, _PAPER, channels=3, size=32, train=50_000, test=10_000)
 
 
 def quickstart(depth: int) -> Case:

@@ -13,9 +13,9 @@ from degrade.data.images import Note
 from degrade.errors import UnavailableError
 from degrade.train.backends.native import build
 
-LEAST = 3  # measurements of each kind
-TYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
-SHAPES = ((16, 32), (32, 16), (64, 8))  # channels and pixels of a side in the three stages (Sec. 4.2)
+_LEAST_TIMES = 3  # measurements of each kind
+_TYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
+LAYER_SHAPES = ((16, 32), (32, 16), (64, 8))  # channels and pixels of a side in the three stages (Sec. 4.2)
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Peak:
 def peaks(device: torch.device, threads: int, seconds: float, note: Note) -> dict[str, Peak]:
     """By precision; each kind of work takes about `seconds`."""
     found: dict[str, Peak] = {}
-    kinds = on_cpu if device.type == "cpu" else on_gpu
-    for done, precision in enumerate(TYPES):
-        note("peak FLOP/s", done, len(TYPES))
+    kinds = _try_cpu if device.type == "cpu" else _try_gpu
+    for done, precision in enumerate(_TYPES):
+        note("peak FLOP/s", done, len(_TYPES))
         rates = dict(kinds(precision, device, threads, seconds))
         if rates:
             best = max(rates, key=lambda kind: rates[kind])
@@ -40,17 +40,17 @@ def peaks(device: torch.device, threads: int, seconds: float, note: Note) -> dic
     return found
 
 
-def on_gpu(precision: str, device: torch.device, threads: int, seconds: float) -> Iterator[tuple[str, float]]:
+def _try_gpu(precision: str, device: torch.device, threads: int, seconds: float) -> Iterator[tuple[str, float]]:
     """A large product of matrices."""
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     try:
-        yield product(8192, precision, device, seconds)
+        yield _time_product(8192, precision, device, seconds)
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
 
 
-def on_cpu(precision: str, device: torch.device, threads: int, seconds: float) -> Iterator[tuple[str, float]]:
+def _try_cpu(precision: str, device: torch.device, threads: int, seconds: float) -> Iterator[tuple[str, float]]:
     """A product of matrices, which some libraries do poorly on some processors; convolutions; and multiply-adds that
     stay in registers. Convolutions count their padding, and so can seem to beat these."""
     if precision == "tf32":
@@ -58,32 +58,32 @@ def on_cpu(precision: str, device: torch.device, threads: int, seconds: float) -
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        yield product(1024, precision, device, seconds)
-        for channels, size in SHAPES:
-            yield convolution(channels, size, precision, seconds)
-        yield "multiply-adds in registers", registers(precision, threads, seconds)
+        yield _time_product(1024, precision, device, seconds)
+        for channels, size in LAYER_SHAPES:
+            yield _time_convolution(channels, size, precision, seconds)
+        yield "multiply-adds in registers", _measure_registers(precision, threads, seconds)
     except UnavailableError:
         return
     finally:
         torch.set_num_threads(before)
 
 
-def product(side: int, precision: str, device: torch.device, seconds: float) -> tuple[str, float]:
-    a, b = (torch.randn(side, side, device=device).to(TYPES[precision]) for _ in range(2))
-    return f"{side}x{side} matrices", 2 * side**3 / quickest(lambda: a @ b, device, seconds)
+def _time_product(side: int, precision: str, device: torch.device, seconds: float) -> tuple[str, float]:
+    a, b = (torch.randn(side, side, device=device).to(_TYPES[precision]) for _ in range(2))
+    return f"{side}x{side} matrices", 2 * side**3 / _time_quickest(lambda: a @ b, device, seconds)
 
 
-def convolution(channels: int, size: int, precision: str, seconds: float) -> tuple[str, float]:
+def _time_convolution(channels: int, size: int, precision: str, seconds: float) -> tuple[str, float]:
     """A 3x3 layer of one stage, batch 128, channels last. Padding counts as work, as it does in the net's FLOPs."""
     last = torch.channels_last
-    x = torch.randn(128, channels, size, size).to(TYPES[precision]).to(memory_format=last)
-    weight: Tensor = torch.randn(channels, channels, 3, 3).to(TYPES[precision]).to(memory_format=last)
+    x = torch.randn(128, channels, size, size).to(_TYPES[precision]).to(memory_format=last)
+    weight: Tensor = torch.randn(channels, channels, 3, 3).to(_TYPES[precision]).to(memory_format=last)
     with torch.inference_mode():
-        spent = quickest(lambda: F.conv2d(x, weight, padding=1), x.device, seconds)
+        spent = _time_quickest(lambda: F.conv2d(x, weight, padding=1), x.device, seconds)
     return f"3x3 convolution, {channels} channels", 2 * x.numel() * channels * 9 / spent
 
 
-def registers(precision: str, threads: int, seconds: float) -> float:
+def _measure_registers(precision: str, threads: int, seconds: float) -> float:
     """By the library of the compiled kernels. Raises UnavailableError where there is none, or it does not say."""
     library = build.kernels(precision)
     try:
@@ -94,19 +94,19 @@ def registers(precision: str, threads: int, seconds: float) -> float:
     return float(peak(threads, seconds))
 
 
-def quickest(act: Callable[[], object], device: torch.device, seconds: float) -> float:
+def _time_quickest(act: Callable[[], object], device: torch.device, seconds: float) -> float:
     """The least seconds that `act` takes, of as many as fit in `seconds`."""
     act()
     spent: list[float] = []
-    while len(spent) < LEAST or sum(spent) < seconds:
-        wait(device)
+    while len(spent) < _LEAST_TIMES or sum(spent) < seconds:
+        _wait(device)
         begin = time.perf_counter()
         act()
-        wait(device)
+        _wait(device)
         spent.append(time.perf_counter() - begin)
     return min(spent)
 
 
-def wait(device: torch.device) -> None:
+def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

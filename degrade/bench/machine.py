@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from degrade.train.run import environment
+from degrade.train.environment import environment
 
-FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")  # what the speed hangs on
+_SPEED_FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")  # what the speed hangs on
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Machine:
 
 
 def machine(device: torch.device, command: str) -> Machine:
-    known = cpuinfo()
+    known = _read_cpuinfo()
     name = known.get("model name", platform.processor() or platform.machine())
     if "cpu family" in known:
         name += f" (family {known['cpu family']}, model {known['model']})"
@@ -50,13 +50,13 @@ def machine(device: torch.device, command: str) -> Machine:
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else known.get("model name", name),
         processor=name,
         cores=cores(),
-        flags=tuple(flag for flag in FLAGS if flag in own),
+        flags=tuple(flag for flag in _SPEED_FLAGS if flag in own),
         memory=float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
         environment=environment(device, command),
     )
 
 
-def cpuinfo() -> dict[str, str]:
+def _read_cpuinfo() -> dict[str, str]:
     """What Linux says of the first processor; {} elsewhere."""
     try:
         first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]

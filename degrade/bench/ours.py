@@ -17,9 +17,9 @@ from degrade.store.state import BEAT, State
 from degrade.train.checkpoint import pack
 from degrade.train.fit import EVALUATION_BATCH, Fit
 
-TIMES = 5  # that each of the other acts is timed
-SPLITS = 3  # rows of a curve at each of its points: train, train_clean, test
-SAVED = 60.0  # seconds between two checkpoints: engine.checkpoint_every
+_TIMES = 5  # that each of the other acts is timed
+_ROWS_A_POINT = 3  # rows of a curve at each of its points: train, train_clean, test
+_SAVE_SECONDS = 60.0  # seconds between two checkpoints: engine.checkpoint_every
 
 
 @dataclass(frozen=True)
@@ -68,19 +68,19 @@ class Ours:
         """Measured on the net as it stands, in a folder that is gone afterwards."""
         fit, recipe = self.fit, self.case.recipe
         few = min(1_000, len(fit.test))
-        points = [point(fit, i) for i in range(-(-recipe.iterations // recipe.eval_every) * SPLITS // 2)]
+        points = [_make_point(fit, i) for i in range(-(-recipe.iterations // recipe.eval_every) * _ROWS_A_POINT // 2)]
         with tempfile.TemporaryDirectory(prefix="degrade-bench-") as root:
             folder = RunDir(Path(root), "bench")
             folder.path.mkdir(parents=True)
             return Aside(
-                image=timed(lambda: evaluate(fit, few)) / few,
-                checkpoint=timed(lambda: folder.write_checkpoint(pack(fit.state()))),
-                curve=timed(lambda: folder.write_curve(fit.spec, points)),
-                beat=timed(lambda: folder.write_state(State("running", iteration=1))),
+                image=_time_act(lambda: _evaluate(fit, few)) / few,
+                checkpoint=_time_act(lambda: folder.write_checkpoint(pack(fit.state()))),
+                curve=_time_act(lambda: folder.write_curve(fit.spec, points)),
+                beat=_time_act(lambda: folder.write_state(State("running", iteration=1))),
             )
 
 
-def evaluate(fit: Fit, images: int) -> None:
+def _evaluate(fit: Fit, images: int) -> None:
     """As Fit does it: in batches, one wait for the device at the end."""
     sums = torch.zeros(2, dtype=torch.float64, device=fit.device)
     for start in range(0, images, EVALUATION_BATCH):
@@ -88,16 +88,16 @@ def evaluate(fit: Fit, images: int) -> None:
     sums.tolist()
 
 
-def point(fit: Fit, i: int) -> Point:
+def _make_point(fit: Fit, i: int) -> Point:
     """A row of a curve as long as a real one."""
     return Point(i, i / 3, "train_clean", i**0.5, i**0.5, 5000, 0.1, 1 / (i + 1), 1000.0 + i**0.5, i * 1.1)
 
 
-def timed(act: Callable[[], object]) -> float:
+def _time_act(act: Callable[[], object]) -> float:
     """Median seconds of doing `act`, after once for warmth."""
     act()
     spent: list[float] = []
-    for _ in range(TIMES):
+    for _ in range(_TIMES):
         begin = time.perf_counter()
         act()
         spent.append(time.perf_counter() - begin)
@@ -110,7 +110,7 @@ def shares(case: Case, step: float, aside: Aside) -> Shares:
     steps, evaluation = recipe.iterations * step, case.evaluated * aside.image
     points, seconds = -(-recipe.iterations // recipe.eval_every), steps + evaluation
     logging = points * aside.curve + seconds / BEAT * aside.beat
-    return Shares(steps, evaluation, (seconds / SAVED + 1) * aside.checkpoint, logging)
+    return Shares(steps, evaluation, (seconds / _SAVE_SECONDS + 1) * aside.checkpoint, logging)
 
 
 def engine_of(name: str, device: str, threads: int) -> EngineSpec:

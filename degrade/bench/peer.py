@@ -21,7 +21,7 @@ from degrade.data.images import Images
 from degrade.spec import NetSpec
 from degrade.train.schedule import Warmup, lr_at
 
-FORK = "fork" if sys.platform == "linux" else None  # as in a script; a process like ours would pass on how it began
+_FORK = "fork" if sys.platform == "linux" else None  # as in a script; a process like ours would pass on how it began
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
@@ -71,7 +71,7 @@ class Peer:
             num_workers=workers,
             pin_memory=device.type == "cuda",
             persistent_workers=workers > 0,
-            multiprocessing_context=FORK if workers else None,
+            multiprocessing_context=_FORK if workers else None,
         )
         self.batches = self._endless()
         self.loss, self.accuracy = 0.0, 0.0  # of the last step

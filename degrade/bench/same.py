@@ -29,20 +29,20 @@ from degrade.train.fit import Fit
 from degrade.train.precision import settle
 from degrade.train.schedule import Warmup, lr_at
 
-STEPS, EVERY, FIRST = 200, 4, 10
-NETS = ("residual", "plain")
+STEPS, _EVERY, _FIRST_STEPS = 200, 4, 10
+COMPARED_NETS = ("residual", "plain")
 
 # Relative deviations that are rounding alone. Measured over three seeds (x86 with AVX512-BF16, torch 2.15): fp32 4e-7,
 # 3e-6 and 8e-6; bf16 3e-3, 0.045 and 0.012. tf32 rounds to a quarter of bf16's steps, and was not measured. A rate that
 # is a tenth off makes an update of 0.1, a forgotten weight decay one of 6e-4.
-BOUNDS: dict[str, dict[str, float]] = {
+_BOUNDS: dict[str, dict[str, float]] = {
     "fp32": {"loss": 1e-5, "update": 1e-4, "statistics": 1e-4},
     "tf32": {"loss": 3e-3, "update": 0.02, "statistics": 0.01},
     "bf16": {"loss": 1e-2, "update": 0.08, "statistics": 0.03},
 }
 # Eager fp32 on two threads against one, another order of sums alone, is up to 0.02 apart over the first ten steps of a
 # plain net, and 0.28 over steps 50 to 200. So these are not a matter of precision.
-ALONE = {"first": 0.1, "all": 0.4}
+_ALONE_BOUNDS = {"first": 0.1, "all": 0.4}
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,13 @@ class Sameness:
         return max(share if math.isfinite(share) else math.inf for share in shares)
 
 
-def sameness(
+def compare_loops(
     loops: Sequence[str], device: str, *, depth: int = 20, steps: int = STEPS, note: Note = data.quiet
 ) -> list[Sameness]:
     """Of each loop on each net, on one thread; the nets at once, in processes of their own."""
     found = list[Sameness]()
     with ExitStack() as stack:
-        apart = [stack.enter_context(Apart(partial(Comparison, net, device, depth, steps))) for net in NETS]
+        apart = [stack.enter_context(Apart(partial(Comparison, net, device, depth, steps))) for net in COMPARED_NETS]
         for process in apart:
             process.tell("same", loops)
         for done, process in enumerate(apart):
@@ -100,34 +100,36 @@ class Comparison:
     def of(self, loops: Sequence[str]) -> list[Sameness]:
         fits = {loop: self.fit(loop) for loop in loops}
         own = {
-            loop: losses(fit, self.steps) for loop, fit in fits.items()
+            loop: _train_losses(fit, self.steps) for loop, fit in fits.items()
         }  # first: in step, they lose their own states
-        exact, right, apart = self.fit("eager-fp32"), list[float](), {loop: list[Step]() for loop in loops}
+        exact, right, apart = self.fit("eager-fp32"), list[float](), {loop: list[_Deviation]() for loop in loops}
         for iteration in range(self.steps):
-            if iteration % EVERY:
-                right += losses(exact, 1)
+            if iteration % _EVERY:
+                right += _train_losses(exact, 1)
                 continue
             begin = exact.backend.state()
-            right += losses(exact, 1)
+            right += _train_losses(exact, 1)
             end = exact.backend.state()
             for loop, fit in fits.items():
-                apart[loop].append(compared(begin, end, stepped(fit, begin, iteration)))
+                apart[loop].append(_compare_states(begin, end, _step_from(fit, begin, iteration)))
         return [self.summary(loop, apart[loop], own[loop], right) for loop in loops]
 
-    def summary(self, loop: str, apart: "Sequence[Step]", own: Sequence[float], right: Sequence[float]) -> Sameness:
+    def summary(
+        self, loop: str, apart: "Sequence[_Deviation]", own: Sequence[float], right: Sequence[float]
+    ) -> Sameness:
         return Sameness(
             loop,
             self.net,
             loss=fmean(step.loss for step in apart),
             update=median(step.update for step in apart),
             statistics=fmean(step.statistics for step in apart),
-            first=relative(fmean(own[:FIRST]), fmean(right[:FIRST])),
-            all=relative(fmean(own), fmean(right)),
-            bounds={**BOUNDS[loop.rsplit("-", 1)[1]], **ALONE},
+            first=_relative_deviation(fmean(own[:_FIRST_STEPS]), fmean(right[:_FIRST_STEPS])),
+            all=_relative_deviation(fmean(own), fmean(right)),
+            bounds={**_BOUNDS[loop.rsplit("-", 1)[1]], **_ALONE_BOUNDS},
         )
 
 
-def losses(fit: Fit, steps: int) -> list[float]:
+def _train_losses(fit: Fit, steps: int) -> list[float]:
     """The mean loss of each of the next steps, in nats."""
     settle(fit.spec.engine.precision, fit.device)  # the fits of one process share torch's settings
     sums = [fit.backend.tally[0].item()]
@@ -137,7 +139,7 @@ def losses(fit: Fit, steps: int) -> list[float]:
     return [(after - before) / fit.spec.recipe.batch for before, after in pairwise(sums)]
 
 
-def stepped(fit: Fit, state: Mapping[str, Any], iteration: int) -> dict[str, Any]:
+def _step_from(fit: Fit, state: Mapping[str, Any], iteration: int) -> dict[str, Any]:
     """The state after one step from another's state."""
     settle(fit.spec.engine.precision, fit.device)
     fit.backend.restore(state)
@@ -147,7 +149,7 @@ def stepped(fit: Fit, state: Mapping[str, Any], iteration: int) -> dict[str, Any
 
 
 @dataclass(frozen=True)
-class Step:
+class _Deviation:
     """Relative deviations of one step."""
 
     loss: float
@@ -155,31 +157,35 @@ class Step:
     statistics: float
 
 
-def compared(begin: Mapping[str, Any], right: Mapping[str, Any], found: Mapping[str, Any]) -> Step:
+def _compare_states(begin: Mapping[str, Any], right: Mapping[str, Any], found: Mapping[str, Any]) -> _Deviation:
     """Of two states that were reached from one."""
     weights = list(begin["momentum"])
     statistics = [name for name, value in begin["net"].items() if name not in weights and value.is_floating_point()]
     change = [float(state["tally"][0] - begin["tally"][0]) for state in (found, right)]
-    return Step(relative(*change), distance(begin, right, found, weights), distance(begin, right, found, statistics))
+    return _Deviation(
+        _relative_deviation(*change),
+        _distance(begin, right, found, weights),
+        _distance(begin, right, found, statistics),
+    )
 
 
-def distance(begin: Mapping[str, Any], right: Mapping[str, Any], found: Mapping[str, Any], names: list[str]) -> float:
+def _distance(begin: Mapping[str, Any], right: Mapping[str, Any], found: Mapping[str, Any], names: list[str]) -> float:
     """||(found - begin) - (right - begin)|| / ||right - begin||, over all these tensors."""
-    start, one, other = (flat(state["net"], names) for state in (begin, right, found))
+    start, one, other = (_flatten(state["net"], names) for state in (begin, right, found))
     return float((other - one).norm() / (one - start).norm())
 
 
-def flat(tensors: Mapping[str, Tensor], names: list[str]) -> Tensor:
+def _flatten(tensors: Mapping[str, Tensor], names: list[str]) -> Tensor:
     return torch.cat([tensors[name].flatten() for name in names]).double()
 
 
-def relative(found: float, right: float) -> float:
+def _relative_deviation(found: float, right: float) -> float:
     return abs(found - right) / abs(right)
 
 
-def available(loops: Sequence[str], device: str) -> tuple[list[str], dict[str, str]]:
+def find_available(loops: Sequence[str], device: str) -> tuple[list[str], dict[str, str]]:
     """Those loops that can be had here, and why the others cannot."""
-    comparison, had, refused = Comparison(NETS[0], device, depth=8), list[str](), dict[str, str]()
+    comparison, had, refused = Comparison(COMPARED_NETS[0], device, depth=8), list[str](), dict[str, str]()
     for loop in loops:
         try:
             comparison.fit(loop)

@@ -16,7 +16,7 @@ from degrade.bench.peer import Peer
 from degrade.data.images import Note
 from degrade.errors import SpecError
 
-PEER = "peer"  # the beginning of the names of its loops
+_PEER = "peer"  # the beginning of the names of its loops
 
 
 @dataclass(frozen=True)
@@ -58,22 +58,23 @@ class Measured:
 
     @property
     def peer(self) -> Row:
-        return best_peer(self.rows)
+        return _best_peer(self.rows)
 
 
-def best_peer(rows: Sequence[Row]) -> Row:
-    return max((row for row in rows if row.loop.startswith(PEER)), key=lambda row: row.images_per_second)
+def _best_peer(rows: Sequence[Row]) -> Row:
+    return max((row for row in rows if row.loop.startswith(_PEER)), key=lambda row: row.images_per_second)
 
 
-def precision_of(loop: str) -> str:
-    return "fp32" if loop.startswith(PEER) else loop.rsplit("-", 1)[1]
+def _precision_of(loop: str) -> str:
+    return "fp32" if loop.startswith(_PEER) else loop.rsplit("-", 1)[1]
 
 
-def timed(case: Case, loops: Sequence[str], how: How, peaks: Mapping[str, Peak], note: Note) -> Measured:
+def time_case(case: Case, loops: Sequence[str], how: How, peaks: Mapping[str, Peak], note: Note) -> Measured:
     """Interleaved rounds of the peers and of `loops`, each in a process of its own."""
     with ExitStack() as stack:
         made = {
-            f"{PEER}, {n} workers": partial(Peer, case, how.device, workers=n, threads=how.threads) for n in how.workers
+            f"{_PEER}, {n} workers": partial(Peer, case, how.device, workers=n, threads=how.threads)
+            for n in how.workers
         }
         ours = {loop: partial(Ours, case, engine_of(loop, how.device.type, how.threads)) for loop in loops}
         apart = {name: stack.enter_context(Apart(make)) for name, make in {**made, **ours}.items()}
@@ -85,16 +86,16 @@ def timed(case: Case, loops: Sequence[str], how: How, peaks: Mapping[str, Peak],
             except SpecError as error:
                 refused[name] = str(error)
                 del apart[name]
-        rounds = interleaved(case, apart, how, note)
+        rounds = _interleave_rounds(case, apart, how, note)
         memory = {name: process.ask("memory", str(how.device)) for name, process in apart.items()}
         steps = {name: median(each.seconds / each.steps for each in rounds[name]) for name in apart}
         spent = {name: shares(case, steps[name], apart[name].ask("aside")) for name in ours if name in apart}
-    base = max(rate(rounds[name]) for name in made)
-    rows = tuple(row(name, rounds[name], base, case, peaks, memory[name], spent.get(name)) for name in apart)
+    base = max(_rate(rounds[name]) for name in made)
+    rows = tuple(_make_row(name, rounds[name], base, case, peaks, memory[name], spent.get(name)) for name in apart)
     return Measured(case, case.flops, rows, refused)
 
 
-def interleaved(case: Case, apart: Mapping[str, Apart], how: How, note: Note) -> dict[str, list[Round]]:
+def _interleave_rounds(case: Case, apart: Mapping[str, Apart], how: How, note: Note) -> dict[str, list[Round]]:
     """By loop. Every other round goes backwards, so that a machine that slows down slows all alike."""
     rounds = {name: list[Round]() for name in apart}
     for number in range(how.rounds):
@@ -104,11 +105,11 @@ def interleaved(case: Case, apart: Mapping[str, Apart], how: How, note: Note) ->
     return rounds
 
 
-def rate(rounds: Sequence[Round]) -> float:
+def _rate(rounds: Sequence[Round]) -> float:
     return median(each.images / each.seconds for each in rounds)
 
 
-def row(
+def _make_row(
     name: str,
     rounds: Sequence[Round],
     base: float,
@@ -121,7 +122,7 @@ def row(
         tuple(each.images / each.seconds for each in rounds),
         median(each.seconds / each.steps for each in rounds),
     )
-    peak = peaks.get(precision_of(name))
+    peak = peaks.get(_precision_of(name))
     return Row(
         loop=name,
         images_per_second=median(rates),

@@ -15,7 +15,7 @@ from degrade.store.files import write
 from degrade.views.sheets import Sheet, markdown
 from degrade.views.sheets import as_json as sheets_json
 
-REPORT_FORMAT = 1  # of the JSON
+_REPORT_FORMAT = 1  # of the JSON
 # table -> column -> what it means, with its unit
 COLUMNS = {
     "loops": {
@@ -42,29 +42,34 @@ COLUMNS = {
         "same": "whether all are within their bounds",
     },
 }
-TARGETS = {"evaluation": 0.05, "checkpoints and logging": 0.01}  # shares of a run with the paper's recipe, at most
+_TARGETS = {"evaluation": 0.05, "checkpoints and logging": 0.01}  # shares of a run with the paper's recipe, at most
 
 
 def sheets(report: Report) -> list[Sheet]:
     """Everything that was found, in reading order."""
     same = {loop: all(row.ok for row in report.same if row.loop == loop) for loop in {row.loop for row in report.same}}
-    cases = [rates(case, same) for case in report.cases] if report.timed else [ran(report)]
-    return [heading(report), *cases, *([besides(report.cases)] if report.timed else []), sameness(report.same)]
+    cases = [_rates_sheet(case, same) for case in report.cases] if report.timed else [_short_sheet(report)]
+    return [
+        _heading(report),
+        *cases,
+        *([_besides_sheet(report.cases)] if report.timed else []),
+        _sameness_sheet(report.same),
+    ]
 
 
-def heading(report: Report) -> Sheet:
+def _heading(report: Report) -> Sheet:
     about = [f"{report.threads} threads; peer: best of its loader's workers, threads as ours"] if report.timed else []
-    peaks = [f"peak in {precision}: {said(peak)}" for precision, peak in report.peaks.items()]
+    peaks = [f"peak in {precision}: {_describe_peak(peak)}" for precision, peak in report.peaks.items()]
     refused = [f"not here: {loop}: {why}" for loop, why in report.unavailable.items()]
     return Sheet(report.machine.title, notes=(*about, *peaks, *refused))
 
 
-def said(peak: Peak) -> str:
+def _describe_peak(peak: Peak) -> str:
     others = ", ".join(f"{rate / 1e9:,.0f} {kind}" for kind, rate in peak.all.items() if kind != peak.by)
     return f"{peak.flops / 1e9:,.0f} GFLOP/s, {peak.by}" + (f" ({others})" if others else "")
 
 
-def rates(measured: Measured, same: dict[str, bool]) -> Sheet:
+def _rates_sheet(measured: Measured, same: dict[str, bool]) -> Sheet:
     """One case: medians of interleaved rounds."""
     iterations = f">{measured.case.recipe.iterations / 1000:g}k its"
     columns = ("loop", ">images/s", ">least-most", ">x peer", ">limit", iterations, ">memory", "same")
@@ -85,56 +90,56 @@ def rates(measured: Measured, same: dict[str, bool]) -> Sheet:
         }
         for row in measured.rows
     ]
-    return Sheet(title, columns, [cells(row, same) for row in measured.rows], refused, name="loops", records=records)
+    return Sheet(title, columns, [_cells(row, same) for row in measured.rows], refused, name="loops", records=records)
 
 
-def cells(row: Row, same: dict[str, bool]) -> tuple[str, ...]:
+def _cells(row: Row, same: dict[str, bool]) -> tuple[str, ...]:
     return (
         row.loop,
         f"{row.images_per_second:,.0f}",
         f"{row.least:,.0f}-{row.most:,.0f}",
         f"{row.ratio:.2f}",
         f"{100 * row.of_limit:.0f} %" if row.of_limit else "",
-        duration(row.run),
+        _duration(row.run),
         f"{row.memory / 1e9:.2f} GB",
-        yes(same[row.loop]) if row.loop in same else "",
+        _yes(same[row.loop]) if row.loop in same else "",
     )
 
 
-def ran(report: Report) -> Sheet:
+def _short_sheet(report: Report) -> Sheet:
     """The short form: that every loop goes, and no times."""
     loops = [f"{row.loop}: goes" for case in report.cases for row in case.rows]
     failed = [f"{loop}: {why}" for case in report.cases for loop, why in case.unavailable.items()]
     return Sheet(f"{', '.join(case.case.name for case in report.cases)}: loops", notes=(*loops, *failed))
 
 
-def besides(cases: Sequence[Measured]) -> Sheet:
+def _besides_sheet(cases: Sequence[Measured]) -> Sheet:
     """Shares of a whole run that are not steps, and whether those with the paper's recipe are within the targets."""
     rows: list[tuple[str, ...]] = []
-    worst = dict.fromkeys(TARGETS, 0.0)
+    worst = dict.fromkeys(_TARGETS, 0.0)
     for measured in cases:
         for row in measured.rows:
             if row.shares:
                 parts = [row.shares.of(part) for part in ("evaluation", "checkpoints", "logging")]
                 case = f"{measured.case.depth}, {measured.case.recipe.name}"
-                rows.append((case, row.loop, *(f"{100 * part:.2f} %" for part in parts), duration(row.run)))
+                rows.append((case, row.loop, *(f"{100 * part:.2f} %" for part in parts), _duration(row.run)))
                 if measured.case.recipe.name == "paper":
-                    for target, share in zip(TARGETS, (parts[0], parts[1] + parts[2]), strict=True):
+                    for target, share in zip(_TARGETS, (parts[0], parts[1] + parts[2]), strict=True):
                         worst[target] = max(worst[target], share)
     verdicts = (
         f"{name}: at most {100 * worst[name]:.2f} % with the paper's recipe; target, below {100 * target:g} %: "
         + ("met" if worst[name] < target else "missed")
-        for name, target in TARGETS.items()
+        for name, target in _TARGETS.items()
     )
     columns = ("depth, recipe", "loop", ">evaluation", ">checkpoints", ">logging", ">whole run")
     return Sheet("what a run does besides its steps, share of its time", columns, rows, tuple(verdicts))
 
 
-def sameness(found: Sequence[Sameness]) -> Sheet:
+def _sameness_sheet(found: Sequence[Sameness]) -> Sheet:
     """Relative deviations from eager fp32 beside their bounds."""
     columns = ("loop", "net", ">loss", ">update", ">BN", ">first 10", ">all", ">of bound", "same")
     rows = [
-        (row.loop, row.net, *(f"{getattr(row, name):.0e}" for name in row.bounds), percent(row.nearest), yes(row.ok))
+        (row.loop, row.net, *(f"{getattr(row, name):.0e}" for name in row.bounds), _percent(row.nearest), _yes(row.ok))
         for row in found
     ]
     bounds = {row.loop.rsplit("-", 1)[1]: row.bounds for row in found}
@@ -154,15 +159,15 @@ def sameness(found: Sequence[Sameness]) -> Sheet:
     return Sheet(title, columns, rows, notes, name="sameness", records=records)
 
 
-def yes(same: bool) -> str:
+def _yes(same: bool) -> str:
     return "yes" if same else "NO"
 
 
-def percent(share: float) -> str:
+def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if math.isfinite(share) else "inf"
 
 
-def duration(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     """4.2 s, 12 min, 3.1 h, 2.4 d."""
     for size, unit in ((1, "s"), (60, "min"), (3600, "h"), (86400, "d")):
         if seconds < 100 * size or unit == "d":
@@ -170,9 +175,9 @@ def duration(seconds: float) -> str:
     raise AssertionError
 
 
-def tree(report: Report) -> dict[str, Any]:
+def _tree(report: Report) -> dict[str, Any]:
     """Plain values for JSON."""
-    values: dict[str, Any] = {"format": REPORT_FORMAT, "ok": report.ok, **asdict(report)}
+    values: dict[str, Any] = {"format": _REPORT_FORMAT, "ok": report.ok, **asdict(report)}
     values["same"] = [{**asdict(row), "nearest": row.nearest, "ok": row.ok} for row in report.same]
     for case, measured in zip(values["cases"], report.cases, strict=True):
         case["name"], case["peer"] = measured.case.name, measured.peer.loop
@@ -180,7 +185,7 @@ def tree(report: Report) -> dict[str, Any]:
 
 
 def as_json(report: Report) -> str:
-    return sheets_json(tree(report))
+    return sheets_json(_tree(report))
 
 
 def save(report: Report, folder: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from degrade import figures
 from degrade.data.batches import Resident
 from degrade.errors import RunError, SpecError
 from degrade.experiments.trained import Trained, pictures
-from degrade.nets.norms import parts
+from degrade.nets.norms import split_batch
 from degrade.nets.responses import measure
 from degrade.spec import DataSpec
 from degrade.store import parquet
@@ -120,7 +120,7 @@ def told_by(trained: Trained, rows: Any) -> Any:
 
 def batches(images: Resident, size: int) -> Iterator[Tensor]:
     """All images as they are, x (N, C, H, W); none alone, of which BN could take no variance."""
-    for index in parts(torch.arange(len(images), device=images.labels.device), size):
+    for index in split_batch(torch.arange(len(images), device=images.labels.device), size):
         yield images.clean(index)[0]
 
 

@@ -1,7 +1,11 @@
-"""Nets from their spec: the 6n+2 nets of Sec. 4.2, plain, residual or highway, with shortcut options A, B, C."""
+"""Builds nets from their spec: the 6n+2 nets of Sec. 4.2, plain, residual or highway, with shortcut options A, B, C.
+
+Other rooms call `build`, `sketch` and `cost` here. They also use `blocks`, `deepen`, `foreign`, `layers`, `norms`,
+`responses`, `shortcuts` and `statedict`. `moments` and `stacks` serve this room alone.
+"""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,15 +14,15 @@ from degrade.errors import pick
 from degrade.nets.blocks import Highway, Plain, Residual
 from degrade.nets.norms import exchange
 from degrade.nets.shortcuts import OPTIONS
-from degrade.nets.stacks import Block, CifarNet, initialise
+from degrade.nets.stacks import CifarNet, MakeBlock, initialise
 from degrade.spec import NetSpec
 
-NETS: dict[str, Block] = {"plain": Plain, "residual": Residual, "highway": Highway}
-FAMILIES: dict[str, Callable[..., nn.Module]] = {"cifar": CifarNet}
+NETS: dict[str, MakeBlock] = {"plain": Plain, "residual": Residual, "highway": Highway}
+_FAMILIES: dict[str, Callable[..., nn.Module]] = {"cifar": CifarNet}
 
 
 class Cost(NamedTuple):
-    """Size of a net and work of one forward pass of one image."""
+    """The size of a net, and the work of one forward pass of one image."""
 
     parameters: int
     multiply_adds: int  # of convolutions and the last layer, as the paper counts FLOPs (Sec. 3.3, Table 1)
@@ -34,30 +38,30 @@ def build(
     norm: str = "batch",
     bn_group: int | None = None,
 ) -> nn.Module:
-    """The net of `spec` with its initial weights, on the CPU. (N, channels, H, W) -> (N, classes) logits.
+    """Builds the net of `spec` with its initial weights, on the CPU. (N, channels, H, W) -> (N, classes) logits.
 
-    `init`, `norm` and `bn_group` as in RecipeSpec.
+    RecipeSpec says what `init`, `norm` and `bn_group` mean. Raises SpecError for an unknown family, net or shortcut.
     """
-    net = exchange(assemble(spec, channels, classes), norm, bn_group)
+    net = exchange(_assemble(spec, channels, classes), norm, bn_group)
     initialise(net, seed, init, spec.gate_bias)
     return net
 
 
-def assemble(spec: NetSpec, channels: int, classes: int) -> nn.Module:
-    family, block = pick(FAMILIES, spec.family, "family"), pick(NETS, spec.net, "net")
-    shape: dict[str, Any] = {"width": spec.width, "pad": spec.pad, "channels": channels, "classes": classes}
-    return family(spec.depth, block, pick(OPTIONS, spec.shortcut, "shortcut"), **shape)
+def _assemble(spec: NetSpec, channels: int, classes: int) -> nn.Module:
+    family, block = pick(_FAMILIES, spec.family, "family"), pick(NETS, spec.net, "net")
+    shortcut = pick(OPTIONS, spec.shortcut, "shortcut")
+    return family(spec.depth, block, shortcut, width=spec.width, pad=spec.pad, channels=channels, classes=classes)
 
 
 def sketch(spec: NetSpec, channels: int, classes: int) -> nn.Module:
-    """The shapes of a net, without memory for them."""
+    """Builds a net on the meta device: its tensors have shapes and no memory."""
     with torch.device("meta"):
-        return assemble(spec, channels, classes)
+        return _assemble(spec, channels, classes)
 
 
 def cost(spec: NetSpec, *, channels: int = 3, classes: int = 10, size: int = 32) -> Cost:
-    """Counted while one picture (channels, size, size) goes through."""
-    net, work = assemble(spec, channels, classes), 0
+    """Counts parameters and multiply-adds while one picture (channels, size, size) goes through the net."""
+    net, work = _assemble(spec, channels, classes), 0
 
     def count(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         nonlocal work

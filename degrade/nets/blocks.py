@@ -1,4 +1,4 @@
-"""What a block of two 3x3 layers computes. A new kind of net is a class here and a line in `degrade.nets.NETS`."""
+"""Blocks of two 3x3 layers. A new kind of net is a class here and a line in `degrade.nets.NETS`."""
 
 import torch
 import torch.nn.functional as F
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 def conv3x3(cin: int, cout: int, stride: int = 1) -> nn.Sequential:
-    """conv-BN, without bias since BN has its own. (N, cin, H, W) -> (N, cout, ceil(H/stride), ceil(W/stride))."""
+    """conv-BN, no bias: BN has one. (N, cin, H, W) -> (N, cout, ceil(H/stride), ceil(W/stride))."""
     return nn.Sequential(nn.Conv2d(cin, cout, 3, stride, padding=1, bias=False), nn.BatchNorm2d(cout))
 
 
@@ -38,7 +38,7 @@ class Residual(nn.Module):
 class Gate(nn.Conv2d):
     """T(x) = sigmoid(W x + b), a 1x1 convolution. (N, cin, H, W) -> (N, cout, ceil(H/stride), ceil(W/stride)).
 
-    Each output channel of each position has its own opening, in (0, 1).
+    Each output channel at each position has its own opening, in (0, 1).
     """
 
     def __init__(self, cin: int, cout: int, stride: int) -> None:
@@ -51,11 +51,13 @@ class Gate(nn.Conv2d):
 class Highway(nn.Module):
     """T(x) H(x) + (1 - T(x)) s(x), H = relu(F), F as in Plain, T a Gate. (N, cin, H, W) -> as in Plain.
 
-    Eq. (3) of Srivastava, Greff and Schmidhuber, "Highway Networks" (arXiv:1505.00387): the transform gate T, and 1 - T
-    in place of a carry gate of its own. Where T is 1 a block is plain, its shortcut closed: "non-residual functions"
-    (Sec. 2 of the paper); where T is 0 it hands s(x) on. Theirs is a layer, ours the two layers of the other nets, with
-    BN as these have it; the gate is a 1x1 convolution without BN, as in He et al., "Identity Mappings in Deep Residual
-    Networks" (arXiv:1603.05027), Sec. 3.1. What a gate's bias begins at: NetSpec.gate_bias.
+    Eq. (3) of Srivastava, Greff and Schmidhuber, "Highway Networks" (arXiv:1505.00387): T is the transform gate, and
+    1 - T takes the place of a separate carry gate. Where T is 1, the block is plain and its shortcut is closed:
+    "non-residual functions" (Sec. 2 of the paper). Where T is 0, the block returns s(x).
+
+    Their H is one layer. Ours is the two layers of the other nets, with the same BN. The gate is a 1x1 convolution
+    without BN, as in He et al., "Identity Mappings in Deep Residual Networks" (arXiv:1603.05027), Sec. 3.1.
+    NetSpec.gate_bias is the initial bias of the gate.
     """
 
     def __init__(self, cin: int, cout: int, stride: int, shortcut: nn.Module) -> None:

@@ -1,5 +1,7 @@
-"""A deeper net that computes what a trained one does: "there exists a solution by construction to the deeper model:
-the added layers are identity mapping, and the other layers are copied" (Sec. 1).
+"""Builds a deeper net that computes what a trained net computes.
+
+"There exists a solution by construction to the deeper model: the added layers are identity mapping, and the other
+layers are copied" (Sec. 1).
 """
 
 from collections.abc import Callable, Iterable
@@ -14,8 +16,8 @@ from degrade.nets.layers import Block, blocks
 from degrade.nets.moments import Moments
 from degrade.spec import NetSpec
 
-CLOSED, SHUT = -20.0, -1e4  # biases of a gate: T = 2e-9, which learns a little still, and 0 in float32
-Statistics = tuple[Tensor, Tensor] | None  # mean and variance of each channel, (C,); None: exact
+_CLOSED, _SHUT = -20.0, -1e4  # biases of a gate: T = 2e-9, which still learns a little; T = 0 in float32
+_Statistics = tuple[Tensor, Tensor] | None  # mean and variance of each channel, (C,); None: the identity is exact
 
 
 def deepen(
@@ -29,11 +31,12 @@ def deepen(
     norm: str = "batch",
     bn_group: int | None = None,
 ) -> nn.Module:
-    """A net of `depth` layers with the weights of `net` and, at the end of each stage, blocks that are the identity.
+    """Builds a net of `depth` layers: the weights of `net`, and identity blocks at the end of each stage.
 
-    BN of added blocks is matched to the statistics of the features it sees over all of batches(), x (N, C, H, W), so
-    that it stays close to the identity in training mode. `exact`: it is the identity to the bit under running
-    statistics instead. What the identity leaves free is drawn from `seed`. Raises SpecError for a depth not above.
+    The BN of an added block takes its statistics from the features of all of batches(), x (N, C, H, W), so that the
+    block stays close to the identity in training mode. With `exact` the block is instead the identity to the bit under
+    running statistics. Weights that the identity leaves free are drawn from `seed`. Raises SpecError unless `depth` is
+    above the depth of `net`.
     """
     if depth <= spec.depth:
         raise SpecError(f"depth={depth}: must be above {spec.depth}, the depth of the net that is copied")
@@ -49,16 +52,16 @@ def deepen(
     )
     deeper.load_state_dict(weights, strict=False)
     known = {block.name for block in blocks(net)}
-    seen = None if exact or norm == "none" else stage_statistics(net, batches())
+    seen = None if exact or norm == "none" else _measure_stages(net, batches())
     with torch.no_grad():
         for block in (block for block in blocks(deeper) if block.name not in known):
-            become_identity(block, seen[block.stage] if seen else None)
-            close_gate(block, signed=spec.shortcut in ("B", "C"), exact=exact)
+            _become_identity(block, seen[block.stage] if seen else None)
+            _close_gate(block, signed=spec.shortcut in ("B", "C"), exact=exact)
     return deeper.eval()
 
 
-def stage_statistics(net: nn.Module, batches: Iterable[Tensor]) -> dict[int, tuple[Tensor, Tensor]]:
-    """stage (from 1) -> mean and variance of each channel of its output, (C,), in evaluation mode."""
+def _measure_stages(net: nn.Module, batches: Iterable[Tensor]) -> dict[int, tuple[Tensor, Tensor]]:
+    """stage (from 1) -> mean and variance, (C,), of each channel of its output, measured in evaluation mode."""
     last = {block.stage: block for block in blocks(net)}
     moments = {stage: Moments() for stage in last}
 
@@ -75,37 +78,38 @@ def stage_statistics(net: nn.Module, batches: Iterable[Tensor]) -> dict[int, tup
     return {stage: each.by_channel() for stage, each in moments.items()}
 
 
-def become_identity(block: Block, seen: Statistics) -> None:
+def _become_identity(block: Block, seen: _Statistics) -> None:
     """Sets the weights of a block so that it returns its input x >= 0.
 
-    With a shortcut that F is added to, F(x) = 0: the last BN is zero, and all before it stays as drawn. Otherwise every
-    layer is the identity, since ReLU changes nothing of x >= 0; and so is a projection. A gate then mixes x with x.
+    In a residual block F(x) becomes 0: the last BN is zero, and the layers before it stay as drawn. In other blocks
+    every layer becomes the identity, since ReLU does not change x >= 0. A gate then mixes x with x. In both, a
+    projection becomes the identity.
     """
     parts = dict(block.module.named_children())
     layers = [layer.module for layer in block.layers]
     if "gate" not in parts and "shortcut" in parts:
-        silence(layers[-1])
+        _silence(layers[-1])
     else:
         for layer in layers:
-            pass_through(layer, seen)
+            _pass_through(layer, seen)
     if isinstance(shortcut := parts.get("shortcut"), nn.Sequential):
-        pass_through(shortcut, seen)
+        _pass_through(shortcut, seen)
 
 
-def close_gate(block: Block, *, signed: bool, exact: bool) -> None:
-    """Closes a gate where mixing x with x is not enough; elsewhere it stays as drawn.
+def _close_gate(block: Block, *, signed: bool, exact: bool) -> None:
+    """Closes a gate where mixing x with x is not the identity; other gates stay as drawn.
 
-    For `exact`, since products are rounded; and where projections before it have made x `signed`, which no ReLU hands
-    on: then next to nothing of the block learns.
+    With `exact` it closes since products are rounded. With `signed` it closes since projections before it have made x
+    negative in places, which no ReLU passes on; then next to nothing of the block learns.
     """
     gate = dict(block.module.named_children()).get("gate")
     if isinstance(gate, nn.Conv2d) and (signed or exact):
         gate.weight.zero_()
-        nn.init.constant_(gate.get_parameter("bias"), SHUT if exact else CLOSED)
+        nn.init.constant_(gate.get_parameter("bias"), _SHUT if exact else _CLOSED)
 
 
-def pass_through(pair: nn.Sequential, seen: Statistics) -> None:
-    """conv-norm as the identity: a Dirac kernel, and a norm that undoes itself."""
+def _pass_through(pair: nn.Sequential, seen: _Statistics) -> None:
+    """Makes conv-norm the identity: a Dirac kernel, and a norm that undoes itself."""
     conv, norm = pair[0], pair[1]
     assert isinstance(conv, nn.Conv2d)
     nn.init.dirac_(conv.weight)
@@ -119,8 +123,8 @@ def pass_through(pair: nn.Sequential, seen: Statistics) -> None:
         norm.bias.copy_(mean)
 
 
-def silence(pair: nn.Sequential) -> None:
-    """conv-norm that puts out 0: by its norm, or without one by its kernel."""
+def _silence(pair: nn.Sequential) -> None:
+    """Makes conv-norm put out 0: by the norm or, where there is none, by the convolution."""
     conv, norm = pair[0], pair[1]
     assert isinstance(conv, nn.Conv2d)
     for layer in (norm,) if isinstance(norm, nn.BatchNorm2d) else (conv,):

@@ -1,10 +1,11 @@
-"""What the layers of a net put out, in one streaming pass: Fig. 7 of the paper, and how little each block changes.
+"""Measures the outputs of a net's layers in one streaming pass: Fig. 7 of the paper, and the change that a block makes.
 
 Sums are float64 on the device, so that neither the number of images nor their batches matter to memory or result.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,40 +16,40 @@ from degrade.nets.moments import Moments
 from degrade.nets.shortcuts import ZeroPad
 from degrade.spec.rows import BlockResponse, LayerResponse
 
-Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
+_Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
 
 
 @dataclass
-class Norms:
-    """Sums of squares over all images and positions around one block; `gate`: sum and count of what a gate puts out."""
+class _BlockNorms:
+    """Sums of squares around one block, over all images and positions; and the sum and count of its gate's outputs."""
 
     x: Tensor | float = 0.0
-    f: Tensor | float = 0.0  # of what the last 3x3 layer puts out
+    f: Tensor | float = 0.0  # of F(x), the output of the last 3x3 layer
     brought: Tensor | float = 0.0  # of x, brought to the shape of the output
-    moved: Tensor | float = 0.0  # of the output less that
-    gate: Tensor | float = 0.0
-    gates: int = 0
+    moved: Tensor | float = 0.0  # of the output minus x brought to its shape
+    gate: Tensor | float = 0.0  # sum of the openings T
+    gates: int = 0  # their number
 
     def add(self, x: Tensor, f: Tensor, brought: Tensor, y: Tensor) -> None:
-        self.x = self.x + norm2(x)
-        self.f = self.f + norm2(f)
-        self.brought = self.brought + norm2(brought)
-        self.moved = self.moved + norm2(y.double() - brought.double())
+        self.x = self.x + _sum_squares(x)
+        self.f = self.f + _sum_squares(f)
+        self.brought = self.brought + _sum_squares(brought)
+        self.moved = self.moved + _sum_squares(y.double() - brought.double())
 
 
-def norm2(x: Tensor) -> Tensor:
+def _sum_squares(x: Tensor) -> Tensor:
     return x.double().square().sum()
 
 
 @dataclass
-class Watch:
-    """Hooks on a net that add up what passes."""
+class _Watch:
+    """Hooks on a net that add up what passes through."""
 
     layers: list[Layer]
     blocks: list[Block]
     pad: str
     moments: dict[str, Moments] = field(default_factory=dict[str, Moments])
-    norms: dict[str, Norms] = field(default_factory=dict[str, Norms])
+    norms: dict[str, _BlockNorms] = field(default_factory=dict[str, _BlockNorms])
     latest: dict[str, Tensor] = field(
         default_factory=dict[str, Tensor]
     )  # outputs of last layers, until their block ends
@@ -61,13 +62,13 @@ class Watch:
             hook = self._of_layer(layer.name, keep=layer.name in last)
             handles.append(layer.module.register_forward_hook(hook))
         for block in self.blocks:
-            self.norms[block.name] = Norms()
+            self.norms[block.name] = _BlockNorms()
             handles.append(block.module.register_forward_hook(self._of_block(block)))
             if gate := dict(block.module.named_children()).get("gate"):
                 handles.append(gate.register_forward_hook(self._of_gate(self.norms[block.name])))
         return handles
 
-    def _of_layer(self, name: str, *, keep: bool) -> Hook:
+    def _of_layer(self, name: str, *, keep: bool) -> _Hook:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             self.moments[name].add(output)
             if keep:
@@ -75,15 +76,15 @@ class Watch:
 
         return hook
 
-    def _of_block(self, block: Block) -> Hook:
+    def _of_block(self, block: Block) -> _Hook:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             x = inputs[0]
             f = self.latest.pop(block.layers[-1].name)
-            self.norms[block.name].add(x, f, brought(x, output, self.pad), output)
+            self.norms[block.name].add(x, f, _bring(x, output, self.pad), output)
 
         return hook
 
-    def _of_gate(self, norms: Norms) -> Hook:
+    def _of_gate(self, norms: _BlockNorms) -> _Hook:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             norms.gate = norms.gate + output.double().sum()
             norms.gates += output.numel()
@@ -91,35 +92,35 @@ class Watch:
         return hook
 
 
-def brought(x: Tensor, y: Tensor, pad: str) -> Tensor:
-    """x in the shape of y, by option A of Sec. 3.3; itself where the shapes are equal."""
+def _bring(x: Tensor, y: Tensor, pad: str) -> Tensor:
+    """Brings x to the shape of y by option A of Sec. 3.3; returns x where the shapes are equal."""
     if x.shape == y.shape:
         return x
     stride = -(-x.shape[-1] // y.shape[-1])
     return ZeroPad(x.shape[1], y.shape[1], stride, pad)(x)
 
 
-def opening(block: Block, norms: Norms) -> float:
+def _mean_opening(block: Block, norms: _BlockNorms) -> float:
     """Mean opening of the shortcut: 1 - T where a gate decides, 1 where there is a shortcut, 0 where there is none."""
     if norms.gates:
         return 1 - float(norms.gate) / norms.gates
     return float("shortcut" in dict(block.module.named_children()))
 
 
-def ratio(part: Tensor | float, whole: Tensor | float) -> float:
-    """Of the norms whose squares are given; 0 where the signal is dead and nothing is added to it."""
+def _norm_ratio(part: Tensor | float, whole: Tensor | float) -> float:
+    """The ratio of two norms, from their squares; 0 where both are 0: a dead signal to which nothing is added."""
     return (float(part) / float(whole)) ** 0.5 if float(whole) else 0.0 if not float(part) else float("inf")
 
 
 def measure(
     net: nn.Module, batches: Iterable[Tensor], *, iteration: int, split: str, bn: str = "running", pad: str = "after"
 ) -> tuple[list[LayerResponse], list[BlockResponse]]:
-    """Responses of every 3x3 layer and every block to all of x (N, C, H, W), which may come in any batches.
+    """Measures the responses of every 3x3 layer and every block to all of x (N, C, H, W), in batches of any size.
 
-    `bn` running: evaluation mode. batch: BN normalises each batch by itself, so that the batches matter; its running
-    statistics move, so `net` should be the caller's own copy. `pad`: how option A brings x to a new shape.
+    `bn` running: evaluation mode. `bn` batch: BN normalises each batch by its own statistics, so the batches matter;
+    its running statistics move, so `net` should be the caller's own copy. `pad`: how option A brings x to a new shape.
     """
-    watch, seen = Watch(conv_layers(net), blocks(net), pad), 0
+    watch, seen = _Watch(conv_layers(net), blocks(net), pad), 0
     handles = watch.attach()
     net.train(bn == "batch")
     with torch.inference_mode():
@@ -128,18 +129,49 @@ def measure(
             seen += len(x)
     for handle in handles:
         handle.remove()
-    under = {"iteration": iteration, "split": split, "bn": bn, "n": seen}
-    layers = [layer_row(layer, watch.moments[layer.name], under) for layer in watch.layers]
-    return layers, [block_row(block, watch.norms[block.name], under) for block in watch.blocks]
+    done = _Pass(iteration, split, bn, seen)
+    layers = [_layer_row(layer, watch.moments[layer.name], done) for layer in watch.layers]
+    return layers, [_block_row(block, watch.norms[block.name], done) for block in watch.blocks]
 
 
-def layer_row(layer: Layer, moments: Moments, under: dict[str, int | str]) -> LayerResponse:
-    (mean, std), std_channel = moments.pooled(), moments.by_channel()[1].sqrt().mean().item()
-    where = {"layer": layer.index, "name": layer.name, "stage": layer.stage, "block": layer.block, "place": layer.place}
-    return LayerResponse(**under, **where, std=std, std_channel=std_channel, mean=mean)  # pyright: ignore
+class _Pass(NamedTuple):
+    """The columns that all rows of one pass share."""
+
+    iteration: int
+    split: str
+    bn: str
+    n: int  # images
 
 
-def block_row(block: Block, norms: Norms, under: dict[str, int | str]) -> BlockResponse:
-    where = {"index": block.index, "name": block.name, "stage": block.stage, "block": block.block}
-    change, distance = ratio(norms.f, norms.x), ratio(norms.moved, norms.brought)
-    return BlockResponse(**under, **where, change=change, distance=distance, opening=opening(block, norms))  # pyright: ignore
+def _layer_row(layer: Layer, moments: Moments, done: _Pass) -> LayerResponse:
+    mean, std = moments.pooled()
+    return LayerResponse(
+        iteration=done.iteration,
+        split=done.split,
+        bn=done.bn,
+        layer=layer.index,
+        name=layer.name,
+        stage=layer.stage,
+        block=layer.block,
+        place=layer.place,
+        std=std,
+        std_channel=moments.by_channel()[1].sqrt().mean().item(),
+        mean=mean,
+        n=done.n,
+    )
+
+
+def _block_row(block: Block, norms: _BlockNorms, done: _Pass) -> BlockResponse:
+    return BlockResponse(
+        iteration=done.iteration,
+        split=done.split,
+        bn=done.bn,
+        index=block.index,
+        name=block.name,
+        stage=block.stage,
+        block=block.block,
+        change=_norm_ratio(norms.f, norms.x),
+        distance=_norm_ratio(norms.moved, norms.brought),
+        opening=_mean_opening(block, norms),
+        n=done.n,
+    )

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from degrade.nets.blocks import Gate, conv3x3
-from degrade.nets.shortcuts import Shortcut
+from degrade.nets.shortcuts import MakeShortcut
 
-Block = Callable[[int, int, int, nn.Module], nn.Module]
+MakeBlock = Callable[[int, int, int, nn.Module], nn.Module]
 
 
 class CifarNet(nn.Module):
@@ -18,7 +18,7 @@ class CifarNet(nn.Module):
     """
 
     def __init__(
-        self, depth: int, block: Block, shortcut: Shortcut, *, width: int, pad: str, channels: int, classes: int
+        self, depth: int, block: MakeBlock, shortcut: MakeShortcut, *, width: int, pad: str, channels: int, classes: int
     ) -> None:
         super().__init__()
         n = (depth - 2) // 6
@@ -36,7 +36,7 @@ class CifarNet(nn.Module):
         self.head = nn.Linear(cin, classes)
 
     def forward(self, x: Tensor, through: Callable[[nn.Module, Tensor], Tensor] = nn.Module.__call__) -> Tensor:
-        """`through`: how a block is applied to its input, as degrade.train.recompute has it."""
+        """`through` applies a block to its input; degrade.train.recompute gives another way to do so."""
         x = torch.relu(self.stem(x))
         for stage in self.stages:
             for block in stage.children():
@@ -45,43 +45,46 @@ class CifarNet(nn.Module):
 
 
 def initialise(net: nn.Module, seed: int, init: str = "he", gate_bias: float = 0.0) -> None:
-    """Draws every weight from a normal distribution of mean 0; biases are 0, of gates `gate_bias`; BN is the identity.
+    """Draws every weight from a normal distribution of mean 0.
 
-    `he`: variance 2/fan (He et al. 2015a, [12] of the paper), the fan of a convolution being k*k*cout as in FAIR's
-    version (the paper does not say which), of the last layer its inputs. `xavier`: 2/(fan in + fan out) (Glorot and
-    Bengio 2010). `small`: a deviation of 0.01, as before He's and Xavier's.
-    The main path is drawn first, then projections, then gates: from one seed, plain, residual and highway nets of every
-    shortcut option start from the same weights.
+    Biases are 0, except that biases of gates are `gate_bias`. BN is the identity.
+    `he`: variance 2/fan (He et al. 2015a, [12] of the paper). The fan of a convolution is k*k*cout, as in FAIR's
+    version (the paper does not say which fan); the fan of the last layer is the number of its inputs.
+    `xavier`: variance 2/(fan in + fan out) (Glorot and Bengio 2010).
+    `small`: a deviation of 0.01, as was usual before He's and Xavier's.
+
+    The main path is drawn first, then projections, then gates. So plain, residual and highway nets of every shortcut
+    option start from the same weights where they share a seed.
     """
     draws = torch.Generator().manual_seed(seed)
     layers = {n: m for n, m in net.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear, nn.BatchNorm2d))}
-    for _, layer in sorted(layers.items(), key=turn):
+    for _, layer in sorted(layers.items(), key=_drawing_turn):
         if isinstance(layer, nn.BatchNorm2d):
             layer.reset_parameters()
             continue
         with torch.no_grad():
-            layer.weight.normal_(0.0, INITS[init](layer.weight), generator=draws)
+            layer.weight.normal_(0.0, _INITS[init](layer.weight), generator=draws)
             if layer.bias is not None:
                 layer.bias.fill_(gate_bias if isinstance(layer, Gate) else 0.0)
 
 
-def turn(named: tuple[str, nn.Module]) -> int:
-    """When a layer is drawn; those of one turn in the order in which the net has them."""
+def _drawing_turn(named: tuple[str, nn.Module]) -> int:
+    """The turn in which a layer is drawn. Layers of one turn are drawn in the order of the net."""
     name, layer = named
     return 2 if isinstance(layer, Gate) else int("shortcut" in name)
 
 
-def he(weight: Tensor) -> float:
+def _he(weight: Tensor) -> float:
     taps = weight.shape[2:].numel()
     return (2 / (weight.shape[0] * taps if weight.ndim == 4 else weight.shape[1])) ** 0.5
 
 
-def xavier(weight: Tensor) -> float:
+def _xavier(weight: Tensor) -> float:
     return (2 / ((weight.shape[0] + weight.shape[1]) * weight.shape[2:].numel())) ** 0.5
 
 
-def small(weight: Tensor) -> float:
+def _small(weight: Tensor) -> float:
     return 0.01
 
 
-INITS: dict[str, Callable[[Tensor], float]] = {"he": he, "xavier": xavier, "small": small}  # -> standard deviation
+_INITS: dict[str, Callable[[Tensor], float]] = {"he": _he, "xavier": _xavier, "small": _small}  # -> standard deviation

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from degrade.errors import NewerError, RunError
-from degrade.nets.statedict import excess
+from degrade.nets.statedict import find_excess
 from degrade.spec.rules import LIMIT, field_types
 from degrade.store import seal
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
-NUMBERS = (int, float)
-LATER = ("spec", "probes")  # not in the checkpoints of every degrade
-ROWS = ("points", "warmup")  # lists whose kind `rows_of` tells
+_NUMBERS = (int, float)
+_LATER = ("spec", "probes")  # not in the checkpoints of every degrade
+_ROW_LISTS = ("points", "warmup")  # lists whose kind `rows_of` tells
 
 
 def pack(state: Mapping[str, Any]) -> bytes:
@@ -35,7 +35,7 @@ def unpack(content: bytes) -> dict[str, Any]:
         body = seal.of_end(content)
     except ValueError as error:
         raise RunError(str(error)) from None
-    if more := excess(body):
+    if more := find_excess(body):
         raise RunError(more)
     try:
         with warnings.catch_warnings():
@@ -50,7 +50,7 @@ def unpack(content: bytes) -> dict[str, Any]:
     return state
 
 
-def unlike(value: Any, known: Any, place: str) -> str:
+def _find_difference(value: Any, known: Any, place: str) -> str:
     """Where a value is not of the kind of a known one: names, lengths, shapes, types; "" if it is.
 
     An integer passes for a float.
@@ -60,21 +60,21 @@ def unlike(value: Any, known: Any, place: str) -> str:
         fine = fine and value.layout == torch.strided and value.device.type == "cpu"  # a meta tensor holds nothing
         return "" if fine else f"{place} is no tensor of shape {tuple(known.shape)}, {known.dtype}"
     if isinstance(known, dict | list):
-        if type(value) is not type(known) or names(value) != names(known):
+        if type(value) is not type(known) or _part_names(value) != _part_names(known):
             return f"{place} has other parts"
-        parts = (unlike(value[name], known[name], f"{place}[{name}]") for name in names(known))
+        parts = (_find_difference(value[name], known[name], f"{place}[{name}]") for name in _part_names(known))
         return next(filter(None, parts), "")
     fine = type(value) is type(known) or (type(known) is float and type(value) is int)
     return "" if fine else f"{place} is a {type(value).__name__}"
 
 
-def names(parts: Any) -> list[Any]:
+def _part_names(parts: Any) -> list[Any]:
     return list(parts) if isinstance(parts, dict) else list(range(len(parts)))
 
 
-def rows_of(kind: type[T], values: Any, place: str) -> list[T]:
+def parse_rows(kind: type[_T], values: Any, place: str) -> list[_T]:
     """Dataclasses out of lists of their values. Raises RunError where those are of other types."""
-    wanted = [NUMBERS if each is float else each for each in field_types(kind).values()]
+    wanted = [_NUMBERS if each is float else each for each in field_types(kind).values()]
     for row in values if isinstance(values, list) else [None]:
         if not (isinstance(row, list) and len(row) == len(wanted) and all(map(isinstance, row, wanted))):
             raise RunError(f"{place}: holds something else than rows of {len(wanted)} values of a {kind.__name__}")
@@ -93,8 +93,8 @@ def check(state: Mapping[str, Any], known: Mapping[str, Any], iterations: int) -
         raise RunError(f"is of format {format!r}, which this degrade does not know")
     if state.get("run") != run:
         raise RunError(f"checkpoint of {state.get('run')} offered to {run}; they are different runs")
-    wanted = {key: value for key, value in known.items() if key not in (*LATER, *ROWS)}
-    if said := unlike({key: state[key] for key in wanted if key in state}, wanted, "state"):
+    wanted = {key: value for key, value in known.items() if key not in (*_LATER, *_ROW_LISTS)}
+    if said := _find_difference({key: state[key] for key in wanted if key in state}, wanted, "state"):
         raise RunError(f"{said}: no training of {run}")
     for key, first, last in (("iteration", 0, iterations), ("threads", 1, LIMIT)):
         if not first <= state[key] <= last:

@@ -18,7 +18,7 @@ def environment(device: torch.device, command: str) -> dict[str, Any]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
         "degrade": version("degrade"),
-        "commit": commit(),
+        "commit": find_commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda if device.type == "cuda" else None,
@@ -32,7 +32,7 @@ def environment(device: torch.device, command: str) -> dict[str, Any]:
     }
 
 
-def commit() -> str | None:
+def find_commit() -> str | None:
     """The commit of the checkout that runs, with a + where it has changes; None where degrade is installed."""
     home = Path(__file__).parent.parent.parent
     if not (home / ".git").exists():

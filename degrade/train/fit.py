@@ -14,17 +14,17 @@ from degrade.data.batches import Batches, Resident, scale_of
 from degrade.data.images import Splits
 from degrade.errors import RunError, SpecError
 from degrade.nets import build
-from degrade.nets.norms import parts
+from degrade.nets.norms import split_batch
 from degrade.spec import RunSpec
 from degrade.spec.rows import LayerGradient, Point
 from degrade.train.backends import BACKENDS, choose
-from degrade.train.checkpoint import check, rows_of
+from degrade.train.checkpoint import check, parse_rows
 from degrade.train.precision import settle
 from degrade.train.probe import probe
-from degrade.train.schedule import Warmup, due, judged, look, lr_at
+from degrade.train.schedule import Warmup, judge, look_due, lr_at, point_due
 
 CHECKPOINT_FORMAT = 1  # of state(); a newer one is refused
-values_of = attrgetter(*(f.name for f in fields(LayerGradient)))  # astuple takes four times as long; rows are many
+_values_of = attrgetter(*(f.name for f in fields(LayerGradient)))  # astuple takes four times as long; rows are many
 EVALUATION_BATCH = 250  # images; `stop` is polled between two batches
 
 
@@ -128,15 +128,15 @@ class Fit:
     @property
     def _due(self) -> bool:
         measured = self.points[-1].iteration if self.points else 0
-        return due(self.spec.recipe, self.iteration) and measured != self.iteration
+        return point_due(self.spec.recipe, self.iteration) and measured != self.iteration
 
     def _look(self) -> None:
         """Ends the warm-up where its condition holds: the only wait for the device between two points."""
         recipe = self.spec.recipe
-        if look(recipe, self.iteration, self.warmup):
+        if look_due(recipe, self.iteration, self.warmup):
             wrong, (since, before) = self.backend.tally[1].item(), self._looked
             error = 100 * (wrong - before) / ((self.iteration - since) * recipe.batch)
-            self.warmup, self._looked = judged(recipe, self.iteration, error), (self.iteration, wrong)
+            self.warmup, self._looked = judge(recipe, self.iteration, error), (self.iteration, wrong)
 
     def _spend(self, begin: float, *, training: bool) -> float:
         """Books the time since `begin`; returns now."""
@@ -220,7 +220,7 @@ class Fit:
     def _clean_batches(self) -> Iterator[Tensor]:
         """All training images as they are, as many at once as BN sees; ends early if told to stop."""
         recipe, everything = self.spec.recipe, torch.arange(len(self.train), device=self.device)
-        for index in parts(everything, min(recipe.bn_group or recipe.batch, recipe.batch)):
+        for index in split_batch(everything, min(recipe.bn_group or recipe.batch, recipe.batch)):
             self._cut = self._cut or self.stop()
             if self._cut:
                 return
@@ -252,7 +252,7 @@ class Fit:
             "looked": list(self._looked),
             "tally_at_point": self._tally,
             "points": [list(astuple(p)) for p in self.points],
-            "probes": [list(values_of(row)) for row in self.probes],
+            "probes": [list(_values_of(row)) for row in self.probes],
             "backend": self.backend_name,
             "threads": self.threads,
             **self.backend.state(),
@@ -265,9 +265,9 @@ class Fit:
         and SpecError where that backend cannot be had.
         """
         check(state, self.state(), self.spec.recipe.iterations)
-        (warmup,) = rows_of(Warmup, [state.get("warmup")], "warmup")
-        points = rows_of(Point, state.get("points"), "points")
-        probes = rows_of(LayerGradient, state.get("probes", []), "probes")
+        (warmup,) = parse_rows(Warmup, [state.get("warmup")], "warmup")
+        points = parse_rows(Point, state.get("points"), "points")
+        probes = parse_rows(LayerGradient, state.get("probes", []), "probes")
         if state["backend"] not in BACKENDS:
             raise RunError(f"its backend cannot be {state['backend']!r}")
         if state["backend"] != self.backend_name:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from degrade.nets.layers import conv_layers
 from degrade.spec.rows import LayerGradient
 
-HEAD, LAST_STAGE = "head", 4  # the last layer of a net, and the stage it counts as
+_HEAD, _LAST_STAGE = "head", 4  # the last layer of a net, and the stage it counts as
 
 
 def probe(net: nn.Module, x: Tensor, y: Tensor, iteration: int = 0) -> list[LayerGradient]:
@@ -22,20 +22,20 @@ def probe(net: nn.Module, x: Tensor, y: Tensor, iteration: int = 0) -> list[Laye
     """
     net.train()
     found = [(layer.name, layer.stage, layer.block, layer.place) for layer in conv_layers(net)]
-    found.append((HEAD, LAST_STAGE, 0, 0))
-    spreads = spreads_at(net, [name for name, *_ in found])
-    weights = [weight_of(net, name) for name, *_ in found]
-    sums = [half_sums(one, other, len(x)) for one, other in zip(*halves(net, x, y, weights), strict=True)]
+    found.append((_HEAD, _LAST_STAGE, 0, 0))
+    spreads = _spreads_at(net, [name for name, *_ in found])
+    weights = [_weight_of(net, name) for name, *_ in found]
+    sums = [_half_sums(one, other, len(x)) for one, other in zip(*_half_gradients(net, x, y, weights), strict=True)]
     norms = [torch.linalg.vector_norm(weight.detach().double()) for weight in weights]
     spread = [spreads[name] for name, *_ in found]
     values = torch.stack([torch.stack((*two, norm, std)) for two, norm, std in zip(sums, norms, spread, strict=True)])
     return [
-        LayerGradient(iteration, layer, *place, grad_norm, norm, ratio(grad_norm, norm), std, cosine)
+        LayerGradient(iteration, layer, *place, grad_norm, norm, _weight_ratio(grad_norm, norm), std, cosine)
         for layer, (place, (grad_norm, cosine, norm, std)) in enumerate(zip(found, values.tolist(), strict=True), 1)
     ]
 
 
-def spreads_at(net: nn.Module, names: list[str]) -> dict[str, Tensor]:
+def _spreads_at(net: nn.Module, names: list[str]) -> dict[str, Tensor]:
     """Filled by the next forward pass: the standard deviation of what each of these modules puts out, in float64."""
     spreads: dict[str, Tensor] = {}
 
@@ -50,14 +50,14 @@ def spreads_at(net: nn.Module, names: list[str]) -> dict[str, Tensor]:
     return spreads
 
 
-def halves(net: nn.Module, x: Tensor, y: Tensor, weights: list[Tensor]) -> list[tuple[Tensor, ...]]:
+def _half_gradients(net: nn.Module, x: Tensor, y: Tensor, weights: list[Tensor]) -> list[tuple[Tensor, ...]]:
     """The gradients of both halves of a batch by each weight, from one forward pass."""
     logits, middle = net(x.contiguous(memory_format=torch.channels_last)), len(x) // 2
     losses = [F.cross_entropy(logits[part], y[part]) for part in (slice(middle), slice(middle, None))]
     return [torch.autograd.grad(losses[0], weights, retain_graph=True), torch.autograd.grad(losses[1], weights)]
 
 
-def half_sums(one: Tensor, other: Tensor, n: int) -> tuple[Tensor, Tensor]:
+def _half_sums(one: Tensor, other: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """(norm of the whole batch's gradient, cosine between those of its halves), in float64."""
     first, second = one.double().flatten(), other.double().flatten()
     whole = torch.lerp(second, first, n // 2 / n)  # (n1 g1 + n2 g2) / n
@@ -65,11 +65,11 @@ def half_sums(one: Tensor, other: Tensor, n: int) -> tuple[Tensor, Tensor]:
     return torch.linalg.vector_norm(whole), first.dot(second) / lengths
 
 
-def weight_of(net: nn.Module, name: str) -> Tensor:
+def _weight_of(net: nn.Module, name: str) -> Tensor:
     """The weight of the last layer, or of the convolution of a pair."""
     module = net.get_submodule(name)
     return (module[0] if isinstance(module, nn.Sequential) else module).get_parameter("weight")
 
 
-def ratio(grad_norm: float, weight_norm: float) -> float:
+def _weight_ratio(grad_norm: float, weight_norm: float) -> float:
     return grad_norm / weight_norm if weight_norm else float("nan")

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 SPAWN: Any = get_context("spawn")  # a forked copy of a process with threads can hang
-KINDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # signals that end a command
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # signals that end a command
 TICK = 0.25  # seconds between two looks at processes
 
 
@@ -39,7 +39,7 @@ def start(
     how: Any = context or SPAWN
     pipe, theirs = how.Pipe()
     process = how.Process(target=target, args=(theirs, *arguments), daemon=daemon)
-    with held_back():
+    with hold_back():
         process.start()
     theirs.close()
     return Child(process, pipe)
@@ -54,8 +54,8 @@ def begin(stop: Callable[[], object] | None = None, *, term: signal.Handlers = s
     for kind in (signal.SIGINT, signal.SIGHUP):
         signal.signal(kind, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, term if stop is None else lambda number, frame: stop())
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, KINDS)
-    when_alone(stop or (lambda: os._exit(1)))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+    _call_when_alone(stop or (lambda: os._exit(1)))
 
 
 def parents_end() -> int:
@@ -65,7 +65,7 @@ def parents_end() -> int:
     return parent.sentinel
 
 
-def when_alone(act: Callable[[], object]) -> None:
+def _call_when_alone(act: Callable[[], object]) -> None:
     """From now on `act` is called when the parent is gone."""
 
     def watch() -> None:
@@ -87,7 +87,7 @@ def signals() -> Generator[list[int]]:
             first = first or time.monotonic()
             received.append(number)
 
-    heard = [kind for kind in KINDS if signal.getsignal(kind) != signal.SIG_IGN]
+    heard = [kind for kind in _ENDING if signal.getsignal(kind) != signal.SIG_IGN]
     before = {kind: signal.signal(kind, note) for kind in heard}
     try:
         yield received
@@ -97,10 +97,10 @@ def signals() -> Generator[list[int]]:
 
 
 @contextlib.contextmanager
-def held_back() -> Generator[None]:
+def hold_back() -> Generator[None]:
     """Signals are kept from this thread, and from a process that it starts, until they are let through."""
     resource_tracker.ensure_running()  # starting with the first process, it would let them through
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, KINDS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         yield
     finally:

@@ -11,18 +11,18 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
-def recomputed(block: nn.Module, x: Tensor) -> Tensor:
+def recompute_block(block: nn.Module, x: Tensor) -> Tensor:
     """block(x) to the same bits, gradients and statistics included. (N, cin, H, W) -> as the block."""
-    return checkpoint(block, x, use_reentrant=False, preserve_rng_state=False, context_fn=partial(contexts, block))
+    return checkpoint(block, x, use_reentrant=False, preserve_rng_state=False, context_fn=partial(_contexts, block))
 
 
-def contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """Those of the first computation and of the second, which follow the autocast of the first by themselves."""
-    return nullcontext(), counted_once(block)
+    return nullcontext(), _count_once(block)
 
 
 @contextmanager
-def counted_once(block: nn.Module) -> Generator[None]:
+def _count_once(block: nn.Module) -> Generator[None]:
     """What a second computation moves are copies of batch norm's running averages and counts: the first has moved them.
 
     To have none at all would be less work, but both computations have to keep the same tensors.

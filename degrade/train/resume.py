@@ -34,10 +34,10 @@ def sound(folder: RunDir) -> bool:
 
 def damaged_tables(folder: RunDir) -> list[Path]:
     """Of curve and probe, those that are there and cannot be read."""
-    return [path for path in (folder.curve, folder.tables["probe"]) if path.exists() and not readable(path)]
+    return [path for path in (folder.curve, folder.tables["probe"]) if path.exists() and not _readable(path)]
 
 
-def readable(path: Path) -> bool:
+def _readable(path: Path) -> bool:
     try:
         parquet.check(path)
     except RunError:
@@ -55,7 +55,7 @@ def ended(spec: RunSpec, folder: RunDir) -> bool:
     return lost or max(rows.get("iteration", []), default=0) >= spec.recipe.iterations
 
 
-def harm(folder: RunDir) -> str:
+def _find_harm(folder: RunDir) -> str:
     """What is wrong with the files of a run, that of them which says how it stands first."""
     said: list[str] = []
     try:
@@ -86,12 +86,12 @@ def lost(folder: RunDir) -> bool:
     return taken
 
 
-def at_end(spec: RunSpec, folder: RunDir, stop: Callable[[], bool]) -> Fit:
+def restore_end(spec: RunSpec, folder: RunDir, stop: Callable[[], bool]) -> Fit:
     """A run that is, or may have been, over, out of its checkpoint; trains nothing.
 
     Raises RunError where no checkpoint holds the end: what is lost to train it anew is for the user to decide.
     """
-    why, anew = harm(folder), f"move {folder.path} away to train it anew"
+    why, anew = _find_harm(folder), f"move {folder.path} away to train it anew"
     if not any(path.exists() for path in folder.checkpoints):
         raise RunError(f"{why}; there is no checkpoint: {anew}")
     fit = Fit(spec, data.load(spec.data), stop=stop)
@@ -113,7 +113,7 @@ def resume(fit: Fit, folder: RunDir, anew: str = "remove what is damaged to trai
     for path in (path for path in folder.checkpoints if path.exists()):
         try:
             fit.restore(unpack(read(path)))
-            sane(fit)
+            _check_sane(fit)
         except NewerError as error:
             raise NewerError(f"{path}: {error}") from None
         except RunError as error:
@@ -132,7 +132,7 @@ def resume(fit: Fit, folder: RunDir, anew: str = "remove what is damaged to trai
         raise RunError(f"{folder.path}: the constructed net it began with is not there; make it again: {again}")
 
 
-def sane(fit: Fit) -> None:
+def _check_sane(fit: Fit) -> None:
     """Raises RunError where what a checkpoint held is nothing that a curve, a probe or a state can say of a run."""
     try:
         for rows, schema in ((fit.points, parquet.CURVES), (fit.probes, parquet.TABLES["probe"])):
@@ -184,7 +184,7 @@ def cut_back(fit: Fit, folder: RunDir) -> None:
 def progress(fit: Fit, name: str, *, outcome: str | None = None, reason: str | None = None) -> State:
     """How far a run is, as a state of that name. An outcome or a reason that is None stays what it was."""
     recipe, last = fit.spec.recipe, fit.points[-1] if fit.points else None
-    errors: dict[str, Any] = {f"{p.split}_error": p.error for p in latest(fit.points)}
+    errors: dict[str, Any] = {f"{p.split}_error": p.error for p in _latest_points(fit.points)}
     return State(
         name,
         outcome=outcome,
@@ -202,6 +202,6 @@ def progress(fit: Fit, name: str, *, outcome: str | None = None, reason: str | N
     )
 
 
-def latest(points: list[Point]) -> list[Point]:
+def _latest_points(points: list[Point]) -> list[Point]:
     """The points of the last measured iteration."""
     return [p for p in points if p.iteration == points[-1].iteration]

@@ -19,7 +19,6 @@ from degrade.train.environment import environment
 from degrade.train.fit import Fit, pick_device
 from degrade.train.resume import (
     Saved,
-    at_end,
     cut_back,
     damaged_tables,
     demand_probe,
@@ -27,6 +26,7 @@ from degrade.train.resume import (
     lost,
     progress,
     record,
+    restore_end,
     resume,
     save,
     sound,
@@ -55,20 +55,20 @@ def run(
     pulse, wanted = Pulse(stop), [data.identify(spec) for spec in specs]
 
     def one(spec: RunSpec) -> Run:
-        states[spec.run] = yield from training(spec, root, pulse, command, alone=together == 1)
+        states[spec.run] = yield from run_one(spec, root, pulse, command, alone=together == 1)
 
     on_gpu = torch.cuda.is_available() and all(spec.engine.device != "cpu" for spec in wanted)
     in_turn([one(spec) for spec in wanted], together, on_gpu=on_gpu)
     return states
 
 
-def training(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: bool) -> Generator[None, None, str]:
+def run_one(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: bool) -> Generator[None, None, str]:
     """One run, a turn at each `next`; returns its state. Closed early, it is interrupted where its checkpoint is."""
     folder = RunDir(root, spec.run)
     if not alone and pulse():  # told to stop while it waited for its place in a pack
         return "interrupted"
-    with refusals(folder), ExitStack() as held:
-        if not claim(folder, held):
+    with _translate_refusals(folder), ExitStack() as held:
+        if not _claim(folder, held):
             return "elsewhere"
         found = folder.try_read(folder.state)
         state = found.get("state", "")
@@ -76,10 +76,10 @@ def training(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: 
             return state
         unknown = not found or "damaged" in found
         if state in OVER or (unknown and (damaged_tables(folder) or ended(spec, folder))):  # then it may have been over
-            return mend(spec, folder, state, pulse, command)
+            return _mend(spec, folder, state, pulse, command)
         try:
             folder.write_state(State("running"))  # so early that another host, whose locks may not be ours, sees it
-            with pulse.of(folder), refusals(folder):
+            with pulse.of(folder), _translate_refusals(folder):
                 return (yield from _train(spec, folder, pulse, command))
         except GeneratorExit:
             folder.leave("interrupted", "a run beside it failed")
@@ -90,7 +90,7 @@ def training(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: 
             raise
 
 
-def mend(spec: RunSpec, folder: RunDir, state: str, stop: Callable[[], bool], command: str) -> str:
+def _mend(spec: RunSpec, folder: RunDir, state: str, stop: Callable[[], bool], command: str) -> str:
     """Writes anew what is damaged in a run that is over; curve and probe from its checkpoint. Returns its state.
 
     `state`: as it is known, or "". Trains nothing. Raises RunError where the checkpoint does not hold the end: what is
@@ -100,7 +100,7 @@ def mend(spec: RunSpec, folder: RunDir, state: str, stop: Callable[[], bool], co
         folder.begin(spec, environment(pick_device(spec.engine.device), command))
         return state
     try:
-        fit = at_end(spec, folder, stop)
+        fit = restore_end(spec, folder, stop)
     except NewerError:
         raise
     except RunError:
@@ -109,12 +109,12 @@ def mend(spec: RunSpec, folder: RunDir, state: str, stop: Callable[[], bool], co
         raise
     folder.begin(spec, environment(fit.device, command))
     record(fit, folder)
-    folder.write_state(progress(fit, end_of(fit), outcome=fit.outcome, reason=""))
+    folder.write_state(progress(fit, _end_of(fit), outcome=fit.outcome, reason=""))
     demand_probe(folder)
-    return end_of(fit)
+    return _end_of(fit)
 
 
-def claim(folder: RunDir, held: ExitStack) -> bool:
+def _claim(folder: RunDir, held: ExitStack) -> bool:
     """folder.claimed() as long as `held` is; where the disk refuses the lock, that is what the run failed of."""
     try:
         return held.enter_context(folder.claimed())
@@ -125,7 +125,7 @@ def claim(folder: RunDir, held: ExitStack) -> bool:
 
 
 @contextmanager
-def refusals(folder: RunDir) -> Generator[None]:
+def _translate_refusals(folder: RunDir) -> Generator[None]:
     """What the disk refuses as a RunError of one line."""
     try:
         yield
@@ -170,11 +170,11 @@ def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str
     if lost(folder):
         return "elsewhere"
     save(fit, folder)
-    folder.write_state(progress(fit, end_of(fit), outcome=fit.outcome))
-    return end_of(fit)
+    folder.write_state(progress(fit, _end_of(fit), outcome=fit.outcome))
+    return _end_of(fit)
 
 
-def end_of(fit: Fit) -> str:
+def _end_of(fit: Fit) -> str:
     return "interrupted" if not fit.done else "diverged" if fit.diverged else FINISHED
 
 

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from degrade.spec import RecipeSpec
 
-WARM = 10  # divides the base rate: "0.01 to warm up the training until the training error is below 80%", Sec. 4.2
+_WARM_DIVISOR = (
+    10  # divides the base rate: "0.01 to warm up the training until the training error is below 80%", Sec. 4.2
+)
 
 
 @dataclass(frozen=True)
@@ -23,22 +25,22 @@ def lr_at(recipe: RecipeSpec, iteration: int, warmup: Warmup) -> float:
     passed = sum(iteration >= m * recipe.iterations for m in recipe.milestones)
     scheduled = recipe.lr / 10**passed
     warm = warmup.until is None or iteration < warmup.until
-    return min(recipe.lr / WARM, scheduled) if warm else scheduled
+    return min(recipe.lr / _WARM_DIVISOR, scheduled) if warm else scheduled
 
 
-def look(recipe: RecipeSpec, iteration: int, warmup: Warmup) -> bool:
+def look_due(recipe: RecipeSpec, iteration: int, warmup: Warmup) -> bool:
     """Whether the warm-up's condition is to be checked after `iteration` steps."""
     window_over = iteration % recipe.warmup_window == 0 or iteration == recipe.warmup_cap
     return warmup.until is None and iteration > 0 and window_over
 
 
-def judged(recipe: RecipeSpec, iteration: int, error: float) -> Warmup:
+def judge(recipe: RecipeSpec, iteration: int, error: float) -> Warmup:
     """The warm-up after a look: `error` (%) is the running training error since the last look."""
     if error < recipe.warmup_error:
         return Warmup(iteration, "error")
     return Warmup(iteration, "cap") if iteration >= recipe.warmup_cap else Warmup(None)
 
 
-def due(recipe: RecipeSpec, iteration: int) -> bool:
+def point_due(recipe: RecipeSpec, iteration: int) -> bool:
     """Whether a point of the curves falls after `iteration` steps: every `eval_every`, and at the end."""
     return iteration > 0 and (iteration % recipe.eval_every == 0 or iteration == recipe.iterations)

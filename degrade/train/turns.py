@@ -16,9 +16,9 @@ from degrade.errors import DegradeError
 
 Run: TypeAlias = Generator[None]  # does a turn at each `next`; `close` ends it early
 
-AHEAD = 2  # turns of one run that a GPU may have before it: enough to go on while the host measures another run
-ROOM = 1.5  # the memory that must be free for one more run, in units of what the largest so far took
-LOOK = 1e-3  # seconds between two looks at a GPU that has enough to do
+_AHEAD = 2  # turns of one run that a GPU may have before it: enough to go on while the host measures another run
+_ROOM = 1.5  # the memory that must be free for one more run, in units of what the largest so far took
+_POLL = 1e-3  # seconds between two looks at a GPU that has enough to do
 
 
 def in_turn(runs: Iterable[Run], together: int, *, on_gpu: bool) -> None:
@@ -30,9 +30,9 @@ def in_turn(runs: Iterable[Run], together: int, *, on_gpu: bool) -> None:
     waiting, lanes, failed = deque(runs), deque[Lane](), list[DegradeError]()
     try:
         while waiting or lanes:
-            if waiting and len(lanes) < together and (not lanes or not on_gpu or roomy(lanes)):
+            if waiting and len(lanes) < together and (not lanes or not on_gpu or _has_room(lanes)):
                 lanes.appendleft(Lane(waiting.popleft(), on_gpu=on_gpu, shared=together > 1))
-            lane = next_of(lanes)
+            lane = _pick_next(lanes)
             try:
                 going = lane.turn()
             except DegradeError as error:
@@ -47,12 +47,12 @@ def in_turn(runs: Iterable[Run], together: int, *, on_gpu: bool) -> None:
         raise failed[0]
 
 
-def next_of(lanes: "deque[Lane]") -> "Lane":
+def _pick_next(lanes: "deque[Lane]") -> "Lane":
     """The first that may be given a turn, once there is one; it becomes the last."""
     while not lanes[0].free:
         lanes.rotate(-1)
         if not any(lane.free for lane in lanes):
-            time.sleep(LOOK)
+            time.sleep(_POLL)
     lanes.rotate(-1)
     return lanes[-1]
 
@@ -71,20 +71,20 @@ class Lane:
         """Whether it may be given another turn."""
         while self.turns and self.turns[0].query():
             self.turns.popleft()
-        return len(self.turns) < AHEAD
+        return len(self.turns) < _AHEAD
 
     def turn(self) -> bool:
         """Does a turn; False if that was the last."""
         if not self.on_gpu:
             return self._go()
-        before = 0 if self.begun else free_memory()
+        before = 0 if self.begun else _read_free_memory()
         with torch.cuda.stream(self.stream):
             going = self._go()
             done = torch.cuda.Event()
             done.record()
             self.turns.append(done)
         if not self.begun:
-            self.took, self.begun = before - free_memory(), True
+            self.took, self.begun = before - _read_free_memory(), True
         return going
 
     def _go(self) -> bool:
@@ -95,12 +95,12 @@ class Lane:
         return True
 
 
-def free_memory() -> int:
+def _read_free_memory() -> int:
     """Bytes of the GPU that nobody has, after torch has given back what it does not use."""
     torch.cuda.empty_cache()
     return torch.cuda.mem_get_info()[0]
 
 
-def roomy(lanes: Iterable[Lane]) -> bool:
+def _has_room(lanes: Iterable[Lane]) -> bool:
     """Whether the GPU has room for one more run, which is no larger than those before it: longest first, in a sweep."""
-    return torch.cuda.mem_get_info()[0] > ROOM * max(lane.took for lane in lanes)
+    return torch.cuda.mem_get_info()[0] > _ROOM * max(lane.took for lane in lanes)

@@ -12,7 +12,7 @@ from degrade import bench
 from degrade.bench import cases, limit, peer, timing, writing
 from degrade.bench.apart import Apart, Paced
 from degrade.bench.ours import Aside, Ours, engine_of, shares
-from degrade.bench.same import NETS, Comparison, Sameness, available, sameness
+from degrade.bench.same import COMPARED_NETS, Comparison, Sameness, compare_loops, find_available
 from degrade.errors import RunError, SpecError, UnavailableError
 from degrade.spec import NetSpec
 from degrade.train.backends import BACKENDS
@@ -123,14 +123,14 @@ class NextBatch(Eager):
 
 def in_this_process(loops: list[str], depth: int, steps: int) -> list[Sameness]:
     """`sameness`, with what a test has put into this process."""
-    return [row for net in NETS for row in Comparison(net, "cpu", depth, steps).of(loops)]
+    return [row for net in COMPARED_NETS for row in Comparison(net, "cpu", depth, steps).of(loops)]
 
 
 def test_nets_are_compared_at_once_and_come_to_what_each_does_by_itself():
-    found = sameness(["eager-bf16"], "cpu", depth=8, steps=8)
+    found = compare_loops(["eager-bf16"], "cpu", depth=8, steps=8)
     assert found == in_this_process(["eager-bf16"], depth=8, steps=8)
     with pytest.raises(SpecError, match="tf32"):
-        sameness(["eager-tf32"], "cpu", depth=8, steps=1)
+        compare_loops(["eager-tf32"], "cpu", depth=8, steps=1)
 
 
 WRONG = {Doubled: "update", WithoutDecay: "update", WithoutStatistics: "statistics", NextBatch: "loss"}
@@ -166,7 +166,7 @@ def test_bf16_of_the_reference_is_within_its_bounds():
 
 
 def test_loops_that_cannot_be_had_say_why():
-    had, refused = available(["eager-fp32", "eager-tf32"], "cpu")
+    had, refused = find_available(["eager-fp32", "eager-tf32"], "cpu")
     assert had == ["eager-fp32"]
     assert "needs a CUDA device" in refused["eager-tf32"]
 
@@ -187,7 +187,7 @@ def test_the_kernels_own_measurement_counts_as_the_peak_where_it_is_best(monkeyp
         peak = staticmethod(lambda threads, seconds: 1e18)
 
     monkeypatch.setattr(limit.build, "kernels", lambda precision: Library())
-    monkeypatch.setattr(limit, "SHAPES", ())
+    monkeypatch.setattr(limit, "LAYER_SHAPES", ())
     found = limit.peaks(CPU, 1, 0.0, lambda what, done, total: None)
     assert (found["fp32"].flops, found["fp32"].by) == (1e18, "multiply-adds in registers")
 
@@ -199,7 +199,7 @@ def short(monkeypatch):
     monkeypatch.setattr(bench, "quickstart", lambda depth: replace(TINY, depth=depth))
     quick = partial(in_this_process, depth=8, steps=16)
     monkeypatch.setattr(bench, "sameness", lambda loops, device, *, steps, note: quick(loops))
-    monkeypatch.setattr(limit, "SHAPES", ())
+    monkeypatch.setattr(limit, "LAYER_SHAPES", ())
     monkeypatch.setattr(bench, "peaks", lambda device, threads, seconds, note: limit.peaks(device, 1, 0.0, note))
 
 

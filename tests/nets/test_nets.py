@@ -6,7 +6,7 @@ from places import GOLDEN
 
 from degrade import nets
 from degrade.nets.blocks import Gate
-from degrade.nets.shortcuts import OPTIONS, option_a
+from degrade.nets.shortcuts import OPTIONS
 from degrade.spec import NetSpec, parts
 
 ROWS = list(csv.DictReader((GOLDEN / "sizes.csv").read_text().splitlines()))
@@ -106,7 +106,7 @@ def test_a_block_computes_its_formula():
 def test_a_highway_block_computes_its_formula():
     torch.manual_seed(0)
     x = torch.randn(2, 4, 5, 5)
-    block = nets.Highway(4, 6, 2, option_a(4, 6, 2, "after")).eval()
+    block = nets.Highway(4, 6, 2, OPTIONS["A"](4, 6, 2, "after")).eval()
     h, carried = torch.relu(block.second(torch.relu(block.first(x)))), block.shortcut(x)
     t = torch.sigmoid(torch.nn.functional.conv2d(x[:, :, ::2, ::2], block.gate.weight, block.gate.bias))
     assert torch.allclose(block(x), t * h + (1 - t) * carried, atol=1e-6)

@@ -113,11 +113,13 @@ def test_an_empty_cc_is_none(elsewhere, monkeypatch):
 def test_kernels_that_are_wrong_or_slow_are_not_used(elsewhere, monkeypatch):
     asked = []
     for answer, reason in (((0.1, 2.0), "off"), ((float("nan"), 2.0), "off"), ((1e-6, 0.5), "slower")):
-        monkeypatch.setattr(check, "measured", lambda precision, answer=answer: asked.append(precision) or answer)
+        monkeypatch.setattr(
+            check, "compare_with_eager", lambda precision, answer=answer: asked.append(precision) or answer
+        )
         for _ in range(2):  # it may have been the load of a moment
             with pytest.raises(UnavailableError, match=reason):
                 check.worthwhile(RunSpec())
-    monkeypatch.setattr(check, "measured", lambda precision: asked.append(precision) or (1e-6, 2.0))
+    monkeypatch.setattr(check, "compare_with_eager", lambda precision: asked.append(precision) or (1e-6, 2.0))
     for _ in range(2):  # the second time it is known
         check.worthwhile(RunSpec())
     assert len(asked) == 7
@@ -133,7 +135,7 @@ def test_where_torch_is_faster_auto_takes_it_and_native_can_be_had(changes):
 
 @pytest.mark.parametrize("precision", [pytest.param(p, marks=with_kernels(p)) for p in ("fp32", "bf16")])
 def test_the_check_of_this_machine_finds_them_right(precision):
-    assert check.measured(precision)[0] <= check.FAR[precision]
+    assert check.compare_with_eager(precision)[0] <= check.BOUNDS[precision]
 
 
 def test_a_run_says_what_trained_it_and_keeps_it(tmp_path):

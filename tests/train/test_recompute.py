@@ -8,7 +8,7 @@ from degrade.errors import SpecError
 from degrade.nets import build
 from degrade.spec.parts import SHORTCUTS
 from degrade.train.fit import Fit
-from degrade.train.recompute import recomputed
+from degrade.train.recompute import recompute_block
 
 NETS = [(net, shortcut) for net, shortcuts in SHORTCUTS.items() for shortcut in shortcuts]
 VARIANTS = [{"bn_group": 5}, {"norm": "none"}, {"precise_bn": True}]  # 5: BN over 16 images as 5, 5, 5 and 1
@@ -64,7 +64,7 @@ def kept_bytes(through) -> int:
 
 
 def test_of_a_block_its_input_alone_is_kept():
-    assert kept_bytes(recomputed) < kept_bytes(torch.nn.Module.__call__) / 3  # of four
+    assert kept_bytes(recompute_block) < kept_bytes(torch.nn.Module.__call__) / 3  # of four
 
 
 def test_auto_is_then_the_eager_backend_and_native_is_refused():

@@ -301,7 +301,7 @@ def test_a_run_of_a_pack_that_is_over_is_free_and_stays_over(tmp_path, monkeypat
 
 
 def test_time_in_which_others_are_advanced_counts(tmp_path):
-    turns = running.training(tiny(), tmp_path, running.Pulse(lambda: False), "", alone=False)
+    turns = running.run_one(tiny(), tmp_path, running.Pulse(lambda: False), "", alone=False)
     next(turns)
     time.sleep(0.3)
     assert list(turns)[-1:] in ([None], [])

@@ -1,5 +1,5 @@
 from degrade.spec import NetSpec, RecipeSpec
-from degrade.train.schedule import Warmup, due, judged, look, lr_at
+from degrade.train.schedule import Warmup, judge, look_due, lr_at, point_due
 
 PAPER = RecipeSpec()
 
@@ -32,14 +32,14 @@ def test_milestones_scale_with_the_iterations():
 
 def test_the_condition_is_looked_at_once_a_window_and_at_the_cap():
     recipe = RecipeSpec(warmup_window=391, warmup_cap=1000)
-    assert [i for i in range(1001) if look(recipe, i, Warmup(None))] == [391, 782, 1000]
-    assert not any(look(recipe, i, Warmup(391, "error")) for i in range(1001))
+    assert [i for i in range(1001) if look_due(recipe, i, Warmup(None))] == [391, 782, 1000]
+    assert not any(look_due(recipe, i, Warmup(391, "error")) for i in range(1001))
 
 
 def test_the_warm_up_ends_below_80_percent_and_at_its_cap():
-    assert judged(PAPER, 391, 79.9) == Warmup(391, "error")
-    assert judged(PAPER, 391, 80.0) == Warmup(None)
-    assert judged(PAPER, PAPER.warmup_cap, 85.0) == Warmup(PAPER.warmup_cap, "cap")
+    assert judge(PAPER, 391, 79.9) == Warmup(391, "error")
+    assert judge(PAPER, 391, 80.0) == Warmup(None)
+    assert judge(PAPER, PAPER.warmup_cap, 85.0) == Warmup(PAPER.warmup_cap, "cap")
 
 
 def test_by_default_only_deep_residual_nets_warm_up():
@@ -51,4 +51,4 @@ def test_by_default_only_deep_residual_nets_warm_up():
 
 def test_points_fall_at_the_interval_and_at_the_end():
     recipe = RecipeSpec(iterations=25, eval_every=10)
-    assert [i for i in range(26) if due(recipe, i)] == [10, 20, 25]
+    assert [i for i in range(26) if point_due(recipe, i)] == [10, 20, 25]

@@ -135,7 +135,7 @@ def spread(queue: Sequence[Trial], folder: Path, jobs: int) -> None:
     jobs = min(jobs, len(queue))
     pool = ProcessPoolExecutor(jobs, mp_context=how, initializer=begin, initargs=(halt, done))
     with processes.signals() as received, bar() as note, pool:
-        with processes.held_back():  # inherited: a signal that comes before `begin` must not end a process
+        with processes.hold_back():  # inherited: a signal that comes before `begin` must not end a process
             futures = [pool.submit(work, trial, folder) for trial in queue]
         while not received and wait(futures, timeout=processes.TICK).not_done:
             note(doing(queue), 100 * done.value // total, 100)

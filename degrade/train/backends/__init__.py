@@ -51,11 +51,11 @@ class Backend(Protocol):
     def restore(self, state: Mapping[str, Any]) -> None: ...
 
 
-Make = Callable[[nn.Module, RunSpec, Batches], Backend]
-BACKENDS: dict[str, Make] = {"eager": Eager, "graph": Graph, "native": Native}
+_MakeBackend = Callable[[nn.Module, RunSpec, Batches], Backend]
+BACKENDS: dict[str, _MakeBackend] = {"eager": Eager, "graph": Graph, "native": Native}
 
 
-class Chosen(NamedTuple):
+class Choice(NamedTuple):
     """A backend, its name in BACKENDS, and why it is no faster one; empty where there is none faster."""
 
     backend: Backend
@@ -63,14 +63,14 @@ class Chosen(NamedTuple):
     why: str
 
 
-def choose(name: str, net: nn.Module, spec: RunSpec, batches: Batches) -> Chosen:
+def choose(name: str, net: nn.Module, spec: RunSpec, batches: Batches) -> Choice:
     """The backend of that name; for `auto` the fastest that this run can have here.
 
     Raises SpecError for a name that is unknown or cannot be had.
     """
     if name != "auto":
         try:
-            return Chosen(pick(BACKENDS, name, "engine.backend")(net, spec, batches), name, "")
+            return Choice(pick(BACKENDS, name, "engine.backend")(net, spec, batches), name, "")
         except UnavailableError as error:
             raise SpecError(f"engine.backend={name}: {error}; use engine.backend=auto") from None
     try:
@@ -78,8 +78,8 @@ def choose(name: str, net: nn.Module, spec: RunSpec, batches: Batches) -> Chosen
             if spec.engine.recompute:
                 raise UnavailableError("they keep what engine.recompute throws away")
             worthwhile(spec)
-            return Chosen(Native(net, spec, batches), "native", "")
-        return Chosen(Graph(net, spec, batches), "graph", "")
+            return Choice(Native(net, spec, batches), "native", "")
+        return Choice(Graph(net, spec, batches), "graph", "")
     except UnavailableError as error:
         missing = "kernels" if batches.images.pixels.device.type == "cpu" else "graph"
-        return Chosen(Eager(net, spec, batches), "eager", f"no {missing}: {error}")
+        return Choice(Eager(net, spec, batches), "eager", f"no {missing}: {error}")

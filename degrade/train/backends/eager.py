@@ -13,7 +13,7 @@ from degrade.data.batches import Batches, Resident
 from degrade.nets.norms import average_statistics
 from degrade.spec import RunSpec
 from degrade.train.precision import autocast
-from degrade.train.recompute import recomputed
+from degrade.train.recompute import recompute_block
 
 
 class Eager:
@@ -27,7 +27,7 @@ class Eager:
         device = batches.images.pixels.device
         self.net, self.recipe, self.batches = net.to(device).train(), spec.recipe, batches
         self.cast = autocast(spec.engine.precision, device)
-        self.forward = partial(net, through=recomputed) if spec.engine.recompute else net
+        self.forward = partial(net, through=recompute_block) if spec.engine.recompute else net
         self.lr = torch.zeros((), device=device)
         self.tally = torch.zeros(2, dtype=torch.float64, device=device)
         self._flatten()
@@ -38,7 +38,7 @@ class Eager:
         Kernels lie channels last, which torch's CPU convolutions and batch norm are 15 % faster on.
         """
         parameters = list(self.net.parameters())
-        self.flat = torch.cat([channels_last(p.detach()).flatten() for p in parameters])
+        self.flat = torch.cat([_to_channels_last(p.detach()).flatten() for p in parameters])
         self.grad, self.momentum = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
         for p, value, grad in zip(parameters, self._views(self.flat), self._views(self.grad), strict=True):
             p.data, p.grad = value, grad
@@ -49,7 +49,7 @@ class Eager:
         """Pieces of `flat` in the shapes of the parameters."""
         parameters = list(self.net.parameters())
         pieces = flat.split([p.numel() for p in parameters])
-        return [shaped(piece, p) for piece, p in zip(pieces, parameters, strict=True)]
+        return [_shape_like(piece, p) for piece, p in zip(pieces, parameters, strict=True)]
 
     def step(self, iteration: int) -> None:
         self.learn(*self.batches.at(iteration))
@@ -122,15 +122,15 @@ class Eager:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.net.load_state_dict(state["net"])  # copies in place: the views stay
-        self.momentum.copy_(torch.cat([channels_last(v).flatten() for v in state["momentum"].values()]))
+        self.momentum.copy_(torch.cat([_to_channels_last(v).flatten() for v in state["momentum"].values()]))
         self.tally.copy_(state["tally"])
 
 
-def channels_last(p: Tensor) -> Tensor:
+def _to_channels_last(p: Tensor) -> Tensor:
     """(cout, cin, h, w) -> (cout, h, w, cin); other parameters as they are."""
     return p.permute(0, 2, 3, 1) if p.ndim == 4 else p
 
 
-def shaped(piece: Tensor, p: Tensor) -> Tensor:
+def _shape_like(piece: Tensor, p: Tensor) -> Tensor:
     """A view of `piece` with the shape of p, its values in the order of `channels_last`."""
-    return piece.view(channels_last(p).shape).permute(0, 3, 1, 2) if p.ndim == 4 else piece.view(p.shape)
+    return piece.view(_to_channels_last(p).shape).permute(0, 3, 1, 2) if p.ndim == 4 else piece.view(p.shape)

@@ -15,7 +15,7 @@ from degrade.errors import UnavailableError
 from degrade.spec import RunSpec
 from degrade.train.backends.eager import Eager
 
-WARMUP = 3  # times that a step is done before it is captured: libraries load and choose what they will use
+_WARMUP_STEPS = 3  # times that a step is done before it is captured: libraries load and choose what they will use
 Act = Callable[[], None]
 Capture = Callable[[Act], Act]  # an act on tensors that stay where they are -> what does it again; may do it meanwhile
 
@@ -31,11 +31,11 @@ class Graph:
 
     def __init__(self, net: nn.Module, spec: RunSpec, batches: Batches, capture: Capture | None = None) -> None:
         device = batches.images.pixels.device
-        self.capture = capture or CudaCapture(device)
+        self.capture = capture or _CudaCapture(device)
         self.eager, self.window = Eager(net, spec, batches), Window(batches)
         self.net, self.lr, self.tally = self.eager.net, self.eager.lr, self.eager.tally
         self.counter = torch.zeros((), dtype=torch.int64, device=device)
-        self.splits = dict[int, Split]()
+        self.splits = dict[int, _SplitGraph]()
         self.replay = self._captured()
         self.next = 0  # what `counter` holds
 
@@ -87,7 +87,7 @@ class Graph:
         split.replay()
         return split.sums.clone()
 
-    def _split(self, images: Resident, size: int) -> "Split":
+    def _split(self, images: Resident, size: int) -> "_SplitGraph":
         """The evaluation of `size` images of a split as one call."""
         start, places = torch.zeros_like(self.counter), torch.arange(size, device=self.counter.device)
         sums = torch.zeros_like(self.tally)
@@ -95,7 +95,7 @@ class Graph:
         def act() -> None:
             sums.copy_(self.eager.measure(*images.clean(start + places)))
 
-        return Split(images, size, start, sums, self.capture(act))
+        return _SplitGraph(images, size, start, sums, self.capture(act))
 
     def state(self) -> dict[str, Any]:
         return self.eager.state()
@@ -104,7 +104,7 @@ class Graph:
         self.eager.restore(state)  # copies in place: the graphs stay
 
 
-class Split(NamedTuple):
+class _SplitGraph(NamedTuple):
     """Images and the call that measures the net on `size` of them from `start` () int64 on, into `sums` (2,)."""
 
     images: Resident  # kept, so that no other gets its id
@@ -114,7 +114,7 @@ class Split(NamedTuple):
     replay: Act
 
 
-class CudaCapture:
+class _CudaCapture:
     """Captures what is done on one CUDA device. All graphs of one share their memory: they never run at once, and leave
     nothing in it that is needed later.
 
@@ -133,7 +133,7 @@ class CudaCapture:
         self.stream.wait_stream(now)
         try:
             with torch.cuda.stream(self.stream):
-                for _ in range(WARMUP):
+                for _ in range(_WARMUP_STEPS):
                     act()
             with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
                 act()

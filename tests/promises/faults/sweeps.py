@@ -80,7 +80,7 @@ def steady() -> None:
     """The same file events at each training, however quick the machine is."""
     torch.set_num_threads(1)
     run.TURN, state.BEAT = 0.0, float("inf")  # one step a turn
-    environment.commit = lambda: None  # two processes of git
+    environment.find_commit = lambda: None  # two processes of git
 
 
 def specs(base: Path) -> list[RunSpec]:

@@ -17,14 +17,14 @@ from degrade.errors import UnavailableError
 from degrade.nets.norms import average_statistics
 from degrade.spec import RunSpec
 from degrade.train.backends.native import build
-from degrade.train.backends.native.phases import backward, forward, packed, ready
+from degrade.train.backends.native.phases import backward, forward, lay_out, pack_phases
 from degrade.train.backends.native.storage import Layout, Storage
 from degrade.train.backends.native.structs import MIRRORED, Descent, Source, Step
 from degrade.train.backends.native.tape import Tape
 from degrade.train.precision import autocast
 
-MOMENTUM = 0.1  # of BN's running averages, as torch has it
-LEVELS = torch.arange(256).float().div_(255)  # a byte as a fraction of full scale
+_BN_MOMENTUM = 0.1  # of BN's running averages, as torch has it
+_LEVELS = torch.arange(256).float().div_(255)  # a byte as a fraction of full scale
 
 
 class Native:
@@ -35,8 +35,8 @@ class Native:
 
     def __init__(self, net: nn.Module, spec: RunSpec, batches: Batches) -> None:
         self.kernels = build.kernels(spec.engine.precision)
-        layout = layout_of(self.kernels, spec)
-        if reason := unsuited(spec, batches, layout):
+        layout = _layout_of(self.kernels, spec)
+        if reason := _why_unsuited(spec, batches, layout):
             raise UnavailableError(reason)
         self.skeleton = net.to(memory_format=torch.channels_last)
         self.recipe, self.batches, self.layout = spec.recipe, batches, layout
@@ -44,19 +44,19 @@ class Native:
         self.precision = spec.engine.precision
         self.storage = Storage(net, layout)
         self.tensors, self.uncounted = self.storage.tensors(), 0  # steps that BN's counts of batches lack
-        self.groups, chunks = groups_of(spec, layout)
+        self.groups, chunks = _groups_of(spec, layout)
         self.tape = Tape(net, self.storage, batches.images.pixels.shape[1:], self.groups)
-        self.ready, self.forward, self.backward = (packed(way(self.tape)) for way in (ready, forward, backward))
-        self.training, self.known = source_of(batches.images), dict[int, Source]()
+        self.ready, self.forward, self.backward = (pack_phases(way(self.tape)) for way in (lay_out, forward, backward))
+        self.training, self.known = _source_of(batches.images), dict[int, Source]()
         self.training.pad = batches.pad
         self.squares = torch.zeros((), dtype=torch.float64)  # of the gradients of the last step
-        self.descent = descent_of(spec, self.squares)
+        self.descent = _descent_of(spec, self.squares)
         self.full = Step(
             images=layout.batch,
             blocks=layout.blocks,
             groups=self.groups,
             chunks_of_group=chunks,
-            momentum=MOMENTUM,
+            momentum=_BN_MOMENTUM,
             source=pointer(self.training),
             descent=pointer(self.descent),
             tally=self.tally.data_ptr(),
@@ -106,7 +106,7 @@ class Native:
 
     def evaluate(self, images: Resident, start: int, stop: int) -> Tensor:
         if id(images) not in self.known:
-            self.known[id(images)] = source_of(images)
+            self.known[id(images)] = _source_of(images)
         source, found = self.known[id(images)], torch.zeros(2, dtype=torch.float64)
         for first in range(start, stop, self.layout.batch):
             n = min(self.layout.batch, stop - first)
@@ -140,7 +140,7 @@ class Native:
         self.tally.copy_(state["tally"])
 
 
-def layout_of(library: CDLL, spec: RunSpec) -> Layout:
+def _layout_of(library: CDLL, spec: RunSpec) -> Layout:
     numbers = (c_int * (3 + len(MIRRORED)))()
     library.layout(numbers)
     lanes, images, chunk, *sizes = numbers
@@ -149,7 +149,7 @@ def layout_of(library: CDLL, spec: RunSpec) -> Layout:
     return Layout(lanes, images, chunk, spec.recipe.batch, real)
 
 
-def unsuited(spec: RunSpec, batches: Batches, layout: Layout) -> str:
+def _why_unsuited(spec: RunSpec, batches: Batches, layout: Layout) -> str:
     """Why there are no kernels for this run; empty where there are."""
     if batches.images.pixels.device.type != "cpu":
         return "they are for CPUs"
@@ -163,7 +163,7 @@ def unsuited(spec: RunSpec, batches: Batches, layout: Layout) -> str:
     return "" if spec.recipe.batch > 1 else "recipe.batch=1"
 
 
-def descent_of(spec: RunSpec, squares: Tensor) -> Descent:
+def _descent_of(spec: RunSpec, squares: Tensor) -> Descent:
     recipe, everywhere = spec.recipe, spec.recipe.decay_scope == "all"
     return Descent(
         momentum=recipe.momentum,
@@ -175,7 +175,7 @@ def descent_of(spec: RunSpec, squares: Tensor) -> Descent:
     )
 
 
-def groups_of(spec: RunSpec, layout: Layout) -> tuple[int, int]:
+def _groups_of(spec: RunSpec, layout: Layout) -> tuple[int, int]:
     """(over how many sub-batches BN takes its statistics, chunks of each but the last), as degrade.nets.norms.parts."""
     batch = spec.recipe.batch
     group = min(spec.recipe.bn_group or batch, batch)
@@ -183,7 +183,7 @@ def groups_of(spec: RunSpec, layout: Layout) -> tuple[int, int]:
     return whole + (rest > 1), -(-group // (layout.images * layout.chunk))
 
 
-def source_of(images: Resident) -> Source:
+def _source_of(images: Resident) -> Source:
     """Where pictures lie, and how they are scaled."""
     pixels, labels = images.pixels.contiguous(), images.labels.contiguous()
     channels, height, width = pixels.shape[1:]
@@ -192,7 +192,7 @@ def source_of(images: Resident) -> Source:
     source = Source(
         pixels=pixels.data_ptr(),
         labels=labels.data_ptr(),
-        levels=LEVELS.data_ptr(),
+        levels=_LEVELS.data_ptr(),
         mean=mean.data_ptr(),
         deviation=None if deviation is None else deviation.data_ptr(),
         channels=channels,

@@ -14,50 +14,50 @@ from pathlib import Path
 from degrade.errors import UnavailableError
 from degrade.store.files import user_cache
 
-HERE = Path(__file__).parent
-SOURCES = ("kernels.c", "kernels.h", "lanes.h", "pool.h", "convolve.h", "normalise.h", "ends.h")
-FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-strict-aliasing")  # bf16: two reals are read as one unit
-LINK = ("-shared", "-fPIC", "-pthread", "-lm")
-COMPILERS = ("cc", "gcc", "clang")
-PATIENCE = 120.0  # seconds for a compiler that takes one
-PRECISIONS = {"fp32": (), "bf16": ("-DBF16",)}
+_HERE = Path(__file__).parent
+_SOURCES = ("kernels.c", "kernels.h", "lanes.h", "pool.h", "convolve.h", "normalise.h", "ends.h")
+_COMPILE_FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-strict-aliasing")  # bf16: two reals are read as one unit
+_LINK_FLAGS = ("-shared", "-fPIC", "-pthread", "-lm")
+_COMPILERS = ("cc", "gcc", "clang")
+_PATIENCE = 120.0  # seconds for a compiler that takes one
+_PRECISION_FLAGS = {"fp32": (), "bf16": ("-DBF16",)}
 
 
 @cache
 def kernels(precision: str) -> ctypes.CDLL:
     """The kernels for a precision of EngineSpec. Raises UnavailableError."""
-    if precision not in PRECISIONS:
-        raise UnavailableError(f"there are kernels for {' and '.join(PRECISIONS)} alone")
-    compiler, flags = compiler_of(), (*FLAGS, *PRECISIONS[precision])
-    target = said_by(compiler, *flags, "-dM", "-E", "-x", "c", os.devnull)  # what compiler, for what processor
+    if precision not in _PRECISION_FLAGS:
+        raise UnavailableError(f"there are kernels for {' and '.join(_PRECISION_FLAGS)} alone")
+    compiler, flags = _find_compiler(), (*_COMPILE_FLAGS, *_PRECISION_FLAGS[precision])
+    target = _run_compiler(compiler, *flags, "-dM", "-E", "-x", "c", os.devnull)  # what compiler, for what processor
     if precision == "bf16" and "__AVX512BF16__" not in target:
         raise UnavailableError("this processor does not multiply bfloat16, or the compiler does not know that it does")
-    name = f"{precision}-{fingerprint(target, *flags)}.so"
+    name = f"{precision}-{_fingerprint(target, *flags)}.so"
     reasons: list[str] = []
     for place in (lambda: user_cache() / "kernels", lambda: Path(tempfile.gettempdir()) / f"degrade-{os.getuid()}"):
         try:
-            return ctypes.CDLL(str(built([*compiler, *flags], place(), name)))
+            return ctypes.CDLL(str(_build([*compiler, *flags], place(), name)))
         except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
             reasons.append(str(error))
     raise UnavailableError(f"they cannot be kept or loaded ({'; '.join(reasons)})")
 
 
-def compiler_of() -> tuple[str, ...]:
+def _find_compiler() -> tuple[str, ...]:
     """The C compiler: $CC, else one of COMPILERS. Raises UnavailableError."""
     named = os.environ.get("CC", "").strip()
     try:
-        found = shlex.split(named) if named else [name for name in COMPILERS if shutil.which(name)][:1]
+        found = shlex.split(named) if named else [name for name in _COMPILERS if shutil.which(name)][:1]
     except ValueError as error:
         raise UnavailableError(f"CC={named}: {error}") from None
     if not found or not shutil.which(found[0]):
-        raise UnavailableError(f"no C compiler ({named or ', '.join(COMPILERS)}) on the PATH")
+        raise UnavailableError(f"no C compiler ({named or ', '.join(_COMPILERS)}) on the PATH")
     return tuple(found)
 
 
-def said_by(compiler: tuple[str, ...], *arguments: str) -> str:
+def _run_compiler(compiler: tuple[str, ...], *arguments: str) -> str:
     try:
         done = subprocess.run(
-            [*compiler, *arguments], capture_output=True, text=True, errors="replace", timeout=PATIENCE, check=False
+            [*compiler, *arguments], capture_output=True, text=True, errors="replace", timeout=_PATIENCE, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UnavailableError(f"{shlex.join(compiler)}: {error}") from None
@@ -67,30 +67,30 @@ def said_by(compiler: tuple[str, ...], *arguments: str) -> str:
     return done.stdout
 
 
-def fingerprint(*parts: str) -> str:
+def _fingerprint(*parts: str) -> str:
     total = hashlib.sha256(repr(parts).encode())
-    for name in SOURCES:
-        total.update((HERE / name).read_bytes())
+    for name in _SOURCES:
+        total.update((_HERE / name).read_bytes())
     return total.hexdigest()[:16]
 
 
-def built(command: list[str], folder: Path, name: str) -> Path:
+def _build(command: list[str], folder: Path, name: str) -> Path:
     """The library in `folder`, from the compiler if it is not there yet; whole or not at all. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    ours(folder)
+    _check_owner(folder)
     path = folder / name
     if not path.exists():
         beside = folder / f".{name}-{os.getpid()}.tmp"
         try:
-            said_by(tuple(command), str(HERE / "kernels.c"), *LINK, "-o", str(beside))
+            _run_compiler(tuple(command), str(_HERE / "kernels.c"), *_LINK_FLAGS, "-o", str(beside))
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
-    ours(path)
+    _check_owner(path)
     return path
 
 
-def ours(path: Path) -> None:
+def _check_owner(path: Path) -> None:
     """Raises PermissionError where others could have put what lies there: it will run here."""
     about = path.lstat()
     if about.st_uid != os.getuid() or stat.S_ISLNK(about.st_mode) or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):

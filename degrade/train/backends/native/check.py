@@ -20,10 +20,10 @@ from degrade.train.backends.eager import Eager
 from degrade.train.backends.native import Native
 from degrade.train.backends.native.build import kernels
 
-SPEC = RunSpec(net=NetSpec(depth=8, shortcut="B"), recipe=RecipeSpec(batch=32))
-FAR = {"fp32": 1e-3, "bf16": 0.3}  # relative distance of one step's gradient from eager fp32 that is rounding alone
-STEPS = 20
-WIDE, FEW = 128, 8  # beyond, eager was found as fast or faster (Zen4: width 256, 0.4 of its time; batch 3, 0.7)
+_SPEC = RunSpec(net=NetSpec(depth=8, shortcut="B"), recipe=RecipeSpec(batch=32))
+BOUNDS = {"fp32": 1e-3, "bf16": 0.3}  # relative distance of one step's gradient from eager fp32 that is rounding alone
+_STEPS = 20
+_WIDE, _FEW = 128, 8  # beyond, eager was found as fast or faster (Zen4: width 256, 0.4 of its time; batch 3, 0.7)
 
 
 def worthwhile(spec: RunSpec) -> None:
@@ -32,17 +32,17 @@ def worthwhile(spec: RunSpec) -> None:
     That they are right and faster is kept beside the library, which is of one compiler and one kind of processor; that
     they are slower may be the load of a moment.
     """
-    if spec.net.width > WIDE or spec.recipe.batch < FEW:
+    if spec.net.width > _WIDE or spec.recipe.batch < _FEW:
         raise UnavailableError(
-            f"torch is as fast with more than {WIDE} channels in stage 1, or fewer than {FEW} images"
+            f"torch is as fast with more than {_WIDE} channels in stage 1, or fewer than {_FEW} images"
         )
     precision = spec.engine.precision
     path = Path(f"{kernels(precision)._name}.ok")
     with FileLock(f"{path}.lock") if os.access(path.parent, os.W_OK) else contextlib.nullcontext():
         if path.exists():
             return
-        far, ratio = measured(precision)
-        if not far <= FAR[precision]:
+        far, ratio = compare_with_eager(precision)
+        if not far <= BOUNDS[precision]:
             raise UnavailableError(f"their gradients are {far:.1g} off those of torch")
         if ratio < 1:
             raise UnavailableError(f"they are slower than torch here ({1 / ratio:.1f} times)")
@@ -50,13 +50,13 @@ def worthwhile(spec: RunSpec) -> None:
             write(path, f"gradients {far:.1g} off, {ratio:.2f} times as fast as eager\n".encode())
 
 
-def measured(precision: str) -> tuple[float, float]:
+def compare_with_eager(precision: str) -> tuple[float, float]:
     """(relative distance of a gradient from that of eager fp32, eager's time a step in the same precision / ours)."""
-    threads, spec = torch.get_num_threads(), replace(SPEC, engine=EngineSpec(precision=precision))
+    threads, spec = torch.get_num_threads(), replace(_SPEC, engine=EngineSpec(precision=precision))
     torch.set_num_threads(1)
     try:
-        exact, eager = Eager(net(), SPEC, batches()), Eager(net(), spec, batches())
-        native = Native(net(), spec, batches())
+        exact, eager = Eager(_build_net(), _SPEC, _make_batches()), Eager(_build_net(), spec, _make_batches())
+        native = Native(_build_net(), spec, _make_batches())
         for backend in (exact, native):
             backend.step(0)
         ours, right = native.state()["momentum"], exact.state()["momentum"]  # after one step, the gradient itself
@@ -64,26 +64,28 @@ def measured(precision: str) -> tuple[float, float]:
             sum(part.square().sum() for part in parts)
             for parts in ((ours[k] - right[k] for k in right), right.values())
         )
-        spent = [(seconds(eager, i), seconds(native, i)) for i in range(STEPS)]  # in turn: both under the same load
+        spent = [
+            (_time_step(eager, i), _time_step(native, i)) for i in range(_STEPS)
+        ]  # in turn: both under the same load
         return float(off / size) ** 0.5, min(e for e, _ in spent) / min(n for _, n in spent)
     finally:
         torch.set_num_threads(threads)
 
 
-def net() -> torch.nn.Module:
-    return nets.build(SPEC.net, channels=3, classes=10)
+def _build_net() -> torch.nn.Module:
+    return nets.build(_SPEC.net, channels=3, classes=10)
 
 
-def batches() -> Batches:
+def _make_batches() -> Batches:
     """Of noise, 16x16."""
     draw = np.random.default_rng(0)
     pixels, labels = draw.integers(0, 256, (64, 3, 16, 16), dtype=np.uint8), draw.integers(0, 10, 64)
     images = Images(pixels, labels, tuple("0123456789"))
     resident = Resident(images, scale_of(images, "pixel"), torch.device("cpu"))
-    return Batches(resident, batch=SPEC.recipe.batch, seed=0, augment=SPEC.recipe.augment)
+    return Batches(resident, batch=_SPEC.recipe.batch, seed=0, augment=_SPEC.recipe.augment)
 
 
-def seconds(backend: Eager | Native, iteration: int) -> float:
+def _time_step(backend: Eager | Native, iteration: int) -> float:
     begin = time.perf_counter()
     backend.step(iteration)
     return time.perf_counter() - begin

@@ -36,7 +36,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Place:
+class _Place:
     """Where one tensor of a net lies inside a flat vector."""
 
     start: int
@@ -61,13 +61,13 @@ class Storage:
 
     def __init__(self, net: nn.Module, layout: Layout) -> None:
         self.layout = layout
-        self.parameters = placed(net.named_parameters(), layout)
-        self.statistics = placed(((k, b) for k, b in net.named_buffers() if b.is_floating_point()), layout)
+        self.parameters = _place_tensors(net.named_parameters(), layout)
+        self.statistics = _place_tensors(((k, b) for k, b in net.named_buffers() if b.is_floating_point()), layout)
         total = sum(place.size for place in self.parameters.values())
         self.values, self.momentum = (torch.zeros(total) for _ in range(2))
         self.running = torch.zeros(sum(place.size for place in self.statistics.values()))
 
-    def views(self, flat: Tensor, places: dict[str, Place]) -> dict[str, Tensor]:
+    def views(self, flat: Tensor, places: dict[str, _Place]) -> dict[str, Tensor]:
         """The tensors inside `flat`, in torch's shapes; what is written to them is written there."""
         return {name: place.seen(place.within(flat)) for name, place in places.items()}
 
@@ -76,23 +76,23 @@ class Storage:
         return {**self.views(self.values, self.parameters), **self.views(self.running, self.statistics)}
 
 
-def placed(tensors: Iterable[tuple[str, Tensor]], layout: Layout) -> dict[str, Place]:
+def _place_tensors(tensors: Iterable[tuple[str, Tensor]], layout: Layout) -> dict[str, _Place]:
     """A place for each tensor, one after the other."""
-    places, start = dict[str, Place](), 0
+    places, start = dict[str, _Place](), 0
     for name, tensor in tensors:
-        places[name] = Place(start, *shape_of(name, tensor, layout))
+        places[name] = _Place(start, *_padded_shape(name, tensor, layout))
         start += places[name].size
     return places
 
 
-def shape_of(name: str, tensor: Tensor, layout: Layout) -> tuple[tuple[int, ...], Callable[[Tensor], Tensor]]:
+def _padded_shape(name: str, tensor: Tensor, layout: Layout) -> tuple[tuple[int, ...], Callable[[Tensor], Tensor]]:
     """The padded shape of a tensor, and how torch's is seen in it."""
     shape = tensor.shape
     if tensor.ndim == 4:
         cout, cin, *sides = shape
-        inner = layout.padded_pictures(cin) if name.startswith(STEM) else layout.padded(cin)
+        inner = layout.padded_pictures(cin) if name.startswith(_STEM) else layout.padded(cin)
         return (*sides, inner, layout.padded(cout)), lambda view: view[:, :, :cin, :cout].permute(3, 2, 0, 1)
     return (*shape[:-1], layout.padded(shape[-1])), lambda view: view[..., : shape[-1]]
 
 
-STEM = "stem."  # the first layer of degrade.nets.stacks.CifarNet
+_STEM = "stem."  # the first layer of degrade.nets.stacks.CifarNet

@@ -14,7 +14,7 @@ from degrade.train.backends.native.structs import Head, Kernel, Map, Norm, taps
 
 
 @dataclass(eq=False)
-class Layer:
+class TapeLayer:
     """A convolution and its normalisation."""
 
     kernel: Kernel
@@ -35,18 +35,18 @@ class Layer:
 
 
 @dataclass(eq=False)
-class Block:
+class TapeBlock:
     """A block: x -> first -> middle -> second (+ shortcut) -> out."""
 
     x: Map
-    first: Layer
+    first: TapeLayer
     middle: Map
-    second: Layer
+    second: TapeLayer
     out: Map
     stage: int
     residual: bool
     padding: dict[str, Any]  # of option A, where it pads: stride, offset and number of the channels kept
-    projection: Layer | None
+    projection: TapeLayer | None
 
 
 class Tape:
@@ -62,7 +62,7 @@ class Tape:
         self.pictures = self.map(height, width, self.layout.padded_pictures(channels))
         self.stem = self.layer("stem", self.pictures)
         out = self.map(self.stem.y.height, self.stem.y.width, self.stem.y.channels)
-        self.begin, self.blocks = out, list[Block]()
+        self.begin, self.blocks = out, list[TapeBlock]()
         for stage, modules in enumerate(net.get_submodule("stages").children(), 1):
             for module in modules.children():
                 self.blocks.append(self.block(names[module], module, stage, out))
@@ -86,7 +86,7 @@ class Tape:
             self.spare[key] = self.map(like.height, like.width, like.channels)
         return self.spare[key]
 
-    def layer(self, name: str, x: Map) -> Layer:
+    def layer(self, name: str, x: Map) -> TapeLayer:
         conv = cast(nn.Conv2d, self.modules[f"{name}.0"])
         weight = self.storage.parameters[f"{name}.0.weight"]
         side, _, cin, cout = weight.padded
@@ -105,7 +105,7 @@ class Tape:
         self.kept.append(kernel)
         stride = conv.stride[0]
         y = self.map(-(-x.height // stride), -(-x.width // stride), cout)
-        return Layer(kernel, self.norm(f"{name}.1", cout), stride, x, y)
+        return TapeLayer(kernel, self.norm(f"{name}.1", cout), stride, x, y)
 
     def norm(self, name: str, channels: int) -> Norm:
         def at(which: str, flat: Tensor) -> int:
@@ -129,12 +129,12 @@ class Tape:
         self.kept.append(made)
         return made
 
-    def block(self, name: str, module: nn.Module, stage: int, x: Map) -> Block:
+    def block(self, name: str, module: nn.Module, stage: int, x: Map) -> TapeBlock:
         first = self.layer(f"{name}.first", x)
         middle = self.map(first.y.height, first.y.width, first.y.channels)
         second = self.layer(f"{name}.second", middle)
         out = self.map(second.y.height, second.y.width, second.y.channels)
-        made = Block(x, first, middle, second, out, stage, isinstance(module, Residual), {}, None)
+        made = TapeBlock(x, first, middle, second, out, stage, isinstance(module, Residual), {}, None)
         shortcut = module.get_submodule("shortcut") if made.residual else None
         if isinstance(shortcut, ZeroPad):
             cin = cast(nn.Conv2d, self.modules[f"{name}.first.0"]).in_channels
@@ -161,7 +161,7 @@ class Tape:
         self.kept.append(made)
         return made
 
-    def layers(self) -> list[Layer]:
+    def layers(self) -> list[TapeLayer]:
         blocks = [(b.first, b.second, b.projection) for b in self.blocks]
         return [self.stem, *(layer for block in blocks for layer in block if layer)]
 
