@@ -13,7 +13,11 @@ from degrade.nets.shortcuts import OPTIONS
 from degrade.nets.stacks import Block, CifarNet, initialise
 from degrade.spec import NetSpec
 
-NETS: dict[str, Block] = {"plain": Plain, "residual": Residual, "highway": Highway}
+NETS: dict[str, Block] = {
+    "plain": Plain,
+    "residual": Residual,
+    "highway": Highway,
+}
 FAMILIES: dict[str, Callable[..., nn.Module]] = {"cifar": CifarNet}
 
 
