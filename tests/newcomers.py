@@ -73,7 +73,8 @@ def put(before: str, piece: Piece) -> str:
         case "with":  # the imports
             where = next(number for number, line in enumerate(lines) if line.startswith("from degrade"))
         case "in":  # a table, as its last line
-            begin = next(number for number, line in enumerate(lines) if re.match(rf"{name}\b.*[{{(\[]$", line.rstrip()))
+            opens = re.compile(rf"{name}\b.*[{{(\[](  #.*)?\n")
+            begin = next(number for number, line in enumerate(lines) if opens.fullmatch(line))
             where = next(number for number in range(begin, len(lines)) if lines[number][0] in "})]")
         case "before":  # a table
             where = next(number for number, line in enumerate(lines) if line.startswith(name))
