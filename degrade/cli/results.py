@@ -17,10 +17,10 @@ class Plot(TyperCommand):
     """A command whose help names every figure: they are loaded where that is asked for, and not before."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        from degrade.figures import FIGURES as figures
+        from degrade import figures
 
         for option in (option for option in self.params if option.name == "figure"):
-            option.help = str(option.help).replace(FIGURES, ", ".join(figures))
+            option.help = str(option.help).replace(FIGURES, ", ".join(figures.FIGURES))
         super().format_help(ctx, formatter)
 
 
