@@ -63,7 +63,7 @@ def test_the_refusal_in_the_readme_is_what_is_printed(degrade):
 def test_python_of_the_readme_runs(degrade, tmp_path):
     assert degrade("sweep", "study=smoke", "depth=8", "shortcut=A", "jobs=1").returncode == 0
     blocks = [text for kind, text in BLOCKS if kind == "python"]
-    assert len(blocks) == 3
+    assert len(blocks) == 2
     for text in blocks:
         (tmp_path / "block.py").write_text(text)
         done = degrade(program=tmp_path / "block.py")
