@@ -6,12 +6,14 @@ loaded its `degrade`.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import layers
 import newcomers
 import pandas as pd
 import pytest
@@ -94,6 +96,13 @@ def results(copy: Path, degrade: Command) -> Path:
     _, said = degrade(*plot)
     assert "fig6.svg" in said
     return copy.parent / "results"
+
+
+def test_the_map_is_the_table_of_layers():
+    rows = re.findall(r"^\| `(\w+)/` \| .* \| (.*)\|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    told = {name: set(others.strip().split(", ")) - {""} for name, others in rows}
+    rooms = {name: set(others) for name, others in layers.MAY.items() if name not in ("errors", "hydra_plugins")}
+    assert told == rooms | {"cli": {"all of these"}}
 
 
 def test_a_net_is_trained_and_drawn(results: Path):
