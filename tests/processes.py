@@ -29,15 +29,15 @@ KEYS = ["data=digits", "recipe=smoke", "data.train_limit=100", "width=4", "net=p
 
 
 class Forked:
-    """A command forked from the zygote, with what Popen has."""
+    """A command forked from a zygote, with what Popen has."""
 
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
+    def __init__(self, pid: int, zygote: "Zygote") -> None:
+        self.pid, self.zygote = pid, zygote
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
         if self.returncode is None:
-            self.returncode = Zygote.one().code_of(self.pid)
+            self.returncode = self.zygote.code_of(self.pid)
         return self.returncode
 
     def wait(self, timeout: float = PATIENCE) -> int:
@@ -57,11 +57,11 @@ class Forked:
 
 
 class Zygote:
-    """The process that commands are forked from, and how those ended."""
+    """The process that commands are forked from, and how those ended; `environment`: of another degrade than ours."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         command = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         self.codes: dict[int, int] = {}
         self.left = b""
         self.said = self.lines()
@@ -91,7 +91,7 @@ class Zygote:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(order).encode() + b"\n")
         self.process.stdin.flush()
-        return Forked(self.hear())
+        return Forked(self.hear(), self)
 
     def code_of(self, pid: int) -> int | None:
         """The exit code of a process; None while it runs."""
@@ -129,11 +129,12 @@ def forked(
     folder: Path,
     streams: tuple[Path, Path, Path],
     program: Path | None = None,
+    zygote: Zygote | None = None,
 ) -> Forked:
-    """A command in a folder; `streams`: what it reads, and where what it prints goes."""
+    """A command in a folder; `streams`: what it reads, and where what it prints goes; `zygote`: of another degrade."""
     paths = [str(path) for path in streams]
     order = {"argv": words, "environment": environment, "streams": paths, "folder": str(folder)}
-    return Zygote.one().begin(**order, program=program and str(program))
+    return (zygote or Zygote.one()).begin(**order, program=program and str(program))
 
 
 # root may read and write anywhere, unless that privilege is taken away

@@ -1,6 +1,7 @@
 """What the README says is what happens."""
 
 import re
+from itertools import takewhile
 
 import pytest
 import tables
@@ -14,6 +15,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 PAGES = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
     ROOT / "benchmarks" / "README.md",
     *ROOT.glob("results/*/README.md"),
     *sorted((ROOT / "docs").glob("*.md")),
@@ -62,7 +64,7 @@ def test_the_refusal_in_the_readme_is_what_is_printed(degrade):
 def test_python_of_the_readme_runs(degrade, tmp_path):
     assert degrade("sweep", "study=smoke", "depth=8", "shortcut=A", "jobs=1").returncode == 0
     blocks = [text for kind, text in BLOCKS if kind == "python"]
-    assert len(blocks) == 3
+    assert len(blocks) == 2
     for text in blocks:
         (tmp_path / "block.py").write_text(text)
         done = degrade(program=tmp_path / "block.py")
@@ -85,17 +87,33 @@ def test_the_reference_study_says_what_the_readme_says():
         assert f"| {error:.2f} |" in row
 
 
+# files of conf/ that the README explains; what is added may explain itself
+EXPLAINED = {
+    "data": {"cifar10", "cifar100", "digits", "image_folder"},
+    "recipe": {"paper", "paper_strict", "quickstart", "smoke"},
+    "study": {
+        *("quickstart", "quickstart3", "smoke", "fig1", "fig4", "fig6", "fig6_seeds"),
+        *("lr", "norm", "longer", "highway"),
+    },
+}
+
+
 def test_every_key_of_the_configuration_is_in_the_readme():
     from degrade.sweep import compose
 
     with compose.initialised():
         keys = [key for key in compose.keys(compose.body(())) if "." not in key]
-        options = {group: compose.options(group) for group in compose.GROUPS if group != "engine"}
+        options = {group: set(compose.options(group)) for group in EXPLAINED}
     for key in set(keys) - {"family"}:
         assert f"`{key}`" in README, key
     for group, names in options.items():
-        for name in names:
+        assert EXPLAINED[group] <= names
+        for name in EXPLAINED[group]:
             assert f"`{name}`" in README, f"{group}={name}"
+        for name in names - EXPLAINED[group]:
+            text = (ROOT / "conf" / group / f"{name}.yaml").read_text()
+            head = "".join(takewhile(lambda line: line.startswith("#"), text.splitlines(keepends=True)))
+            assert re.search(rf"^#   degrade .*\b{group}={name}\b", head, re.MULTILINE), f"{group}={name}"
 
 
 def test_every_command_is_in_the_readme():

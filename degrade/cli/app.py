@@ -41,10 +41,10 @@ ORDER = [
 
 
 class InOrder(TyperGroup):
-    """The commands in our order, not that in which modules are imported."""
+    """The commands in our order, not that in which modules are imported; those that ORDER does not have come last."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(self.commands, key=ORDER.index)
+        return sorted(self.commands, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
 
 
 app = typer.Typer(

@@ -2,19 +2,29 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from degrade.cli.app import Roots, app, command, figures_in, listed, say
 from degrade.errors import RunError
 
-FIGURES = (
-    "fig1, fig4, fig6, options, fig7, blocks, gates, gradients, constructed"  # of degrade.figures, not loaded here
-)
+FIGURES = "FIGURES"  # stands for their names in the help
 
 
-@app.command()
+class Plot(TyperCommand):
+    """A command whose help names every figure: they are loaded where that is asked for, and not before."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from degrade import figures
+
+        for option in (option for option in self.params if option.name == "figure"):
+            option.help = str(option.help).replace(FIGURES, ", ".join(figures.FIGURES))
+        super().format_help(ctx, formatter)
+
+
+@app.command(cls=Plot)
 def plot(
     results: Roots = None,
     figure: Annotated[list[str] | None, typer.Option(help=f"{FIGURES}; default: all that the runs allow")] = None,

@@ -17,7 +17,11 @@ from degrade.nets.shortcuts import OPTIONS
 from degrade.nets.stacks import CifarNet, MakeBlock, initialise
 from degrade.spec import NetSpec
 
-NETS: dict[str, MakeBlock] = {"plain": Plain, "residual": Residual, "highway": Highway}
+NETS: dict[str, MakeBlock] = {
+    "plain": Plain,
+    "residual": Residual,
+    "highway": Highway,
+}
 _FAMILIES: dict[str, Callable[..., nn.Module]] = {"cifar": CifarNet}
 
 

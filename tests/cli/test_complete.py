@@ -1,6 +1,14 @@
 import pytest
 
 from degrade.cli.complete import overrides
+from degrade.spec.parts import SHORTCUTS
+
+NETS = list(SHORTCUTS)  # plain is the first of them
+OTHERS = [f"plain,{net}" for net in NETS if net != "plain"]
+
+
+def test_the_nets_that_are_offered_are_those_there_are():
+    assert {"plain", "residual", "highway"} <= set(NETS)
 
 
 @pytest.mark.parametrize(
@@ -9,8 +17,8 @@ from degrade.cli.complete import overrides
         ("dep", ["depth="]),
         ("stud", ["study="]),
         ("recipe.lr", ["recipe.lr="]),
-        ("net=", ["net=plain", "net=residual", "net=highway"]),
-        ("net=plain,", ["net=plain,residual", "net=plain,highway"]),
+        ("net=", [f"net={net}" for net in NETS]),
+        ("net=plain,", [f"net={pair}" for pair in OTHERS]),
         ("net=plain,r", ["net=plain,residual"]),
         ("shortcut=A,", ["shortcut=A,B", "shortcut=A,C", "shortcut=A,none"]),
         ("study=quickstart", ["study=quickstart", "study=quickstart3"]),
@@ -29,9 +37,9 @@ def test_keys_groups_and_values_are_offered_also_after_a_comma(typed, offered):
 @pytest.mark.parametrize(
     ("before", "typed", "offered"),
     [
-        (["net"], "", ["plain", "residual", "highway"]),
+        (["net"], "", NETS),
         (["net", "="], "pl", ["plain"]),
-        (["net", "="], "plain,", ["plain,residual", "plain,highway"]),
+        (["net", "="], "plain,", OTHERS),
         (["net", "=", "plain"], "stud", ["study="]),
         (["net=plain"], "stud", ["study="]),
     ],
