@@ -5,26 +5,27 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperOption
 
-from degrade.cli.app import Roots, app, command, figures_in, listed, say
+from degrade.cli.app import Form, Json, Roots, app, chosen_format, command, figures_in, listed, say
 from degrade.errors import RunError
 
 FIGURES = "FIGURES"  # stands for their names in the help
 
 
-class Plot(TyperCommand):
+class _Plot(TyperCommand):
     """A command whose help names every figure: they are loaded where that is asked for, and not before."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         from degrade import figures
 
-        for option in (option for option in self.params if option.name == "figure"):
-            option.help = str(option.help).replace(FIGURES, ", ".join(figures.FIGURES))
+        for option in self.params:
+            if isinstance(option, TyperOption) and option.name == "figure":
+                option.help = str(option.help).replace(FIGURES, ", ".join(figures.FIGURES))
         super().format_help(ctx, formatter)
 
 
-@app.command(cls=Plot)
+@app.command(cls=_Plot)
 def plot(
     results: Roots = None,
     figure: Annotated[list[str] | None, typer.Option(help=f"{FIGURES}; default: all that the runs allow")] = None,
@@ -67,7 +68,8 @@ def compare(
     table: Annotated[
         str, typer.Option(metavar="A,B", help="summary, reached, paper, table6, constructed, interaction, verdicts")
     ] = "",
-    form: Annotated[str, typer.Option("--format", help="table, markdown, latex, json or csv")] = "table",
+    form: Form = "table",
+    json: Json = False,
     last: Annotated[int, typer.Option(metavar="K", max=10**6, help="Mean over the last K evaluations")] = 5,
     margin: Annotated[float, typer.Option(help="Smallest difference of interest, in points of error")] = 0.5,
     width: Annotated[
@@ -88,7 +90,7 @@ def compare(
     from degrade.views import compare as writing
     from degrade.views import terminal
 
-    names, roots = listed(table), results or [Path("results")]
+    names, roots, form = listed(table), results or [Path("results")], chosen_format(form, json)
     writing.check(form, names)
     tables = load(*roots)
     if tables.curves.empty:

@@ -1,4 +1,4 @@
-"""A Fit's state as bytes and back. The bytes are a file that `torch.load` can open, and a checksum after it."""
+"""Turns a Fit's state into bytes and back. The bytes are a file that `torch.load` can open, then a checksum."""
 
 import io
 import warnings
@@ -16,20 +16,21 @@ from degrade.store import seal
 _T = TypeVar("_T")
 
 _NUMBERS = (int, float)
-_LATER = ("spec", "probes")  # not in the checkpoints of every degrade
-_ROW_LISTS = ("points", "warmup")  # lists whose kind `rows_of` tells
+_LATER = ("spec", "probes")  # keys that checkpoints of an older degrade may lack
+_ROW_LISTS = ("points", "warmup")  # lists that `parse_rows` checks
 
 
 def pack(state: Mapping[str, Any]) -> bytes:
+    """Turns a state into the bytes of a checkpoint."""
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     return seal.to_end(buffer.getvalue())
 
 
 def unpack(content: bytes) -> dict[str, Any]:
-    """The state, as tensors and plain values; nothing in it is run.
+    """Turns bytes of `pack` back into a state of tensors and plain values; nothing in them is run.
 
-    Raises RunError, with the reason alone, for bytes that are not what `pack` made.
+    Raises RunError, with the reason alone, for bytes that `pack` did not make.
     """
     try:
         body = seal.of_end(content)
@@ -39,19 +40,19 @@ def unpack(content: bytes) -> dict[str, Any]:
         raise RunError(more)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about sparse and quantised tensors: what matters is raised
+            warnings.simplefilter("ignore")  # these are about sparse and quantised tensors; what matters is raised
             state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except Exception as error:  # torch has no common type for what it refuses
         raise RunError(
             f"torch refuses it: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
         ) from None
     if not isinstance(state, dict):
-        raise RunError(f"holds a {type(state).__name__}, and no training")
+        raise RunError(f"holds a {type(state).__name__}, not a training")
     return state
 
 
 def _find_difference(value: Any, known: Any, place: str) -> str:
-    """Where a value is not of the kind of a known one: names, lengths, shapes, types; "" if it is.
+    """Tells where a value differs in kind from a known value: names, lengths, shapes, types; "" where it does not.
 
     An integer passes for a float.
     """
@@ -73,18 +74,18 @@ def _part_names(parts: Any) -> list[Any]:
 
 
 def parse_rows(kind: type[_T], values: Any, place: str) -> list[_T]:
-    """Dataclasses out of lists of their values. Raises RunError where those are of other types."""
+    """Makes dataclasses from lists of their values. Raises RunError where the values have other types."""
     wanted = [_NUMBERS if each is float else each for each in field_types(kind).values()]
     for row in values if isinstance(values, list) else [None]:
         if not (isinstance(row, list) and len(row) == len(wanted) and all(map(isinstance, row, wanted))):
-            raise RunError(f"{place}: holds something else than rows of {len(wanted)} values of a {kind.__name__}")
+            raise RunError(f"{place}: does not hold rows of the {len(wanted)} values of a {kind.__name__}")
     return [kind(*row) for row in values]
 
 
 def check(state: Mapping[str, Any], known: Mapping[str, Any], iterations: int) -> None:
-    """Whether a Fit whose state is `known`, with a schedule of so many steps, can go back to `state`.
+    """Checks that a Fit whose state is `known` can go back to `state`; its schedule has so many `iterations`.
 
-    Raises NewerError for one of a newer degrade and RunError for all else that it cannot be.
+    Raises NewerError for a state of a newer degrade, and RunError for any other state that does not fit.
     """
     format, run = state.get("format"), known["run"]
     if type(format) is int and format > known["format"]:
@@ -92,7 +93,7 @@ def check(state: Mapping[str, Any], known: Mapping[str, Any], iterations: int) -
     if format != known["format"]:
         raise RunError(f"is of format {format!r}, which this degrade does not know")
     if state.get("run") != run:
-        raise RunError(f"checkpoint of {state.get('run')} offered to {run}; they are different runs")
+        raise RunError(f"is a checkpoint of {state.get('run')}, and {run} is another run")
     wanted = {key: value for key, value in known.items() if key not in (*_LATER, *_ROW_LISTS)}
     if said := _find_difference({key: state[key] for key in wanted if key in state}, wanted, "state"):
         raise RunError(f"{said}: no training of {run}")

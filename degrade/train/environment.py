@@ -1,4 +1,4 @@
-"""On what a run is trained: stored beside every result."""
+"""Describes what a run is trained on. The description is stored beside every result."""
 
 import os
 import platform
@@ -33,7 +33,7 @@ def environment(device: torch.device, command: str) -> dict[str, Any]:
 
 
 def find_commit() -> str | None:
-    """The commit of the checkout that runs, with a + where it has changes; None where degrade is installed."""
+    """Finds the commit of the checkout that runs, with a + where it has changes; None where degrade is installed."""
     home = Path(__file__).parent.parent.parent
     if not (home / ".git").exists():
         return None

@@ -1,4 +1,4 @@
-"""Fit: one training that goes forward by a stated number of steps and can be put down and taken up anywhere."""
+"""Fit: one training. It goes forward by a stated number of steps, and can stop and go on anywhere."""
 
 import math
 import time
@@ -24,16 +24,16 @@ from degrade.train.probe import probe
 from degrade.train.schedule import Warmup, judge, look_due, lr_at, point_due
 
 CHECKPOINT_FORMAT = 1  # of state(); a newer one is refused
-_values_of = attrgetter(*(f.name for f in fields(LayerGradient)))  # astuple takes four times as long; rows are many
+_values_of = attrgetter(*(f.name for f in fields(LayerGradient)))  # astuple takes four times as long, and rows are many
 EVALUATION_BATCH = 250  # images; `stop` is polled between two batches
 
 
 class Fit:
     """The training of one RunSpec. `advance` returns points; saving, printing and stopping are the caller's.
 
-    `stop` is polled before every step and evaluation batch: once it says True, `advance` returns early, and an
-    abandoned evaluation is done again by the next `advance`. From equal states, equal bits follow (on a CPU with the
-    same number of threads).
+    `stop` is polled before every step and every evaluation batch. Once it says True, `advance` returns early; the next
+    `advance` repeats an evaluation that was cut short. Equal states lead to equal bits (on a CPU, with the same number
+    of threads).
     """
 
     def __init__(
@@ -63,20 +63,27 @@ class Fit:
         self.iteration, self.diverged = 0, False
         self.warmup = Warmup(None) if recipe.warms_up(spec.net) else Warmup()
         self._tally = [0.0, 0.0]  # the backend's tally at the last point: loss, mistakes
-        self._cut = False  # whether the evaluation under way was told to stop
-        self._looked = (0, 0.0)  # iteration and mistakes when the warm-up was last looked at
+        self._cut = False  # whether `stop` cut the evaluation short
+        self._looked = (0, 0.0)  # iteration and mistakes at the last look at the warm-up
         self.seconds, self._training = 0.0, 0.0  # of the whole run; of the steps since the last point
-        self._grad_norm = 0.0  # of the last step before a point: gradients themselves are not part of the state
+        self._grad_norm = 0.0  # of the last step before a point; the state holds no gradients
 
     def _use(self, name: str) -> None:
-        """Begins with a new net on the backend of that name."""
+        """Builds a new net on the backend of that name."""
         recipe, channels = self.spec.recipe, self.train.pixels.shape[1]
-        variant: dict[str, Any] = {"init": recipe.init, "norm": recipe.norm, "bn_group": recipe.bn_group}
-        net = build(self.spec.net, channels=channels, classes=self.classes, seed=self.spec.seed, **variant)
+        net = build(
+            self.spec.net,
+            channels=channels,
+            classes=self.classes,
+            seed=self.spec.seed,
+            init=recipe.init,
+            norm=recipe.norm,
+            bn_group=recipe.bn_group,
+        )
         self.backend, self.backend_name, self.backend_why = choose(name, net, self.spec, self.batches)
 
     def _use_again(self, name: str) -> None:
-        """That of a run that goes on: another one would end with other bits."""
+        """Goes back to the backend that the run began with: another backend would end with other bits."""
         try:
             self._use(name)
         except SpecError as error:
@@ -86,14 +93,14 @@ class Fit:
 
     @property
     def done(self) -> bool:
-        """Nothing left to do: all steps and the last evaluation, or diverged."""
+        """Whether nothing is left to do: all steps and the last evaluation are done, or the run diverged."""
         return self.diverged or (self.iteration == self.spec.recipe.iterations and not self._due)
 
     @property
     def outcome(self) -> str:
-        """`diverged`, `not started` or nothing to say: flags on a result, never reasons to drop it.
+        """`diverged`, `not started` or "": a flag on a result, never a reason to drop it.
 
-        Not started: from a tenth of the schedule on, the running training error has never been 5 % below chance.
+        Not started: from a tenth of the schedule on, the running training error was never 5 % below chance.
         """
         if self.diverged:
             return "diverged"
@@ -122,7 +129,7 @@ class Fit:
 
     @property
     def lr(self) -> float:
-        """The rate of the last step, or of the first where none is done."""
+        """The learning rate of the last step; before any step, of the first."""
         return lr_at(self.spec.recipe, max(0, self.iteration - 1), self.warmup)
 
     @property
@@ -131,7 +138,7 @@ class Fit:
         return point_due(self.spec.recipe, self.iteration) and measured != self.iteration
 
     def _look(self) -> None:
-        """Ends the warm-up where its condition holds: the only wait for the device between two points."""
+        """Ends the warm-up where its condition holds. This is the only wait for the device between two points."""
         recipe = self.spec.recipe
         if look_due(recipe, self.iteration, self.warmup):
             wrong, (since, before) = self.backend.tally[1].item(), self._looked
@@ -145,26 +152,26 @@ class Fit:
         self._training += (now - begin) * training
         return now
 
-    def waited(self, seconds: float) -> None:
-        """Books time between two calls of `advance` as training: others were advanced, or a GPU worked off what it has.
+    def book_wait(self, seconds: float) -> None:
+        """Books time between two calls of `advance` as training: other runs advanced, or a GPU did its queued work.
 
-        So the rate of a run is what it was beside others.
+        So the images per second of a run are those that it had beside the other runs.
         """
         self.seconds += seconds
         self._training += seconds
 
     def _probe(self, begin: float) -> float:
-        """Looks at the gradients of the next step, where engine.probe has it so; returns now. Changes no bit of it."""
+        """Probes the gradients of the next step where engine.probe says so; returns now. Changes no bit of the step."""
         every = self.spec.engine.probe
         if not every or self.iteration % every:
             return begin
-        self.backend.tally.tolist()  # waits for the device: the steps before are training
+        self.backend.tally.tolist()  # waits for the device, so that the steps before count as training
         begin = self._spend(begin, training=True)
         self.probes += probe(self.backend.copy(), *self.batches.at(self.iteration), self.iteration)
         return self._spend(begin, training=False)
 
     def _measure(self, begin: float) -> float:
-        """The points of this iteration, if they are due and `stop` lets the evaluation finish; returns now."""
+        """Adds the points of this iteration, if they are due and `stop` lets the evaluation finish; returns now."""
         if not self._due:
             return begin
         tally = self.backend.tally.tolist()  # waits for the device
@@ -176,18 +183,18 @@ class Fit:
         whole = self.diverged or self.iteration == self.spec.recipe.iterations
         if whole and self.spec.recipe.precise_bn and not self.diverged:
             self.backend.average_statistics(self._clean_batches())
-        measured = self._measured(whole=whole)
+        measured = self._evaluate_splits(whole=whole)
         now = self._spend(begin, training=False)
         if self._cut:
-            self.diverged = False  # found again when the evaluation is done again
+            self.diverged = False  # the repeated evaluation finds it again
             return now
         speed = steps * self.spec.recipe.batch / self._training if self._training else 0.0
         self._note({"train": (loss / n, 100 * wrong / n, n), **measured}, speed)
         self._tally, self._training = tally, 0.0
         return now
 
-    def _measured(self, *, whole: bool) -> dict[str, tuple[float, float, int]]:
-        """split -> (mean loss, error, images), by evaluation; `whole`: on all training images."""
+    def _evaluate_splits(self, *, whole: bool) -> dict[str, tuple[float, float, int]]:
+        """split -> (mean loss, error, images); `whole`: train_clean is all training images."""
         splits = {"train_clean": self.train if whole else self.clean, "test": self.test, "val": self.val}
         return {split: self._evaluate(images) for split, images in splits.items() if images is not None}
 
@@ -209,16 +216,16 @@ class Fit:
             )
 
     def begin_from(self, net: Mapping[str, Tensor]) -> None:
-        """Starts from the weights and statistics of a state_dict, and measures them: the points of iteration 0.
+        """Starts from the weights and statistics of a state_dict, and adds their points at iteration 0.
 
-        There is no running training error yet: no step was done.
+        These have no running training error, since no step was done.
         """
         assert self.iteration == 0
         self.backend.restore({**self.backend.state(), "net": net})
-        self._note(self._measured(whole=True))
+        self._note(self._evaluate_splits(whole=True))
 
     def _clean_batches(self) -> Iterator[Tensor]:
-        """All training images as they are, as many at once as BN sees; ends early if told to stop."""
+        """Yields all training images as they are, as many at once as BN sees; ends early if `stop` says so."""
         recipe, everything = self.spec.recipe, torch.arange(len(self.train), device=self.device)
         for index in split_batch(everything, min(recipe.bn_group or recipe.batch, recipe.batch)):
             self._cut = self._cut or self.stop()
@@ -227,7 +234,7 @@ class Fit:
             yield self.train.clean(index)[0]
 
     def _evaluate(self, images: Resident) -> tuple[float, float, int]:
-        """(mean loss in nats, error in %, images); without meaning if told to stop half-way."""
+        """(mean loss in nats, error in %, images); meaningless where `stop` cut it short."""
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)
         for start in range(0, len(images), EVALUATION_BATCH):
             self._cut = self._cut or self.stop()
@@ -238,7 +245,7 @@ class Fit:
         return loss / len(images), 100 * wrong / len(images), len(images)
 
     def state(self) -> dict[str, Any]:
-        """Tensors and plain values: all that the rest of the training depends on, and the points so far."""
+        """All that the rest of the training depends on, and the points so far, as tensors and plain values."""
         return {
             "format": CHECKPOINT_FORMAT,
             "run": self.spec.run,
@@ -259,10 +266,10 @@ class Fit:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes back to `state`, with the backend and threads it began with.
+        """Goes back to `state`, with the backend and the threads that the run began with.
 
-        Raises RunError if it is not this run's or not what `state` returns, NewerError if it is of a newer degrade,
-        and SpecError where that backend cannot be had.
+        Raises RunError for a state of another run or one that `state` did not return, NewerError for a state of a newer
+        degrade, and SpecError where the backend cannot be had.
         """
         check(state, self.state(), self.spec.recipe.iterations)
         (warmup,) = parse_rows(Warmup, [state.get("warmup")], "warmup")
@@ -280,7 +287,7 @@ class Fit:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of `engine.device`; `auto`: CUDA where there is one. Raises SpecError where it is asked in vain."""
+    """Picks the device of `engine.device`; `auto` is CUDA where there is one. Raises SpecError for cuda without one."""
     found = torch.cuda.is_available()
     if name == "cuda" and not found:
         raise SpecError("engine.device=cuda: no CUDA device is visible; use engine.device=cpu")

@@ -1,4 +1,4 @@
-"""What a run is computed in: fp32, tf32 or bf16. Part of what a run is, since deep plain nets amplify rounding."""
+"""The precision of a run: fp32, tf32 or bf16. It is part of what a run is, since deep plain nets amplify rounding."""
 
 import torch
 
@@ -6,7 +6,7 @@ from degrade.errors import SpecError
 
 
 def settle(precision: str, device: torch.device) -> None:
-    """Tells torch what float32 means in this process. Raises SpecError where there is no such arithmetic.
+    """Sets what float32 means to torch in this process. Raises SpecError where the device cannot do it.
 
     tf32 rounds the factors of a product to 10 bits of mantissa, on GPUs of NVIDIA from Ampere on.
     """
@@ -18,7 +18,9 @@ def settle(precision: str, device: torch.device) -> None:
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """Where nets are applied: with bf16, convolutions and the last layer take bfloat16 copies of their weights and
-    inputs; weights, gradients and momentum stay float32, as do the sums of batch normalisation and the loss.
+    """The context in which nets are applied.
+
+    With bf16, convolutions and the last layer take bfloat16 copies of their weights and inputs. Weights, gradients and
+    momentum stay float32, as do the sums of batch normalisation and the loss.
     """
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)

@@ -1,4 +1,4 @@
-"""The probe: gradients by layer on one batch, as the next step would see them. Nothing of the training is touched."""
+"""The probe: gradients by layer on one batch, as the next step would see them. It changes nothing of the training."""
 
 from collections.abc import Callable
 
@@ -9,15 +9,15 @@ from torch import Tensor, nn
 from degrade.nets.layers import conv_layers
 from degrade.spec.rows import LayerGradient
 
-_HEAD, _LAST_STAGE = "head", 4  # the last layer of a net, and the stage it counts as
+_HEAD, _LAST_STAGE = "head", 4  # the last layer of a net, and the stage that its row gets
 
 
 def probe(net: nn.Module, x: Tensor, y: Tensor, iteration: int = 0) -> list[LayerGradient]:
-    """A row for each weighted layer of the main path: the 3x3 layers and the last one, 6n+2 in all.
+    """Measures each weighted layer of the main path: a row for each 3x3 layer and for the last layer, 6n+2 in all.
 
-    `net` is to be a copy: this is a forward pass in training mode, which moves BN's running statistics. x (N, C, H, W)
-    and y (N,), N >= 2, go through as one batch, so that BN sees what the step will see; two backward passes then take
-    the gradients g1, g2 of the mean cross-entropies of its halves (n1 = N // 2 and n2 = N - n1 images). The step's own
+    `net` must be a copy: the forward pass is in training mode, and moves BN's running statistics. x (N, C, H, W) and
+    y (N,), N >= 2, go through as one batch, so that BN sees what the step will see. Two backward passes then take the
+    gradients g1, g2 of the mean cross-entropies of its halves (n1 = N // 2 and n2 = N - n1 images). The step's own
     gradient is (n1 g1 + n2 g2) / N, and `cosine` is <g1, g2> / (||g1|| ||g2||); NaN where a gradient is 0.
     """
     net.train()
@@ -36,29 +36,29 @@ def probe(net: nn.Module, x: Tensor, y: Tensor, iteration: int = 0) -> list[Laye
 
 
 def _spreads_at(net: nn.Module, names: list[str]) -> dict[str, Tensor]:
-    """Filled by the next forward pass: the standard deviation of what each of these modules puts out, in float64."""
+    """name -> standard deviation of the module's output, float64. The next forward pass fills it."""
     spreads: dict[str, Tensor] = {}
 
-    def noting(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+    def listen(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             spreads[name] = output.detach().double().std(correction=0)  # over images, channels and positions together
 
         return note
 
     for name in names:
-        net.get_submodule(name).register_forward_hook(noting(name))
+        net.get_submodule(name).register_forward_hook(listen(name))
     return spreads
 
 
 def _half_gradients(net: nn.Module, x: Tensor, y: Tensor, weights: list[Tensor]) -> list[tuple[Tensor, ...]]:
-    """The gradients of both halves of a batch by each weight, from one forward pass."""
+    """The gradients of each half of a batch by each weight, from one forward pass."""
     logits, middle = net(x.contiguous(memory_format=torch.channels_last)), len(x) // 2
     losses = [F.cross_entropy(logits[part], y[part]) for part in (slice(middle), slice(middle, None))]
     return [torch.autograd.grad(losses[0], weights, retain_graph=True), torch.autograd.grad(losses[1], weights)]
 
 
 def _half_sums(one: Tensor, other: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """(norm of the whole batch's gradient, cosine between those of its halves), in float64."""
+    """(norm of the whole batch's gradient, cosine between the gradients of its halves), float64."""
     first, second = one.double().flatten(), other.double().flatten()
     whole = torch.lerp(second, first, n // 2 / n)  # (n1 g1 + n2 g2) / n
     lengths = torch.linalg.vector_norm(first) * torch.linalg.vector_norm(second)

@@ -1,6 +1,6 @@
-"""The life of a process: how it is started, what signals mean to it, and what it does when its parent is gone.
+"""The life of a process: how it starts, what signals mean to it, and what it does when its parent is gone.
 
-Never loads torch: processes that only place runs use it too.
+This module never loads torch, since processes that only place runs use it too.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ TICK = 0.25  # seconds between two looks at processes
 
 
 class Child(NamedTuple):
-    """A process that was started, and this end of the pipe to it."""
+    """A process, and this end of the pipe to it."""
 
     process: BaseProcess
     pipe: "Connection[Any, Any]"
@@ -34,7 +34,7 @@ def start(
 ) -> Child:
     """Starts `target(pipe, *arguments)` in a new process, spawned unless another context is given.
 
-    Signals wait until the process has called `begin`. A daemon may have no processes of its own.
+    Signals to the process wait until it has called `begin`. A daemon may start no processes.
     """
     how: Any = context or SPAWN
     pipe, theirs = how.Pipe()
@@ -46,10 +46,10 @@ def start(
 
 
 def begin(stop: Callable[[], object] | None = None, *, term: signal.Handlers = signal.SIG_IGN) -> None:
-    """What a process does first. Signals to the whole group are its parent's to decide on.
+    """Sets up a new process; it calls this first. It ignores signals to the whole group: its parent decides on them.
 
-    SIGTERM, and the end of the parent, call `stop`. Without it the process has nothing to save: SIGTERM does what
-    `term` says, and when its parent is gone the process ends at once.
+    SIGTERM and the end of the parent call `stop`. A process without `stop` has nothing to save: SIGTERM does what
+    `term` says, and the process ends as soon as its parent is gone.
     """
     for kind in (signal.SIGINT, signal.SIGHUP):
         signal.signal(kind, signal.SIG_IGN)
@@ -59,14 +59,14 @@ def begin(stop: Callable[[], object] | None = None, *, term: signal.Handlers = s
 
 
 def parents_end() -> int:
-    """What is ready, for `wait`, once the parent is gone."""
+    """A handle for `wait` that is ready once the parent is gone."""
     parent = parent_process()
     assert parent is not None
     return parent.sentinel
 
 
 def _call_when_alone(act: Callable[[], object]) -> None:
-    """From now on `act` is called when the parent is gone."""
+    """Calls `act` once the parent is gone, from a thread."""
 
     def watch() -> None:
         wait([parents_end()])
@@ -77,13 +77,15 @@ def _call_when_alone(act: Callable[[], object]) -> None:
 
 @contextlib.contextmanager
 def signals() -> Generator[list[int]]:
-    """The signals received so far, instead of their usual effect. What is ignored, as `nohup` has it, stays ignored."""
+    """Yields a list that collects signals, which do nothing else. Ignored signals, as under `nohup`, stay ignored."""
     received: list[int] = []
     first = 0.0
 
     def note(number: int, frame: FrameType | None) -> None:
         nonlocal first
-        if not received or time.monotonic() - first > 1:  # one Ctrl-C can arrive twice, by the terminal and by a parent
+        if (
+            not received or time.monotonic() - first > 1
+        ):  # one Ctrl-C can arrive from the terminal and again from a parent
             first = first or time.monotonic()
             received.append(number)
 
@@ -98,8 +100,8 @@ def signals() -> Generator[list[int]]:
 
 @contextlib.contextmanager
 def hold_back() -> Generator[None]:
-    """Signals are kept from this thread, and from a process that it starts, until they are let through."""
-    resource_tracker.ensure_running()  # starting with the first process, it would let them through
+    """Blocks signals to this thread meanwhile, and to a process that it starts until that process lets them through."""
+    resource_tracker.ensure_running()  # it would start with the first process, and let signals through
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         yield
@@ -108,20 +110,20 @@ def hold_back() -> Generator[None]:
 
 
 def cause(exitcode: int | None) -> str:
-    """`SIGSEGV` or `exit code 3`."""
+    """Why a process ended: `SIGSEGV` or `exit code 3`."""
     if exitcode is not None and exitcode < 0:
         return signal.Signals(-exitcode).name
     return f"exit code {exitcode}"
 
 
 def default_jobs(on_cpu: bool) -> int:
-    """One worker a GPU that this process may use, or one a core where there is none."""
+    """One worker for each GPU that this process may use or, where there is none, for each core."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (0 if on_cpu else gpus()) or cores or 1
 
 
 def gpus() -> int:
-    """GPUs that this process may use; found without loading torch."""
+    """Counts the GPUs that this process may use, without loading torch."""
     found = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
     if found and "CUDA_VISIBLE_DEVICES" in os.environ:
         found = min(found, len([g for g in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if g.strip()]))

@@ -1,6 +1,7 @@
-"""Less memory for more work: of a block only its input is kept, and the rest computed again on the way back.
+"""Trades work for memory: a block keeps only its input, and computes the rest again on the way back.
 
-Checkpointing as in Chen et al., "Training Deep Nets with Sublinear Memory Cost" (arXiv:1604.06174), a block a segment.
+This is the checkpointing of Chen et al., "Training Deep Nets with Sublinear Memory Cost" (arXiv:1604.06174); each block
+is a segment.
 """
 
 from collections.abc import Generator
@@ -12,20 +13,20 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recompute_block(block: nn.Module, x: Tensor) -> Tensor:
-    """block(x) to the same bits, gradients and statistics included. (N, cin, H, W) -> as the block."""
+    """Computes block(x) to the same bits, gradients and statistics included. (N, cin, H, W) -> as the block."""
     return checkpoint(block, x, use_reentrant=False, preserve_rng_state=False, context_fn=partial(_contexts, block))
 
 
 def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """Those of the first computation and of the second, which follow the autocast of the first by themselves."""
+    """The contexts of the first computation and of the second. torch itself repeats the autocast of the first."""
     return nullcontext(), _count_once(block)
 
 
 @contextmanager
 def _count_once(block: nn.Module) -> Generator[None]:
-    """What a second computation moves are copies of batch norm's running averages and counts: the first has moved them.
+    """Gives a second computation copies of BN's running averages and counts, since the first has moved the real ones.
 
-    To have none at all would be less work, but both computations have to keep the same tensors.
+    Leaving them out would be less work, but both computations have to keep the same tensors.
     """
     norms = [layer for layer in block.modules() if isinstance(layer, nn.BatchNorm2d)]
     averages = [(norm, name, average) for norm in norms for name, average in norm.named_buffers()]

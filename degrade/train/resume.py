@@ -1,11 +1,11 @@
-"""What a run leaves in its folder while it is trained, and what it goes on from."""
+"""What a run saves in its folder while it trains, and how it goes on from there."""
 
 import math
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from degrade import data
 from degrade.errors import NewerError, RunError
@@ -21,7 +21,7 @@ from degrade.train.fit import Fit
 
 
 def sound(folder: RunDir) -> bool:
-    """Whether what a sweep could mend in a run that is over needs no mending. Raises NewerError: that is no damage."""
+    """Whether the files of a run that is over need no mending. Raises NewerError: a newer file is not damaged."""
     try:
         folder.check()
     except NewerError:
@@ -33,7 +33,7 @@ def sound(folder: RunDir) -> bool:
 
 
 def damaged_tables(folder: RunDir) -> list[Path]:
-    """Of curve and probe, those that are there and cannot be read."""
+    """Lists curve and probe, where they are there and cannot be read."""
     return [path for path in (folder.curve, folder.tables["probe"]) if path.exists() and not _readable(path)]
 
 
@@ -46,17 +46,17 @@ def _readable(path: Path) -> bool:
 
 
 def ended(spec: RunSpec, folder: RunDir) -> bool:
-    """Whether a run has come to its last iteration or diverged, as far as its curve tells."""
+    """Whether a run reached its last iteration or diverged, as far as its curve tells."""
     try:
         rows = parquet.read(folder.curve, parquet.CURVES).to_pydict() if folder.curve.exists() else {}
     except RunError:
         return False  # nobody knows
-    lost = not all(map(math.isfinite, rows.get("loss", [])))  # it diverged
-    return lost or max(rows.get("iteration", []), default=0) >= spec.recipe.iterations
+    diverged = not all(map(math.isfinite, rows.get("loss", [])))
+    return diverged or max(rows.get("iteration", []), default=0) >= spec.recipe.iterations
 
 
 def _find_harm(folder: RunDir) -> str:
-    """What is wrong with the files of a run, that of them which says how it stands first."""
+    """Tells what is wrong with the files of a run, the state first."""
     said: list[str] = []
     try:
         said += [] if folder.read_state().name != "new" else [f"{folder.state}: is not there"]
@@ -70,7 +70,7 @@ def _find_harm(folder: RunDir) -> str:
 
 
 def demand_probe(folder: RunDir) -> None:
-    """Raises RunError where a damaged probe is left: of a rerun, and no checkpoint holds what was in it."""
+    """Raises RunError where the probe is damaged: a rerun made it, and no checkpoint holds what was in it."""
     probe = folder.tables["probe"]
     if damaged_tables(folder) == [probe]:
         way_out = "move it away, and `degrade sweep ... engine.probe=N --reprobe` makes it again"
@@ -78,8 +78,10 @@ def demand_probe(folder: RunDir) -> None:
 
 
 def lost(folder: RunDir) -> bool:
-    """Whether another host has taken the run over: it came first, or this process was stopped for longer than a sign
-    of life lasts. Of two that begin at once the one that signed last stays.
+    """Whether another host has taken the run over.
+
+    It came first, or this process was stopped for longer than a sign of life lasts. Where two hosts begin at once, the
+    one that signed last keeps the run.
     """
     if taken := folder.try_read_state().elsewhere:
         print(f"{folder.path}: left to another host, which trains it", flush=True)
@@ -87,9 +89,9 @@ def lost(folder: RunDir) -> bool:
 
 
 def restore_end(spec: RunSpec, folder: RunDir, stop: Callable[[], bool]) -> Fit:
-    """A run that is, or may have been, over, out of its checkpoint; trains nothing.
+    """Restores a run that is over, or may have been, from its checkpoint; trains nothing.
 
-    Raises RunError where no checkpoint holds the end: what is lost to train it anew is for the user to decide.
+    Raises RunError where no checkpoint holds the end: whether to train the run anew is for the user to decide.
     """
     why, anew = _find_harm(folder), f"move {folder.path} away to train it anew"
     if not any(path.exists() for path in folder.checkpoints):
@@ -103,10 +105,10 @@ def restore_end(spec: RunSpec, folder: RunDir, stop: Callable[[], bool]) -> Fit:
 
 
 def resume(fit: Fit, folder: RunDir, anew: str = "remove what is damaged to train the run anew") -> None:
-    """Goes on from the last good checkpoint, of two generations; from the start where there is none.
+    """Goes on from the last good checkpoint of two generations; from the start where there is no checkpoint.
 
-    Damaged ones are set aside, so that they never take the place of a good one. Raises RunError, with the way out
-    `anew`, where there are checkpoints and none is good, or one is of a newer degrade.
+    Damaged checkpoints are set aside, so that they never take the place of a good one. Raises RunError, with the way
+    out `anew`, where no checkpoint is good, and NewerError where one is of a newer degrade.
     """
     reasons: list[str] = []
     damaged: list[Path] = []
@@ -133,7 +135,7 @@ def resume(fit: Fit, folder: RunDir, anew: str = "remove what is damaged to trai
 
 
 def _check_sane(fit: Fit) -> None:
-    """Raises RunError where what a checkpoint held is nothing that a curve, a probe or a state can say of a run."""
+    """Raises RunError where a checkpoint held values that no curve, probe or state of a run can have."""
     try:
         for rows, schema in ((fit.points, parquet.CURVES), (fit.probes, parquet.TABLES["probe"])):
             parquet.check_values(parquet.table(fit.spec.labels(), rows, schema), schema)
@@ -151,7 +153,7 @@ class Saved(NamedTuple):
 
 
 def until_save(fit: Fit, saved: Saved) -> int:
-    """Steps until a checkpoint is due, counted in iterations or in seconds; 0: now."""
+    """Steps until a checkpoint is due; 0: now. engine.checkpoint_every counts iterations or seconds."""
     every = fit.spec.engine.checkpoint_every
     kept = [i - fit.iteration for i in fit.spec.engine.keep_checkpoints if i > fit.iteration]
     if isinstance(every, int):
@@ -161,30 +163,30 @@ def until_save(fit: Fit, saved: Saved) -> int:
 
 
 def save(fit: Fit, folder: RunDir) -> Saved:
-    """Checkpoint first, curve last: a curve that has come to its end is never without what it can be made from."""
+    """Writes the checkpoint first and the curve last: a complete curve always has a checkpoint to be made from."""
     folder.write_checkpoint(pack(fit.state()))
     record(fit, folder)
     return Saved(fit.iteration, time.monotonic())
 
 
 def record(fit: Fit, folder: RunDir) -> None:
-    """All that was measured so far: the curve, and what the probe saw, if there was one."""
+    """Writes all that was measured so far: the curve and, if there was a probe, its table."""
     folder.write_curve(fit.spec, fit.points)
     if fit.probes:
         folder.write_table("probe", fit.spec, fit.probes)
 
 
 def cut_back(fit: Fit, folder: RunDir) -> None:
-    """Curve and probe to what was measured before the checkpoint; what a rerun has put beside a finished run stays."""
+    """Cuts curve and probe back to what the checkpoint holds; a probe that a rerun put beside a finished run stays."""
     record(fit, folder)
     if not fit.probes and not fit.done:
         folder.tables["probe"].unlink(missing_ok=True)
 
 
 def progress(fit: Fit, name: str, *, outcome: str | None = None, reason: str | None = None) -> State:
-    """How far a run is, as a state of that name. An outcome or a reason that is None stays what it was."""
+    """How far a run is, as a state of that name. None for outcome or reason leaves the old value."""
     recipe, last = fit.spec.recipe, fit.points[-1] if fit.points else None
-    errors: dict[str, Any] = {f"{p.split}_error": p.error for p in _latest_points(fit.points)}
+    errors = {p.split: p.error for p in _latest_points(fit.points)}
     return State(
         name,
         outcome=outcome,
@@ -198,7 +200,10 @@ def progress(fit: Fit, name: str, *, outcome: str | None = None, reason: str | N
         warmup=fit.warmup.why if fit.warmup.until is not None else "on",
         warmup_until=fit.warmup.until,
         images_per_second=last.images_per_second if last else 0.0,
-        **errors,
+        train_error=errors.get("train"),
+        train_clean_error=errors.get("train_clean"),
+        test_error=errors.get("test"),
+        val_error=errors.get("val"),
     )
 
 

@@ -1,4 +1,4 @@
-"""Runs specs to their end in their folders: claim, go on from the checkpoint, advance, save."""
+"""Trains specs to their end in their folders: claim, go on from the checkpoint, advance, save."""
 
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -34,7 +34,7 @@ from degrade.train.resume import (
 )
 from degrade.train.turns import Run, in_turn
 
-TURN = 0.25  # seconds of one turn: between two looks at what is due besides steps
+TURN = 0.25  # seconds of one turn; after it, `_train` looks at what is due besides steps
 
 
 def run(
@@ -45,11 +45,11 @@ def run(
     command: str = "",
     together: int = 1,
 ) -> dict[str, str]:
-    """Trains each spec under `root`, unless it is finished or another process holds it; `together`: so many in turn.
+    """Trains each spec under `root`, unless it is finished or another process holds it; `together` of them in turn.
 
     Returns run -> state: finished, diverged, interrupted (`stop` said so; the checkpoint is written) or elsewhere.
-    What goes wrong in a run is written to its state as `failed`, with the reason, and raised. Of several together an
-    error that can be any one's, as those of a GPU, makes all of them `interrupted`: they are to be tried one by one.
+    An error in a run is raised, and its reason is written to the run's state as `failed`. Of several runs together, an
+    error that any of them may have caused, as a GPU's, makes all of them `interrupted`: try them one by one.
     """
     states: dict[str, str] = {}
     pulse, wanted = Pulse(stop), [data.identify(spec) for spec in specs]
@@ -63,7 +63,7 @@ def run(
 
 
 def run_one(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: bool) -> Generator[None, None, str]:
-    """One run, a turn at each `next`; returns its state. Closed early, it is interrupted where its checkpoint is."""
+    """Trains one run, a turn at each `next`; returns its state. Closed early, it stops at its last checkpoint."""
     folder = RunDir(root, spec.run)
     if not alone and pulse():  # told to stop while it waited for its place in a pack
         return "interrupted"
@@ -75,10 +75,12 @@ def run_one(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: b
         if state in OVER and sound(folder):
             return state
         unknown = not found or "damaged" in found
-        if state in OVER or (unknown and (damaged_tables(folder) or ended(spec, folder))):  # then it may have been over
+        if state in OVER or (unknown and (damaged_tables(folder) or ended(spec, folder))):  # the run may have been over
             return _mend(spec, folder, state, pulse, command)
         try:
-            folder.write_state(State("running"))  # so early that another host, whose locks may not be ours, sees it
+            folder.write_state(
+                State("running")
+            )  # this early, so that another host sees it even if it does not see our locks
             with pulse.of(folder), _translate_refusals(folder):
                 return (yield from _train(spec, folder, pulse, command))
         except GeneratorExit:
@@ -91,10 +93,10 @@ def run_one(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: b
 
 
 def _mend(spec: RunSpec, folder: RunDir, state: str, stop: Callable[[], bool], command: str) -> str:
-    """Writes anew what is damaged in a run that is over; curve and probe from its checkpoint. Returns its state.
+    """Writes the damaged files of a run that is over anew, curve and probe from its checkpoint. Returns its state.
 
-    `state`: as it is known, or "". Trains nothing. Raises RunError where the checkpoint does not hold the end: what is
-    there stays as it is.
+    `state` is the state if it is known, or "". Nothing is trained. Raises RunError where the checkpoint does not hold
+    the end; the files then stay as they are.
     """
     if state and folder.curve.exists() and not damaged_tables(folder):
         folder.begin(spec, environment(pick_device(spec.engine.device), command))
@@ -115,7 +117,7 @@ def _mend(spec: RunSpec, folder: RunDir, state: str, stop: Callable[[], bool], c
 
 
 def _claim(folder: RunDir, held: ExitStack) -> bool:
-    """folder.claimed() as long as `held` is; where the disk refuses the lock, that is what the run failed of."""
+    """Claims the folder until `held` closes. Where the disk refuses the lock, the run failed for that reason."""
     try:
         return held.enter_context(folder.claimed())
     except OSError as error:
@@ -126,7 +128,7 @@ def _claim(folder: RunDir, held: ExitStack) -> bool:
 
 @contextmanager
 def _translate_refusals(folder: RunDir) -> Generator[None]:
-    """What the disk refuses as a RunError of one line."""
+    """Turns what the disk refuses into a RunError of one line."""
     try:
         yield
     except OSError as error:
@@ -134,7 +136,7 @@ def _translate_refusals(folder: RunDir) -> Generator[None]:
 
 
 def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str) -> Generator[None, None, str]:
-    """One run in its own folder, which this process has claimed."""
+    """Trains one run in its folder, which this process has claimed."""
     fit = Fit(spec, data.load(spec.data), stop=stop)
     folder.begin(spec, environment(fit.device, command))
     resume(fit, folder)
@@ -153,7 +155,7 @@ def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str
         beat = found or time.monotonic() - told >= states.BEAT
         if (keep or due or beat) and lost(folder):
             return "elsewhere"
-        if found and not fit.done:  # the last ones follow the last checkpoint
+        if found and not fit.done:  # the last points follow the last checkpoint
             record(fit, folder)
         if keep:
             write(folder.kept(fit.iteration), pack(fit.state()))
@@ -164,9 +166,9 @@ def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str
             told = time.monotonic()
         paused = time.perf_counter()
         yield
-        fit.waited(time.perf_counter() - paused)
+        fit.book_wait(time.perf_counter() - paused)
         measured = (fit.iteration - before) * TURN / (time.perf_counter() - begin)
-        pace = min(2 * max(1.0, pace), measured)  # a GPU takes the first turns before it has done them
+        pace = min(2 * max(1.0, pace), measured)  # a GPU accepts the first turns long before it has done them
     if lost(folder):
         return "elsewhere"
     save(fit, folder)
@@ -179,8 +181,9 @@ def _end_of(fit: Fit) -> str:
 
 
 class Pulse:
-    """`stop`, and a sign of life of the runs under way whenever it is asked: a long evaluation, of one of them, must
-    not look like a death to other hosts.
+    """Asks `stop`, and gives signs of life for the runs under way while it does so.
+
+    So a long evaluation of one of them does not look like a death to other hosts.
     """
 
     def __init__(self, stop: Callable[[], bool]) -> None:
@@ -189,7 +192,7 @@ class Pulse:
 
     @contextmanager
     def of(self, folder: RunDir) -> Generator[None]:
-        """While `folder` is that of a run under way."""
+        """Gives signs of life for `folder` meanwhile."""
         self.folders.append(folder)
         try:
             yield
@@ -199,7 +202,7 @@ class Pulse:
     def __call__(self) -> bool:
         if time.monotonic() - self.last > states.LIFE:
             for folder in self.folders:
-                with suppress(OSError, RunError):  # heard at the next thing that this run itself writes
+                with suppress(OSError, RunError):  # the run's own next write will raise it
                     if not folder.try_read_state().elsewhere:
                         folder.write_state(State("running"))
             self.last = time.monotonic()
@@ -207,6 +210,6 @@ class Pulse:
 
 
 def take_gpu(slot: int) -> None:
-    """Spreads the worker processes of one machine over its GPUs; nothing where there is none."""
+    """Spreads the worker processes of one machine over its GPUs; does nothing where there is none."""
     if torch.cuda.is_available():
         torch.cuda.set_device(slot % torch.cuda.device_count())

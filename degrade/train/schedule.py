@@ -1,17 +1,16 @@
-"""The learning rate as a pure function of iteration and warm-up: nothing to save, nothing to lose on resume."""
+"""The learning rate, a pure function of iteration and warm-up: it has nothing to save and nothing to lose on resume."""
 
 from dataclasses import dataclass
 
 from degrade.spec import RecipeSpec
 
-_WARM_DIVISOR = (
-    10  # divides the base rate: "0.01 to warm up the training until the training error is below 80%", Sec. 4.2
-)
+# divides the base rate: "0.01 to warm up the training until the training error is below 80%", Sec. 4.2
+_WARM_DIVISOR = 10
 
 
 @dataclass(frozen=True)
 class Warmup:
-    """Where the warm-up stands: `until` is the iteration at which it ended (None: it has not), `why` what ended it."""
+    """Where the warm-up stands: `until` is the iteration at which it ended (None: it has not), `why` its reason."""
 
     until: int | None = 0
     why: str = "none"  # none: there was none | error: the net has started | cap: it took too long
@@ -29,13 +28,13 @@ def lr_at(recipe: RecipeSpec, iteration: int, warmup: Warmup) -> float:
 
 
 def look_due(recipe: RecipeSpec, iteration: int, warmup: Warmup) -> bool:
-    """Whether the warm-up's condition is to be checked after `iteration` steps."""
+    """Whether the warm-up's condition is checked after `iteration` steps."""
     window_over = iteration % recipe.warmup_window == 0 or iteration == recipe.warmup_cap
     return warmup.until is None and iteration > 0 and window_over
 
 
 def judge(recipe: RecipeSpec, iteration: int, error: float) -> Warmup:
-    """The warm-up after a look: `error` (%) is the running training error since the last look."""
+    """Judges whether the warm-up ends: `error` (%) is the running training error since the last look."""
     if error < recipe.warmup_error:
         return Warmup(iteration, "error")
     return Warmup(iteration, "cap") if iteration >= recipe.warmup_cap else Warmup(None)

@@ -1,8 +1,8 @@
-"""Several trainings in one process, a turn at a time. On a GPU each has a stream of its own, so that they run at once.
+"""Several trainings in one process, a turn at a time. On a GPU each has its own stream, so that they run at once.
 
-A net of the CIFAR family is too small for a GPU: alone it waits for the start of each kernel. One thread can keep a few
-of them busy, since a step is one call and nothing waits for the device between two points of a curve. A stream does not
-change what a run computes.
+A net of the CIFAR family is too small for a GPU: alone it waits for the start of each kernel. One thread can feed a few
+nets, since a step is one call and nothing waits for the device between two points of a curve. A stream does not change
+what a run computes.
 """
 
 import time
@@ -16,16 +16,16 @@ from degrade.errors import DegradeError
 
 Run: TypeAlias = Generator[None]  # does a turn at each `next`; `close` ends it early
 
-_AHEAD = 2  # turns of one run that a GPU may have before it: enough to go on while the host measures another run
-_ROOM = 1.5  # the memory that must be free for one more run, in units of what the largest so far took
-_POLL = 1e-3  # seconds between two looks at a GPU that has enough to do
+_AHEAD = 2  # turns of one run that a GPU may have queued: enough to go on while the host measures another run
+_ROOM = 1.5  # memory that must be free for one more run, in units of the memory of the largest so far
+_POLL = 1e-3  # seconds between two looks at a busy GPU
 
 
 def in_turn(runs: Iterable[Run], together: int, *, on_gpu: bool) -> None:
     """Advances up to `together` runs at a time until all have ended; on a GPU no more than its memory has room for.
 
-    A DegradeError is the run's own: the others go on, and it is raised in the end. After any other error all of them
-    are closed: on a GPU it can have spoilt what the others computed.
+    A DegradeError is the run's own: the other runs go on, and the error is raised in the end. Any other error closes
+    all of them: on a GPU it can have spoilt what the others computed.
     """
     waiting, lanes, failed = deque(runs), deque[Lane](), list[DegradeError]()
     try:
@@ -48,7 +48,7 @@ def in_turn(runs: Iterable[Run], together: int, *, on_gpu: bool) -> None:
 
 
 def _pick_next(lanes: "deque[Lane]") -> "Lane":
-    """The first that may be given a turn, once there is one; it becomes the last."""
+    """Waits for a lane that may have a turn, and returns the first such lane; it becomes the last."""
     while not lanes[0].free:
         lanes.rotate(-1)
         if not any(lane.free for lane in lanes):
@@ -58,7 +58,7 @@ def _pick_next(lanes: "deque[Lane]") -> "Lane":
 
 
 class Lane:
-    """One run and, on a GPU, its stream and the turns that the GPU has not finished; bytes that its first turn took."""
+    """One run; on a GPU also its stream, the turns not finished there, and the bytes that its first turn took."""
 
     def __init__(self, run: Run, *, on_gpu: bool, shared: bool) -> None:
         self.run, self.on_gpu, self.took = run, on_gpu, 0
@@ -68,13 +68,13 @@ class Lane:
 
     @property
     def free(self) -> bool:
-        """Whether it may be given another turn."""
+        """Whether it may have another turn."""
         while self.turns and self.turns[0].query():
             self.turns.popleft()
         return len(self.turns) < _AHEAD
 
     def turn(self) -> bool:
-        """Does a turn; False if that was the last."""
+        """Does a turn; returns False if it was the last."""
         if not self.on_gpu:
             return self._go()
         before = 0 if self.begun else _read_free_memory()
@@ -96,11 +96,11 @@ class Lane:
 
 
 def _read_free_memory() -> int:
-    """Bytes of the GPU that nobody has, after torch has given back what it does not use."""
+    """Reads the free bytes of the GPU, after torch has given back what it does not use."""
     torch.cuda.empty_cache()
     return torch.cuda.mem_get_info()[0]
 
 
 def _has_room(lanes: Iterable[Lane]) -> bool:
-    """Whether the GPU has room for one more run, which is no larger than those before it: longest first, in a sweep."""
+    """Whether the GPU has room for one more run. A sweep starts its longest runs first, so no later run is larger."""
     return torch.cuda.mem_get_info()[0] > _ROOM * max(lane.took for lane in lanes)

@@ -198,7 +198,7 @@ def short(monkeypatch):
     monkeypatch.setattr(bench, "paper", lambda depth: replace(TINY, depth=depth))
     monkeypatch.setattr(bench, "quickstart", lambda depth: replace(TINY, depth=depth))
     quick = partial(in_this_process, depth=8, steps=16)
-    monkeypatch.setattr(bench, "sameness", lambda loops, device, *, steps, note: quick(loops))
+    monkeypatch.setattr(bench, "compare_loops", lambda loops, device, *, steps, note: quick(loops))
     monkeypatch.setattr(limit, "LAYER_SHAPES", ())
     monkeypatch.setattr(bench, "peaks", lambda device, threads, seconds, note: limit.peaks(device, 1, 0.0, note))
 
