@@ -10,7 +10,7 @@ import tables
 from conftest import Degrade
 
 from degrade.errors import SpecError
-from degrade.views.sheets import FORMATS, Sheet, check, written
+from degrade.views.sheets import TABLE_FORMATS, Sheet, check_format, render
 
 TWO = [
     Sheet(
@@ -23,27 +23,27 @@ RUNS = ("data=digits", "recipe=smoke", "depth=8", "width=2", "net=plain", "data.
 
 
 def test_json_holds_every_table_and_no_number_that_json_has_not():
-    found = json.loads(written(TWO, "json", "errors"))
+    found = json.loads(render(TWO, "json", "errors"))
     errors = [{"net": "=1", "error": 1.5}, {"net": "b", "error": None}]
     assert found == {"errors": errors, "left": [{"n": None}]}
-    assert json.loads(written(TWO, "json")) == errors  # the one table of a command that has one
+    assert json.loads(render(TWO, "json")) == errors  # the one table of a command that has one
 
 
 def test_csv_is_one_table_and_harmless_to_a_spreadsheet():
-    rows = list(csv.reader(io.StringIO(written(TWO, "csv", "errors"))))
+    rows = list(csv.reader(io.StringIO(render(TWO, "csv", "errors"))))
     assert rows == [["net", "error"], ["'=1", "1.5"], ["b", ""]]
-    assert written(TWO, "csv", "nowhere") == written(TWO, "csv", "errors")
+    assert render(TWO, "csv", "nowhere") == render(TWO, "csv", "errors")
 
 
 @pytest.mark.parametrize("form", ["markdown", "latex"])
 def test_pages_hold_title_rows_notes_and_lines(form):
-    page = written(TWO, form)
+    page = render(TWO, form)
     assert all(word in page for word in ("one", "plain", "1.50", "a note", "a line"))
 
 
 def test_an_unknown_format_is_named():
     with pytest.raises(SpecError, match=r"--format=xml: unknown; .*markdown"):
-        check("xml")
+        check_format("xml")
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_every_command_prints_its_tables_alone_and_with_the_documented_columns(h
     run = next(path.name for path in (trained / "runs").iterdir())
     for name, command in commands(trained, run).items():
         documented = set(tables.TABLES[name])
-        for form in FORMATS[1:]:
+        for form in TABLE_FORMATS[1:]:
             done = here(*command, "--format", form)
             assert done.returncode == 0, done.stderr
             if form == "csv":
