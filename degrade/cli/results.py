@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperOption
 
 from degrade.cli.app import Roots, app, command, figures_in, listed, say
 from degrade.errors import RunError
@@ -19,8 +19,9 @@ class Plot(TyperCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         from degrade import figures
 
-        for option in (option for option in self.params if option.name == "figure"):
-            option.help = str(option.help).replace(FIGURES, ", ".join(figures.FIGURES))
+        for option in self.params:
+            if isinstance(option, TyperOption) and option.name == "figure":
+                option.help = str(option.help).replace(FIGURES, ", ".join(figures.FIGURES))
         super().format_help(ctx, formatter)
 
 
