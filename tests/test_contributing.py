@@ -31,7 +31,7 @@ TESTS = (
 )
 NAMED = (
     *("damped", "known_sizes", "can_be_built", "offered", "help", "every_key", "every_command"),
-    *("saved_in_three_formats", "lists_what_failed", "in_the_table", "stay_short", "in_their_rooms", "what_we_meant"),
+    *("saved_in_three_formats", "lists_what_failed", "in_the_table", "stay_short", "in_their_rooms"),
 )
 Command = Callable[..., tuple[Forked, str]]
 
