@@ -123,7 +123,7 @@ class NextBatch(Eager):
 
 def in_this_process(loops: list[str], depth: int, steps: int) -> list[Sameness]:
     """`sameness`, with what a test has put into this process."""
-    return [row for net in COMPARED_NETS for row in Comparison(net, "cpu", depth, steps).of(loops)]
+    return [row for net in COMPARED_NETS for row in Comparison(net, "cpu", depth, steps).compare(loops)]
 
 
 def test_nets_are_compared_at_once_and_come_to_what_each_does_by_itself():
