@@ -137,7 +137,7 @@ static void softmax(const Head *head, int label, double *tally) {
     tally[1] += best != label;
 }
 
-// The last layer: loss and mistakes of the batch. With a way back `pooled` becomes its gradient, and weights are updated.
+// The last layer: loss and mistakes of the batch. With a way back `pooled` becomes its gradient; weights are updated.
 // The gradient by the logits is (softmax - onehot) / images.
 static void classify(const Step *step, const Call *call) {
     const Head *head = call->head;
