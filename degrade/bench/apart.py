@@ -21,9 +21,8 @@ from degrade.train import processes
 _FRESH = get_context("forkserver")  # its processes begin with torch loaded, and with no thread of this process
 # an optimiser of torch loads torch's compiler at its first use: seconds for every peer, unless it is loaded here
 _PRELOADED = ["degrade.bench.peer", "degrade.bench.same", "torch._dynamo"]
-_LEAD = (
-    0.25  # share of a round's time for steps before it, which do not count: the loader of a peer has batches waiting
-)
+# share of a round's time for steps before it, which do not count: the loader of a peer has batches waiting
+_LEAD = 0.25
 _MAXRSS = 1 if sys.platform == "darwin" else 1024  # bytes in the unit of ru_maxrss
 
 

@@ -11,16 +11,8 @@ import torch
 
 from degrade.train.environment import environment
 
-_SPEED_FLAGS = (
-    "avx2",
-    "fma",
-    "avx512f",
-    "avx512_bf16",
-    "amx_bf16",
-    "asimd",
-    "sve",
-    "bf16",
-)  # the speed depends on these
+# the speed depends on these
+_SPEED_FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
 
 
 @dataclass(frozen=True)

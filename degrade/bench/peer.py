@@ -21,9 +21,8 @@ from degrade.data.images import Images
 from degrade.spec import NetSpec
 from degrade.train.schedule import Warmup, lr_at
 
-_FORK = (
-    "fork" if sys.platform == "linux" else None
-)  # as in a script; a process started like ours would start its workers likewise
+# as in a script; a process started like ours would start its workers likewise
+_FORK = "fork" if sys.platform == "linux" else None
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):

@@ -99,9 +99,8 @@ class Comparison:
 
     def compare(self, loops: Sequence[str]) -> list[Sameness]:
         fits = {loop: self.fit(loop) for loop in loops}
-        own = {
-            loop: _train_losses(fit, self.steps) for loop, fit in fits.items()
-        }  # before the steps in step, which overwrite their states
+        # first, since the steps in step overwrite their states
+        own = {loop: _train_losses(fit, self.steps) for loop, fit in fits.items()}
         exact, right, apart = self.fit("eager-fp32"), list[float](), {loop: list[_Deviation]() for loop in loops}
         for iteration in range(self.steps):
             if iteration % _EVERY:

@@ -42,10 +42,8 @@ COLUMNS = {
         "same": "whether all are within their bounds",
     },
 }
-_TARGETS = {
-    "evaluation": 0.05,
-    "checkpoints and logging": 0.01,
-}  # shares of a run with the paper's recipe; each must stay below
+# shares of a run with the paper's recipe; each must stay below
+_TARGETS = {"evaluation": 0.05, "checkpoints and logging": 0.01}
 
 
 def sheets(report: Report) -> list[Sheet]:
