@@ -16,12 +16,8 @@ from degrade.store.files import user_cache
 
 _HERE = Path(__file__).parent
 _SOURCES = ("kernels.c", "kernels.h", "lanes.h", "pool.h", "convolve.h", "normalise.h", "ends.h")
-_COMPILE_FLAGS = (
-    "-O3",
-    "-march=native",
-    "-std=gnu11",
-    "-fno-strict-aliasing",
-)  # -fno-strict-aliasing: bf16 reads two reals as one unit
+# -fno-strict-aliasing: bf16 reads two reals as one unit
+_COMPILE_FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-strict-aliasing")
 _LINK_FLAGS = ("-shared", "-fPIC", "-pthread", "-lm")
 _COMPILERS = ("cc", "gcc", "clang")
 _PATIENCE = 120.0  # seconds to wait for a compiler, which takes one

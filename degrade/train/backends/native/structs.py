@@ -89,18 +89,8 @@ class Step(Structure):
     ]
 
 
-MIRRORED = (
-    Taps,
-    Map,
-    Kernel,
-    Norm,
-    Head,
-    Source,
-    Call,
-    Phase,
-    Descent,
-    Step,
-)  # `layout` in kernels.c tells their sizes
+# `layout` in kernels.c tells their sizes
+MIRRORED = (Taps, Map, Kernel, Norm, Head, Source, Call, Phase, Descent, Step)
 
 
 @cache

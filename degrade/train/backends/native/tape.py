@@ -105,9 +105,8 @@ class Tape:
         conv = cast(nn.Conv2d, self._modules[f"{name}.0"])
         weight = self.storage.parameters[f"{name}.0.weight"]
         side, _, cin, cout = weight.padded
-        unit = (
-            torch.float32 if self.layout.real == torch.float32 else torch.int32
-        )  # one float32 number, or two bfloat16
+        # one float32 number, or two bfloat16
+        unit = torch.float32 if self.layout.real == torch.float32 else torch.int32
         size = weight.size * self.layout.real.itemsize // 4
         own = weight.within(self.storage.values).data_ptr()
         kernel = Kernel(
@@ -129,8 +128,10 @@ class Tape:
             places = self.storage.parameters if flat is not self.storage.running else self.storage.statistics
             return places[f"{name}.{which}"].within(flat).data_ptr()
 
+        def by_group() -> int:
+            return self._tensor(self.groups, channels).data_ptr()
+
         storage = self.storage
-        by_group = ("scale", "shift", "centre", "inverse", "first", "second")
         made = Norm(
             gamma=at("weight", storage.values),
             beta=at("bias", storage.values),
@@ -141,7 +142,12 @@ class Tape:
             gradient=self._tensor(2, channels).data_ptr(),
             sums=self._tensor(self.layout.chunks, 2, channels, dtype=torch.float64).data_ptr(),
             channels=channels,
-            **{each: self._tensor(self.groups, channels).data_ptr() for each in by_group},
+            scale=by_group(),
+            shift=by_group(),
+            centre=by_group(),
+            inverse=by_group(),
+            first=by_group(),
+            second=by_group(),
         )
         self._kept.append(made)
         return made
