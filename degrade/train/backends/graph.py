@@ -17,9 +17,8 @@ from degrade.train.backends.eager import Eager
 
 _WARMUP_STEPS = 3  # steps done before the capture: libraries load meanwhile, and choose their algorithms
 Act = Callable[[], None]
-Capture = Callable[
-    [Act], Act
-]  # an act on tensors that stay where they are -> a call that repeats it; may act meanwhile
+# an act on tensors that stay where they are -> a call that repeats it; may act meanwhile
+Capture = Callable[[Act], Act]
 
 
 class Graph:
