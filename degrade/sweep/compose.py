@@ -24,14 +24,18 @@ from omegaconf.errors import OmegaConfBaseException
 from degrade.errors import SpecError, nearest, one_line
 
 GROUPS = ("data", "recipe", "engine", "study")  # folders of conf/
-MOST = 100_000  # combinations of a sweep
-AXES = ("hydra.sweeper.params",)  # what a study is for
-ITSELF = ("hydra.overrides.", "hydra.runtime.", "hydra.job.override_dirname")  # what Hydra writes down of its start
-LOGGING = ("hydra.job_logging", "hydra.hydra_logging")
+MAX_COMBINATIONS = 100_000  # combinations of a sweep
+_STUDY_AXES = ("hydra.sweeper.params",)  # what a study is for
+_START_RECORDS = (
+    "hydra.overrides.",
+    "hydra.runtime.",
+    "hydra.job.override_dirname",
+)  # what Hydra writes down of its start
+_LOGGING = ("hydra.job_logging", "hydra.hydra_logging")
 
 
 @contextmanager
-def initialised() -> Generator[None]:
+def start_hydra() -> Generator[None]:
     """Hydra, initialised on conf/; its complaints become SpecErrors of one line."""
     GlobalHydra.instance().clear()
     _forget_other(conf_dir())
@@ -39,7 +43,7 @@ def initialised() -> Generator[None]:
         with initialize_config_dir(str(conf_dir()), job_name="degrade", version_base="1.3"):
             yield
     except (HydraException, OmegaConfBaseException) as error:
-        raise SpecError(line_of(error)) from None
+        raise SpecError(_describe_error(error)) from None
 
 
 _KNOWN = {"conf": ""}  # the conf/ that the caches below are of
@@ -52,12 +56,12 @@ def _forget_other(folder: Path) -> None:
         total.update(str(path).encode())
         total.update(path.read_bytes())
     if total.hexdigest() != _KNOWN["conf"]:
-        for cached in (composed, body, options, told):
+        for cached in (compose_groups, compose_body, list_options, _compose_places):
             cached.cache_clear()
         _KNOWN["conf"] = total.hexdigest()
 
 
-def line_of(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     """One line, with the key that it is about where that is known, and the reason where that is the second."""
     said, *more = str(error).strip().splitlines() or [type(error).__name__]
     said = f"{said} {more[0].strip()}" if said.endswith(":") and more else said
@@ -72,35 +76,35 @@ def conf_dir() -> Path:
     return inside if inside.is_dir() else package.parent / "conf"
 
 
-def configured(overrides: tuple[str, ...], *, whole: bool = False) -> DictConfig:
+def configure(overrides: tuple[str, ...], *, whole: bool = False) -> DictConfig:
     """The composed tree with every key of `overrides` set; `whole`: with the hydra node.
 
     Groups are composed once and values set on a copy: 1 ms a run, where Hydra takes 40.
     """
-    each = [parsed(text) for text in overrides]
+    each = [parse_override(text) for text in overrides]
     groups = tuple(text for text, o in zip(overrides, each, strict=True) if is_group(o))
-    config = (composed if whole else body)(groups).copy()
+    config = (compose_groups if whole else compose_body)(groups).copy()
     for override in (o for o in each if not is_group(o)):
         key = override.key_or_group
-        if override.is_add() or override.is_delete() or key not in keys(config):
-            raise SpecError(f"{override.input_line}: no such key; {nearest(key, [*keys(config), *GROUPS])}")
+        if override.is_add() or override.is_delete() or key not in list_keys(config):
+            raise SpecError(f"{override.input_line}: no such key; {nearest(key, [*list_keys(config), *GROUPS])}")
         OmegaConf.update(config, key, override.value())
     return config
 
 
 @lru_cache(maxsize=64)
-def composed(groups: tuple[str, ...]) -> DictConfig:
+def compose_groups(groups: tuple[str, ...]) -> DictConfig:
     """The tree of these groups and hydra.* keys. Raises SpecError where it names code to run."""
-    config = made(groups)
+    config = _call_hydra(groups)
     tree = cast(dict[str, Any], OmegaConf.to_container(config))
     ours = {key: value for key, value in tree.items() if key != "hydra"}
-    named = [(place, value) for place, value in leaves(ours) if place.rpartition(".")[2] == "_target_"]
-    for place, value in (*named, *changes(config, groups)):
+    named = [(place, value) for place, value in walk_leaves(ours) if place.rpartition(".")[2] == "_target_"]
+    for place, value in (*named, *_find_changes(config, groups)):
         if place.endswith("._target_"):
             raise SpecError(f"{place}={value}: configurations name no code to run; only Hydra's plugins are")
         if "${" in str(value):  # text until a launcher is made, and then what it was resolved into
             raise SpecError(f"{place}={value}: Hydra resolves ${{...}} into what it runs; write the value itself")
-        if place.startswith(LOGGING):
+        if place.startswith(_LOGGING):
             raise SpecError(f"{place}={value}: the set-up of logging names code to run; leave it out")
     for part in ("launcher", "sweeper"):
         if not OmegaConf.is_dict(config.hydra[part]):
@@ -108,7 +112,7 @@ def composed(groups: tuple[str, ...]) -> DictConfig:
     return config
 
 
-def made(groups: Sequence[str]) -> DictConfig:
+def _call_hydra(groups: Sequence[str]) -> DictConfig:
     """What Hydra makes of groups and hydra.* keys."""
     try:
         return compose("config", overrides=list(groups), return_hydra_config=True)
@@ -118,39 +122,42 @@ def made(groups: Sequence[str]) -> DictConfig:
         raise SpecError(f"{' '.join(groups)}: Hydra refuses that ({one_line(error)})") from error
 
 
-def changes(config: DictConfig, groups: tuple[str, ...]) -> list[tuple[str, Any]]:
+def _find_changes(config: DictConfig, groups: tuple[str, ...]) -> list[tuple[str, Any]]:
     """(place, value) of all that Hydra is told beyond config.yaml and the plugins that were chosen.
 
     Raises SpecError for what a file tells it: of files, which somebody may have been given, it takes axes alone.
     """
     chosen = {name: pick for name, pick in config.hydra.runtime.choices.items() if str(name).startswith("hydra/")}
     for name, pick in chosen.items():
-        if pick is not None and pick not in options(str(name)):
-            raise SpecError(f"{name}={pick}: unknown; {nearest(str(pick), options(str(name)))}")
+        if pick is not None and pick not in list_options(str(name)):
+            raise SpecError(f"{name}={pick}: unknown; {nearest(str(pick), list_options(str(name)))}")
     if (conf_dir() / "hydra").exists():
         raise SpecError(f"{conf_dir() / 'hydra'}: only Hydra's plugins tell Hydra what to run; remove it")
-    known = told(tuple(f"{name}={pick}" for name, pick in chosen.items() if pick is not None))
-    here, picked = places(config), tuple(text for text in groups if not parsed(text).key_or_group.startswith("hydra."))
+    known = _compose_places(tuple(f"{name}={pick}" for name, pick in chosen.items() if pick is not None))
+    here, picked = (
+        _list_places(config),
+        tuple(text for text in groups if not parse_override(text).key_or_group.startswith("hydra.")),
+    )
     found = [(place, value) for place, value in here.items() if known.get(place, ...) != value]
-    by_file = here if picked == groups else told(picked)
+    by_file = here if picked == groups else _compose_places(picked)
     for place, value in found:
-        if by_file.get(place, ...) == value and not place.startswith((*AXES, *ITSELF)):
+        if by_file.get(place, ...) == value and not place.startswith((*_STUDY_AXES, *_START_RECORDS)):
             raise SpecError(f"{place}={value}: set in conf/; say it on the command line")
     return found
 
 
 @lru_cache(maxsize=64)
-def told(groups: tuple[str, ...]) -> dict[str, Any]:
+def _compose_places(groups: tuple[str, ...]) -> dict[str, Any]:
     """The places of what Hydra makes of these."""
-    return places(made(groups))
+    return _list_places(_call_hydra(groups))
 
 
-def places(config: DictConfig) -> dict[str, Any]:
+def _list_places(config: DictConfig) -> dict[str, Any]:
     """place -> value of each end of the hydra node."""
-    return dict(leaves({"hydra": OmegaConf.to_container(config.hydra)}))
+    return dict(walk_leaves({"hydra": OmegaConf.to_container(config.hydra)}))
 
 
-def leaves(node: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+def walk_leaves(node: Any, place: str = "") -> Iterator[tuple[str, Any]]:
     """(where, what) of each end of a tree; of what is empty, itself."""
     inner: list[tuple[Any, Any]] = []
     if isinstance(node, dict):
@@ -158,19 +165,19 @@ def leaves(node: Any, place: str = "") -> Iterator[tuple[str, Any]]:
     elif isinstance(node, list):
         inner = list(enumerate(cast(list[Any], node)))
     for key, value in inner:
-        yield from leaves(value, f"{place}.{key}".lstrip("."))
+        yield from walk_leaves(value, f"{place}.{key}".lstrip("."))
     if not inner:
         yield place, node
 
 
 @lru_cache(maxsize=64)
-def body(groups: tuple[str, ...]) -> DictConfig:
+def compose_body(groups: tuple[str, ...]) -> DictConfig:
     """What is composed, without the hydra node."""
-    config = composed(groups)
+    config = compose_groups(groups)
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
-def keys(config: DictConfig) -> list[str]:
+def list_keys(config: DictConfig) -> list[str]:
     """Every key that has a value: depth, recipe.lr, ..."""
     tree = cast(dict[str, Any], OmegaConf.to_container(config))
     parts = {key: list(cast(dict[str, Any], value)) for key, value in tree.items() if isinstance(value, dict)}
@@ -178,7 +185,7 @@ def keys(config: DictConfig) -> list[str]:
 
 
 @lru_cache(maxsize=1024)
-def parsed(text: str) -> Override:
+def parse_override(text: str) -> Override:
     try:
         return OverridesParser.create().parse_override(text)
     except (HydraException, ValueError, RecursionError):  # Hydra lets through what int() says of 5,000 digits
@@ -187,7 +194,7 @@ def parsed(text: str) -> Override:
 
 
 @lru_cache(maxsize=64)
-def options(group: str) -> tuple[str, ...]:
+def list_options(group: str) -> tuple[str, ...]:
     """The files of conf/<group>/; none where there is no such folder."""
     return tuple(config_loader().get_group_options(group, ObjectType.CONFIG))
 
@@ -199,17 +206,17 @@ def is_group(override: Override) -> bool:
         raise SpecError(f"{override.input_line}: configurations come from conf/ alone, and from Hydra plugins")
     if name.startswith("hydra."):
         return True
-    if "." in name or not options(name):
+    if "." in name or not list_options(name):
         return False
     if override.is_add() or override.is_delete():
         raise SpecError(f"{override.input_line}: write {name}=... without a sign")
-    for value in values_of(override):
-        if value not in options(name):
-            raise SpecError(f"{name}={value}: unknown; {nearest(value, options(name))}")
+    for value in _read_values(override):
+        if value not in list_options(name):
+            raise SpecError(f"{name}={value}: unknown; {nearest(value, list_options(name))}")
     return True
 
 
-def values_of(override: Override) -> Iterator[str]:
+def _read_values(override: Override) -> Iterator[str]:
     """The values of an axis, as they would stand on a command line; one if it is no axis.
 
     Raises SpecError for a range without steps, and the like.
@@ -223,12 +230,14 @@ def values_of(override: Override) -> Iterator[str]:
         raise SpecError(f"{override.input_line}: is no list of values ({error})") from None
 
 
-def combinations(axes: Sequence[Override]) -> Iterator[tuple[str, ...]]:
+def combine(axes: Sequence[Override]) -> Iterator[tuple[str, ...]]:
     """Every choice of one value from each axis, the last one turning fastest, as key=value.
 
     Of an axis no more values are read than a sweep can have.
     """
-    yield from product(*([f"{o.get_key_element()}={v}" for v in islice(values_of(o), MOST + 1)] for o in axes))
+    yield from product(
+        *([f"{o.get_key_element()}={v}" for v in islice(_read_values(o), MAX_COMBINATIONS + 1)] for o in axes)
+    )
 
 
 def config_loader() -> ConfigLoader:

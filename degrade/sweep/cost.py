@@ -7,8 +7,8 @@ from statistics import fmean
 from degrade import data
 from degrade.spec import RunSpec
 
-DEPTHS = (8, 20, 56)  # that are measured; every other one lies on the line through the two around or before it
-CURVE_ROW = 60  # bytes of one row of a curve on disk, compressed
+SAMPLED_DEPTHS = (8, 20, 56)  # that are measured; every other one lies on the line through the two around or before it
+_CURVE_ROW = 60  # bytes of one row of a curve on disk, compressed
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Prices:
 
     def of(self, spec: RunSpec) -> Price:
         train, test, val = data.load(spec.data)
-        sample = line(self.samples[kind(spec)], spec.net.depth)
+        sample = interpolate(self.samples[kind(spec)], spec.net.depth)
         recipe, n = spec.recipe, len(train)
         points = -(-recipe.iterations // recipe.eval_every)
         held = len(val) if val else 0
@@ -59,11 +59,11 @@ class Prices:
             epochs=recipe.iterations * recipe.batch / n,
             seconds=sample.begin + work,
             memory=sample.memory,
-            disk=2 * sample.checkpoint + 3 * points * CURVE_ROW,
+            disk=2 * sample.checkpoint + 3 * points * _CURVE_ROW,
         )
 
 
-def line(samples: Samples, depth: int) -> Sample:
+def interpolate(samples: Samples, depth: int) -> Sample:
     """The sample at `depth`: on the line through the two measured ones around it, or through the last two."""
     known = sorted(samples)
     if len(known) == 1:
@@ -79,16 +79,16 @@ def kind(spec: RunSpec) -> Hashable:
     """What runs have in common that differ in depth, seed and schedule alone."""
     recipe = spec.recipe
     variant = (recipe.batch, recipe.norm, recipe.bn_group, recipe.augment)
-    return replace(spec.net, depth=DEPTHS[0]), spec.data, spec.engine, variant
+    return replace(spec.net, depth=SAMPLED_DEPTHS[0]), spec.data, spec.engine, variant
 
 
-def averaged(several: Sequence[Samples]) -> Samples:
+def average(several: Sequence[Samples]) -> Samples:
     """Of one kind, measured side by side; its peak memory is the greatest."""
     depths = set[int].intersection(*(set(samples) for samples in several))
-    return {depth: mean([samples[depth] for samples in several]) for depth in depths}
+    return {depth: _average_samples([samples[depth] for samples in several]) for depth in depths}
 
 
-def mean(samples: Sequence[Sample]) -> Sample:
+def _average_samples(samples: Sequence[Sample]) -> Sample:
     names = [f.name for f in fields(Sample)]
     values = {name: fmean(getattr(sample, name) for sample in samples) for name in names}
     return Sample(**{**values, "memory": max(sample.memory for sample in samples)})

@@ -10,23 +10,23 @@ from multiprocessing.process import BaseProcess
 
 from degrade.errors import RunError
 from degrade.spec import RunSpec
-from degrade.sweep.cost import Prices, Samples, averaged, kind
+from degrade.sweep.cost import Prices, Samples, average, kind
 from degrade.train import processes
 
 
-def measured(specs: Sequence[RunSpec], workers: int, *, gpus: int = 0) -> Prices:
+def measure_kinds(specs: Sequence[RunSpec], workers: int, *, gpus: int = 0) -> Prices:
     """Prices of `specs`, from as many measurements at once as there will be workers: they slow one another down.
 
     Raises RunError where a process dies.
     """
     deepest = {kind(spec): spec for spec in sorted(specs, key=lambda spec: spec.net.depth)}
     together = min(workers, len(specs))
-    groups = grouped(list(deepest.values()), together, gpus)
+    groups = group_specs(list(deepest.values()), together, gpus)
     found: dict[Hashable, list[Samples]] = {key: [] for key in deepest}
     children: list[BaseProcess] = []
     with ThreadPoolExecutor(together) as threads:
         try:
-            answers = threads.map(partial(apart, children), range(len(groups)), groups)
+            answers = threads.map(partial(measure_apart, children), range(len(groups)), groups)
             for group, several in zip(groups, answers, strict=True):
                 for spec, samples in zip(group, several, strict=True):
                     found[kind(spec)].append(samples)
@@ -35,10 +35,10 @@ def measured(specs: Sequence[RunSpec], workers: int, *, gpus: int = 0) -> Prices
             for child in children:
                 child.kill()
             raise
-    return Prices({key: averaged(each) for key, each in found.items()})
+    return Prices({key: average(each) for key, each in found.items()})
 
 
-def grouped(specs: Sequence[RunSpec], together: int, gpus: int) -> list[list[RunSpec]]:
+def group_specs(specs: Sequence[RunSpec], together: int, gpus: int) -> list[list[RunSpec]]:
     """What each process measures. On a CPU one spec, so that the peak of its memory is that of a worker.
 
     Where there are more workers than specs, some are measured several times, for the load that workers are.
@@ -48,7 +48,7 @@ def grouped(specs: Sequence[RunSpec], together: int, gpus: int) -> list[list[Run
     return [[spec] for spec in islice(cycle(specs), max(together, len(specs)))]
 
 
-def apart(children: list[BaseProcess], slot: int, specs: Sequence[RunSpec]) -> list[Samples]:
+def measure_apart(children: list[BaseProcess], slot: int, specs: Sequence[RunSpec]) -> list[Samples]:
     """`sample` in a new process, which joins `children`."""
     child = processes.start(answer, slot, specs, time.time())
     children.append(child.process)
@@ -66,16 +66,16 @@ def answer(pipe: Connection, slot: int, specs: Sequence[RunSpec], begun: float) 
     """The life of such a process."""
     processes.begin()
     try:
-        pipe.send(sample(slot, specs, begun))
+        pipe.send(_take_samples(slot, specs, begun))
     except Exception as error:
         pipe.send(error)
 
 
-def sample(slot: int, specs: Sequence[RunSpec], begun: float) -> list[Samples]:
+def _take_samples(slot: int, specs: Sequence[RunSpec], begun: float) -> list[Samples]:
     """Samples of each spec, one after the other, in the place of a worker; its process was begun then (time.time)."""
     from degrade.sweep import sample  # load torch
     from degrade.train import run
 
     load = time.time() - begun
     run.take_gpu(slot)
-    return [sample.sampled(spec, load) for spec in specs]
+    return [sample.sample_depths(spec, load) for spec in specs]

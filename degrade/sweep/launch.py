@@ -36,16 +36,16 @@ def launch(overrides: Sequence[str], how: How, show: Show = show) -> int:
     at the terminal says so. `show` is given the sheets.
     """
     with expand.hydra():
-        plan = _planned(overrides, how)
-        launcher = launchers.chosen(plan, fail_fast=how.fail_fast)
+        plan = _plan_sweep(overrides, how)
+        launcher = launchers.choose(plan, fail_fast=how.fail_fast)
         before = board(plan.specs, plan.root)
         show([tables.runs(plan.asked, plan.specs, before, plan.root)])
         probed = () if how.retry_failed else plan.specs
-        bare = rerun.unprobed(probed, plan.root, before)
+        bare = rerun.find_unprobed(probed, plan.root, before)
         again = how.reprobe or rerun.offer(bare, plan.root, ask=not how.dry_run)
         if how.dry_run:
             return 0
-        missing = wanted(plan.specs, before, how)
+        missing = _choose_missing(plan.specs, before, how)
         if missing or again:
             make_root(plan.root)
         code = failed = 0
@@ -53,7 +53,7 @@ def launch(overrides: Sequence[str], how: How, show: Show = show) -> int:
             if missing:
                 launcher.launch(missing, plan.root)
             if again:
-                bare = rerun.unprobed(probed, plan.root, board(probed, plan.root))  # with those just mended
+                bare = rerun.find_unprobed(probed, plan.root, board(probed, plan.root))  # with those just mended
                 failed = rerun.reprobe(bare, plan.root, jobs=plan.workers, fail_fast=how.fail_fast, show=show)
         except Stopped as stopped:
             code = 128 + stopped.signal
@@ -66,22 +66,22 @@ def launch(overrides: Sequence[str], how: How, show: Show = show) -> int:
     return code or int(len(tables.unfinished_states(after)) + broken + failed > 0)
 
 
-def wanted(specs: Sequence[RunSpec], before: Board, how: How) -> list[RunSpec]:
+def _choose_missing(specs: Sequence[RunSpec], before: Board, how: How) -> list[RunSpec]:
     """The runs to be trained."""
     if how.retry_failed:
         return [spec for spec in specs if before[spec.run].name == "failed"]
     return [spec for spec in specs if before[spec.run].name not in OVER]
 
 
-def _planned(overrides: Sequence[str], how: How) -> expand.Plan:
-    plan = _expanded(overrides, how)
+def _plan_sweep(overrides: Sequence[str], how: How) -> expand.Plan:
+    plan = _expand_runs(overrides, how)
     if how.time_limit is None:
         return plan
-    iterations = limit.iterations(plan, how.time_limit, dry_run=how.dry_run)
-    return _expanded([*overrides, f"recipe.iterations={iterations}"], how)
+    iterations = limit.choose_iterations(plan, how.time_limit, dry_run=how.dry_run)
+    return _expand_runs([*overrides, f"recipe.iterations={iterations}"], how)
 
 
-def _expanded(overrides: Sequence[str], how: How) -> expand.Plan:
+def _expand_runs(overrides: Sequence[str], how: How) -> expand.Plan:
     plan = expand.expand(overrides, exclude=how.exclude, axes_of_config=not how.alone)
     if how.alone and len(plan.jobs) > 1:
         said = f"is {len(plan.jobs)} runs; `degrade train` does one, `degrade sweep` all"

@@ -56,7 +56,7 @@ class Words:
         """As `Launcher.launch`. What the launcher refuses is one line; where HYDRA_FULL_ERROR is set, all of it."""
         name = self.config.hydra.runtime.choices["hydra/launcher"]
         try:
-            self._made().launch([self.words[spec.run] for spec in specs], initial_job_idx=0)
+            self._make().launch([self.words[spec.run] for spec in specs], initial_job_idx=0)
         except (DegradeError, Stopped, HydraException, OmegaConfBaseException):
             raise
         except Exception as error:
@@ -66,7 +66,7 @@ class Words:
                 f"hydra/launcher={name}: {one_line(error)}; look at hydra.* keys, or leave it out"
             ) from error
 
-    def _made(self) -> HydraLauncher:
+    def _make(self) -> HydraLauncher:
         from hydra._internal.callbacks import Callbacks  # what launchers expect; Hydra has no public way to it
 
         context = HydraContext(config_loader=compose.config_loader(), callbacks=Callbacks())
@@ -77,7 +77,7 @@ def _train(config: DictConfig) -> dict[str, str]:
     """What a launcher that takes words runs: one composed configuration."""
     from degrade.train import run  # only a process that trains loads torch
 
-    spec, root = expand.spec_from(config), expand.root_of(config)
+    spec, root = expand.to_spec(config), expand.read_root(config)
     try:
         return run.run([spec], root)
     except RunError as error:
@@ -87,11 +87,11 @@ def _train(config: DictConfig) -> dict[str, str]:
 
 
 LAUNCHERS: dict[str, Callable[[expand.Plan, bool], Launcher]] = {  # those that take runs: (the sweep, --fail-fast)
-    "workers": lambda plan, fail_fast: Workers(plan.workers, options(plan, fail_fast=fail_fast)["fail_fast"]),
+    "workers": lambda plan, fail_fast: Workers(plan.workers, _read_options(plan, fail_fast=fail_fast)["fail_fast"]),
 }
 
 
-def options(plan: expand.Plan, **known: bool) -> dict[str, bool]:
+def _read_options(plan: expand.Plan, **known: bool) -> dict[str, bool]:
     """The values of hydra.launcher.*, each on where it is so in `known`. Raises SpecError for other keys and types."""
     given = {str(key): value for key, value in plan.config.hydra.launcher.items() if key != "_target_"}
     for key, value in given.items():
@@ -101,7 +101,7 @@ def options(plan: expand.Plan, **known: bool) -> dict[str, bool]:
     return {key: on or bool(given.get(key)) for key, on in known.items()}
 
 
-def chosen(plan: expand.Plan, *, fail_fast: bool = False) -> Launcher:
+def choose(plan: expand.Plan, *, fail_fast: bool = False) -> Launcher:
     """The launcher that a command line names. Raises SpecError where it cannot stop at the first failure but should."""
     name = plan.config.hydra.runtime.choices["hydra/launcher"]
     if name in LAUNCHERS:

@@ -15,26 +15,26 @@ from degrade.store.folder import write_json
 from degrade.store.results import make_root
 from degrade.sweep.cost import makespan
 from degrade.sweep.expand import Plan
-from degrade.sweep.price import priced, workers_of
+from degrade.sweep.price import count_workers, measure_prices
 from degrade.views.terminal import console
 
 
-def iterations(plan: Plan, limit: str, *, dry_run: bool) -> int:
+def choose_iterations(plan: Plan, limit: str, *, dry_run: bool) -> int:
     """Iterations of each run.
 
     The number is written down, so that the same command later means the same runs, however fast the machine is then.
     Raises SpecError for what is no time, for runs of different schedules, and where there is no time for one step.
     """
-    seconds = seconds_of(limit)
+    seconds = _parse_seconds(limit)
     asked, *others = {spec.recipe.iterations for spec in plan.specs}
     if others:
         raise SpecError("--time-limit: the runs have different recipe.iterations; give one number for all, or none")
     name = f"{digest([sorted(spec.run for spec in plan.specs), seconds])}.json"
     record = inside(plan.root, "time-limits", name)
     if record.exists():
-        found = recorded(record)
+        found = read_record(record)
     else:
-        found = fitting(plan.specs, asked, seconds, workers_of(plan))
+        found = _fit_iterations(plan.specs, asked, seconds, count_workers(plan))
         if found < 1:
             raise SpecError(f"--time-limit {limit}: less than one iteration of each run; allow more")
         if not dry_run:
@@ -45,7 +45,7 @@ def iterations(plan: Plan, limit: str, *, dry_run: bool) -> int:
     return found
 
 
-def recorded(record: Path) -> int:
+def read_record(record: Path) -> int:
     """Raises RunError for what this command has not written."""
     try:
         iterations = seal.of_json(read(record)).get("iterations")
@@ -57,12 +57,12 @@ def recorded(record: Path) -> int:
     raise RunError(f"{record}: {reason}; remove it to measure anew")
 
 
-def fitting(specs: Sequence[RunSpec], asked: int, limit: float, workers: int) -> int:
+def _fit_iterations(specs: Sequence[RunSpec], asked: int, limit: float, workers: int) -> int:
     """The most iterations a run, up to `asked`, with which all end within `limit` seconds; 0 where one is too many.
 
     Not in proportion: every run ends with an evaluation, and every worker begins by loading its libraries.
     """
-    prices = priced(specs, workers)
+    prices = measure_prices(specs, workers)
 
     def late(iterations: int) -> bool:
         scaled = (replace(spec, recipe=replace(spec.recipe, iterations=iterations)) for spec in specs)
@@ -71,7 +71,7 @@ def fitting(specs: Sequence[RunSpec], asked: int, limit: float, workers: int) ->
     return bisect_left(range(1, asked + 1), True, key=late)
 
 
-def seconds_of(limit: str) -> float:
+def _parse_seconds(limit: str) -> float:
     """90s, 30m, 2h or 1.5h."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", limit)
     if not found:

@@ -7,7 +7,7 @@ from degrade.spec import RunSpec
 
 # Runs that share a GPU where engine.runs_per_gpu leaves it to us. By arithmetic, not measured: a lone step of
 # ResNet-20 is some 200 kernels of 2 to 3 us, 0.5 ms, and its FLOPs and bytes take 0.15 to 0.2 ms of an H200.
-AUTO = 4
+AUTO_RUNS_PER_GPU = 4
 
 
 class Queue:
@@ -26,7 +26,7 @@ class Queue:
             return asked
         if not self.gpus or spec.engine.device == "cpu":
             return 1
-        return max(1, AUTO * min(self.gpus, self.workers) // self.workers)
+        return max(1, AUTO_RUNS_PER_GPU * min(self.gpus, self.workers) // self.workers)
 
     def pack(self) -> list[RunSpec]:
         """The longest run, and after it the longest that can go beside it: as many as leave some for other workers."""
@@ -34,7 +34,7 @@ class Queue:
         if first.run in self.singly:
             return [first]
         most = min(self._several(first), -(-(len(self.waiting) + 1) // self.workers))
-        fitting = [spec for spec in self.waiting if beside(spec) == beside(first) and spec.run not in self.singly]
+        fitting = [spec for spec in self.waiting if _pack_key(spec) == _pack_key(first) and spec.run not in self.singly]
         pack = [first, *fitting[: most - 1]]
         self.waiting = deque(spec for spec in self.waiting if spec not in pack)
         return pack
@@ -45,7 +45,7 @@ class Queue:
         self.waiting.extendleft(reversed(specs))
 
 
-def beside(spec: RunSpec) -> tuple[object, ...]:
+def _pack_key(spec: RunSpec) -> tuple[object, ...]:
     """What runs of one pack have in common: the pictures, and what torch settles for a whole process."""
     engine = spec.engine
     return spec.data, engine.precision, engine.deterministic, engine.device, engine.threads, engine.runs_per_gpu

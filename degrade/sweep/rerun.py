@@ -35,14 +35,14 @@ def rerun(folder: RunDir, root: Path, probe: int | None = None, show: Show = sho
         raise RunError(f"{folder.run}: is {folder.standing().name}; only what is finished can be compared with")
     if probe and folder.tables["probe"].exists():
         raise RunError(f"{folder.run}: has a probe already; move {folder.tables['probe']} away to have another")
-    spec = as_trained(folder)
+    spec = read_trained_spec(folder)
     with bar() as note:
         found = data.prepare(spec.data, note, theirs=True)
     if found.content != spec.data.content:
         raise RunError(f"{folder.run}: the pictures under {spec.data.root} are not those it was trained on any more")
-    spec = spec if probe is None else with_probe(spec, probe)
-    into = place(root, spec)
-    copy_start(folder, RunDir(into, spec.run))
+    spec = spec if probe is None else set_probe(spec, probe)
+    into = choose_place(root, spec)
+    _copy_start(folder, RunDir(into, spec.run))
     try:
         train([spec], into, jobs=1)
     except Stopped as stopped:
@@ -57,13 +57,13 @@ def rerun(folder: RunDir, root: Path, probe: int | None = None, show: Show = sho
     return 0
 
 
-def as_trained(folder: RunDir) -> RunSpec:
+def read_trained_spec(folder: RunDir) -> RunSpec:
     """Its spec with the backend that it had: `auto` can find another one here, with other bits."""
     spec, had = folder.read_spec(), folder.read_state().backend
     return replace(spec, engine=replace(spec.engine, backend=had)) if had else spec
 
 
-def copy_start(first: RunDir, again: RunDir) -> None:
+def _copy_start(first: RunDir, again: RunDir) -> None:
     """Of a constructed net, where it began: it must not begin at random weights. Raises RunError where that is gone."""
     if first.read_spec().origin is None or again.kept(0).exists():
         return
@@ -73,7 +73,7 @@ def copy_start(first: RunDir, again: RunDir) -> None:
     write(again.kept(0), read(first.kept(0)))
 
 
-def place(root: Path, spec: RunSpec) -> Path:
+def choose_place(root: Path, spec: RunSpec) -> Path:
     """The first of reruns/<n> where the run is not; one that was stopped there, with the same probe, goes on."""
 
     def free(folder: RunDir) -> bool:
@@ -101,17 +101,17 @@ def report(first: RunDir, again: RunDir) -> None:
     console.print(f"{again.path}: {said}{left}", highlight=False, soft_wrap=True)
 
 
-def unprobed(specs: Sequence[RunSpec], root: Path, board: Board) -> list[RunSpec]:
+def find_unprobed(specs: Sequence[RunSpec], root: Path, board: Board) -> list[RunSpec]:
     """Of those asked for with a probe, the finished ones that have none: what they are, and the probe."""
     found: list[RunSpec] = []
     for spec in specs:
         folder = RunDir(root, spec.run)
         if spec.engine.probe and board[spec.run].over and not folder.tables["probe"].exists():
-            found.append(with_probe(replace(as_trained(folder), data=spec.data), spec.engine.probe))
+            found.append(set_probe(replace(read_trained_spec(folder), data=spec.data), spec.engine.probe))
     return found
 
 
-def with_probe(spec: RunSpec, probe: int) -> RunSpec:
+def set_probe(spec: RunSpec, probe: int) -> RunSpec:
     return replace(spec, engine=replace(spec.engine, probe=probe))
 
 
@@ -136,9 +136,9 @@ def reprobe(bare: Sequence[RunSpec], root: Path, *, jobs: int | None, fail_fast:
     """
     todo: dict[Path, list[RunSpec]] = {}
     for spec in bare:
-        if not probed(root, spec.run):
-            todo.setdefault(into := place(root, spec), []).append(spec)
-            copy_start(RunDir(root, spec.run), RunDir(into, spec.run))
+        if not find_probed(root, spec.run):
+            todo.setdefault(into := choose_place(root, spec), []).append(spec)
+            _copy_start(RunDir(root, spec.run), RunDir(into, spec.run))
     failed, unsaid = 0, list[RunError]()
     try:
         for path, specs in todo.items():
@@ -153,14 +153,14 @@ def reprobe(bare: Sequence[RunSpec], root: Path, *, jobs: int | None, fail_fast:
                 break
     finally:  # of what was stopped half-way, that which is done
         for spec in bare:
-            for again in probed(root, spec.run)[:1]:
+            for again in find_probed(root, spec.run)[:1]:
                 report(RunDir(root, spec.run), again)
     if unsaid:
         raise unsaid[0]
     return failed
 
 
-def probed(root: Path, run: str) -> list[RunDir]:
+def find_probed(root: Path, run: str) -> list[RunDir]:
     """The finished reruns of a run that had a probe, those with the same curve first."""
     folders = [RunDir(path, run) for path in sorted((root / "reruns").glob("*"))]
     found = [folder for folder in folders if folder.over and folder.tables["probe"].exists()]

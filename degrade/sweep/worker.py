@@ -35,12 +35,12 @@ def serve(pipe: Connection, root: Path, slot: int, command: str) -> None:
     run.take_gpu(slot)
     report = Report(fit=True)
     with contextlib.suppress(EOFError, BrokenPipeError):
-        while report.fit and (pack := next_pack(pipe)) is not None:
+        while report.fit and (pack := _receive_pack(pipe)) is not None:
             report = work(pack, root, halt.is_set, command)
             pipe.send(report)
 
 
-def next_pack(pipe: Connection) -> list[RunSpec] | None:
+def _receive_pack(pipe: Connection) -> list[RunSpec] | None:
     """What the parent gives next; None where it has nothing more, or is gone."""
     return pipe.recv() if pipe in wait([pipe, processes.parents_end()]) else None
 
@@ -50,7 +50,7 @@ def work(pack: Sequence[RunSpec], root: Path, stop: Callable[[], bool], command:
     from degrade.train import run
 
     try:
-        with output_to(*(RunDir(root, spec.run).log for spec in pack)):
+        with redirect_output(*(RunDir(root, spec.run).log for spec in pack)):
             try:
                 states = run.run(pack, root, stop=stop, command=command, together=len(pack))
             except Exception as error:  # the folders say `failed` and why
@@ -68,16 +68,16 @@ def work(pack: Sequence[RunSpec], root: Path, stop: Callable[[], bool], command:
 
 
 @contextlib.contextmanager
-def output_to(path: Path, *beside: Path) -> Generator[None]:
+def redirect_output(path: Path, *beside: Path) -> Generator[None]:
     """Sends what this process and its libraries print to the end of a file, so that the live table stays whole.
 
     The logs of the runs beside the first say where that is. Raises OSError where one cannot be opened.
     """
     now = time.strftime("%Y-%m-%d %H:%M:%S")
     for other in beside:
-        with opened(other) as log:
+        with _open_log(other) as log:
             print(now, f"advanced beside {path.parent.name}: see its log", file=log)
-    with opened(path) as log:
+    with _open_log(path) as log:
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)
     try:
@@ -89,7 +89,7 @@ def output_to(path: Path, *beside: Path) -> Generator[None]:
             sys.stderr.flush()
 
 
-def opened(log: Path) -> TextIO:
+def _open_log(log: Path) -> TextIO:
     """To be added to; never through a link, nor a pipe that is waited for."""
     log.parent.mkdir(parents=True, exist_ok=True)
     return os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666), "a")

@@ -27,9 +27,9 @@ from degrade.train import processes
 from degrade.views.live import Progress
 from degrade.views.terminal import console
 
-LOOK = 1.0  # seconds between two looks at runs that others train
-LONGEST = 60.0  # seconds between two tries of one whose holder gives no sign of life, and holds it all the same
-ENDED = (*OVER, *BROKEN)  # nothing more comes of it in this sweep
+_LOOK = 1.0  # seconds between two looks at runs that others train
+_LONGEST_PAUSE = 60.0  # seconds between two tries of one whose holder gives no sign of life, and holds it all the same
+_ENDED = (*OVER, *BROKEN)  # nothing more comes of it in this sweep
 
 
 def train(specs: Sequence[RunSpec], root: Path, *, jobs: int | None = None, fail_fast: bool = False) -> None:
@@ -46,13 +46,13 @@ def train(specs: Sequence[RunSpec], root: Path, *, jobs: int | None = None, fail
         held, unsaid = Held(root), list[str]()
         try:
             while ((queue.waiting or held.specs) and not received) or any(w.pack for w in workers):
-                queue.put_back(held.freed())
+                queue.put_back(held.take_freed())
                 for worker in workers:
                     if not worker.pack and queue.waiting and not received:
                         worker.give(queue.pack())
                 wait([w.pipe for w in workers if w.pack], timeout=processes.TICK)
                 if received:
-                    stop(workers, kill=len(received) > 1)
+                    _stop_all(workers, kill=len(received) > 1)
                 ended = [worker.look() for worker in workers]
                 for end in ended:
                     queue.put_back(end.again)
@@ -61,18 +61,18 @@ def train(specs: Sequence[RunSpec], root: Path, *, jobs: int | None = None, fail
                 if fail_fast and any(end.failed for end in ended):
                     queue.waiting.clear()
                     held.specs.clear()
-                    stop(workers)
+                    _stop_all(workers)
                 progress.update([spec.run for specs in (*(w.pack for w in workers), held.specs) for spec in specs])
         finally:
-            stop([worker for worker in workers if worker.pack])  # an error here is not to lose what they are at
+            _stop_all([worker for worker in workers if worker.pack])  # an error here is not to lose what they are at
             for worker in workers:
                 worker.dismiss()
     if received:
         raise Stopped(received[0])
-    raise_first(unsaid)
+    _raise_first(unsaid)
 
 
-def raise_first(unsaid: Sequence[str]) -> None:
+def _raise_first(unsaid: Sequence[str]) -> None:
     """As a RunError, after the others have been said."""
     for each in unsaid[1:]:
         console.print(each, style="red", highlight=False, soft_wrap=True)
@@ -96,17 +96,17 @@ class Held:
             if spec.run not in self.pauses:
                 who = f"process {state.pid or '?'} on {state.host or '?'}"
                 console.print(f"{spec.run}: {who} trains it; waiting for that", highlight=False, soft_wrap=True)
-            self.pauses[spec.run] = min(2 * self.pauses.get(spec.run, LOOK / 2), LONGEST)
+            self.pauses[spec.run] = min(2 * self.pauses.get(spec.run, _LOOK / 2), _LONGEST_PAUSE)
             self.found[spec.run] = time.monotonic()
 
-    def freed(self) -> list[RunSpec]:
+    def take_freed(self) -> list[RunSpec]:
         """Those of which others seem to have let go before their end; a worker finds out. Looked for once a second."""
         now = time.monotonic()
-        if now - self.looked < LOOK:
+        if now - self.looked < _LOOK:
             return []
         self.looked = now
         states = {spec: RunDir(self.root, spec.run).standing() for spec in self.specs}
-        self.pauses |= {spec.run: LOOK for spec, state in states.items() if state.fresh}
+        self.pauses |= {spec.run: _LOOK for spec, state in states.items() if state.fresh}
         early = {spec for spec in self.specs if now - self.found[spec.run] < self.pauses[spec.run]}
         self.specs = [s for s in states if states[s].fresh or (s in early and not self._settled(s.run, states[s]))]
         return [s for s in states if s not in self.specs and not self._settled(s.run, states[s])]
@@ -116,7 +116,7 @@ class Held:
         return state.over or (state.name == "failed" and state != self.before[run])
 
 
-class End(NamedTuple):
+class _End(NamedTuple):
     """How the runs of a pack ended; nothing while it is under way."""
 
     states: Sequence[str] = ()
@@ -149,14 +149,14 @@ class Worker:
         with contextlib.suppress(BrokenPipeError):  # died meanwhile: seen by the next look
             self.pipe.send(pack)
 
-    def look(self) -> End:
+    def look(self) -> _End:
         """How the pack ended, if it has just done so; the death of a run by itself is written to its folder."""
         if not self.pack:
-            return End()
+            return _End()
         died = ""
         try:
             if not self.pipe.poll():
-                return End()
+                return _End()
             report: Report = self.pipe.recv()
             if not report.fit:
                 self._leave()
@@ -166,22 +166,22 @@ class Worker:
             report = Report(fit=False, reason=died)
         pack, self.pack = self.pack, []
         if self.told and died:  # before it could listen, or twice: what it had is in its checkpoint
-            return End()
+            return _End()
         for spec in pack if died else []:
             give_up(RunDir(self.root, spec.run), "failed" if len(pack) == 1 else "interrupted", died)
-        return self._ended(pack, report)
+        return self._describe_end(pack, report)
 
-    def _ended(self, pack: list[RunSpec], report: Report) -> End:
+    def _describe_end(self, pack: list[RunSpec], report: Report) -> _End:
         stood = {spec: RunDir(self.root, spec.run).standing() for spec in pack}
         states = [state.name for state in stood.values()]
         if self.told:
-            return End(states)
+            return _End(states)
         held = [spec for spec in pack if spec.run in report.elsewhere or stood[spec].elsewhere]
-        left = [spec for spec in pack if stood[spec].name not in ENDED and spec not in held]
+        left = [spec for spec in pack if stood[spec].name not in _ENDED and spec not in held]
         if report.reason and len(pack) == 1:
             damaged = [spec for spec in pack if stood[spec].name == "damaged"]  # its state stays as it is
-            return End(states, held=held, unsaid=[report.reason for _ in (*left, *damaged)])
-        return End(states, again=left, held=held)
+            return _End(states, held=held, unsaid=[report.reason for _ in (*left, *damaged)])
+        return _End(states, again=left, held=held)
 
     def stop(self, *, kill: bool) -> None:
         self.told = True
@@ -203,6 +203,6 @@ class Worker:
         self.process.join()
 
 
-def stop(workers: Sequence[Worker], *, kill: bool = False) -> None:
+def _stop_all(workers: Sequence[Worker], *, kill: bool = False) -> None:
     for worker in workers:
         worker.stop(kill=kill)

@@ -25,8 +25,8 @@ class WorkersLauncher(Launcher):
         from degrade.sweep import expand
         from degrade.sweep.launchers import Workers
 
-        specs = [expand.spec_of(overrides) for overrides in job_overrides]
-        Workers(self.config.jobs, self.fail_fast).launch(specs, expand.root_of(self.config))
+        specs = [expand.compose_spec(overrides) for overrides in job_overrides]
+        Workers(self.config.jobs, self.fail_fast).launch(specs, expand.read_root(self.config))
         return []  # how a run ended stands in its folder
 
 
