@@ -1,6 +1,6 @@
-"""Hydra's side of a command line: words are parsed, groups found in conf/, trees composed. No code is named there.
+"""Hydra's side of a command line: parses words, finds groups in conf/, composes trees. A tree names no code to run.
 
-Hydra is used by its Compose API: `hydra.main` does not start on Python 3.14.
+This module uses Hydra's Compose API, since `hydra.main` does not start on Python 3.14.
 """
 
 import hashlib
@@ -24,19 +24,19 @@ from omegaconf.errors import OmegaConfBaseException
 from degrade.errors import SpecError, nearest, one_line
 
 GROUPS = ("data", "recipe", "engine", "study")  # folders of conf/
-MAX_COMBINATIONS = 100_000  # combinations of a sweep
-_STUDY_AXES = ("hydra.sweeper.params",)  # what a study is for
+MAX_COMBINATIONS = 100_000  # combinations that a sweep can have
+_STUDY_AXES = ("hydra.sweeper.params",)  # what a study may set of Hydra
 _START_RECORDS = (
     "hydra.overrides.",
     "hydra.runtime.",
     "hydra.job.override_dirname",
-)  # what Hydra writes down of its start
+)  # what Hydra records about its own start
 _LOGGING = ("hydra.job_logging", "hydra.hydra_logging")
 
 
 @contextmanager
 def start_hydra() -> Generator[None]:
-    """Hydra, initialised on conf/; its complaints become SpecErrors of one line."""
+    """Initialises Hydra on conf/. Turns Hydra's errors into SpecErrors of one line."""
     GlobalHydra.instance().clear()
     _forget_other(conf_dir())
     try:
@@ -46,11 +46,11 @@ def start_hydra() -> Generator[None]:
         raise SpecError(_describe_error(error)) from None
 
 
-_KNOWN = {"conf": ""}  # the conf/ that the caches below are of
+_KNOWN = {"conf": ""}  # digest of the conf/ whose compositions the caches below hold
 
 
 def _forget_other(folder: Path) -> None:
-    """Clears what was composed of another conf/ than this, or of other files in it."""
+    """Clears the caches where they hold compositions of another conf/, or of other files in it."""
     total = hashlib.sha256(str(folder).encode())
     for path in sorted(folder.rglob("*.yaml")):
         total.update(str(path).encode())
@@ -62,7 +62,7 @@ def _forget_other(folder: Path) -> None:
 
 
 def _describe_error(error: Exception) -> str:
-    """One line, with the key that it is about where that is known, and the reason where that is the second."""
+    """Puts an error into one line: its key where that is known, and the reason where that stands on a second line."""
     said, *more = str(error).strip().splitlines() or [type(error).__name__]
     said = f"{said} {more[0].strip()}" if said.endswith(":") and more else said
     key = getattr(error, "full_key", None)
@@ -77,9 +77,9 @@ def conf_dir() -> Path:
 
 
 def configure(overrides: tuple[str, ...], *, whole: bool = False) -> DictConfig:
-    """The composed tree with every key of `overrides` set; `whole`: with the hydra node.
+    """Composes a tree and sets every key of `overrides`; `whole`: with the hydra node.
 
-    Groups are composed once and values set on a copy: 1 ms a run, where Hydra takes 40.
+    Groups are composed once, and values are set on a copy: 1 ms a run, where Hydra takes 40.
     """
     each = [parse_override(text) for text in overrides]
     groups = tuple(text for text, o in zip(overrides, each, strict=True) if is_group(o))
@@ -94,15 +94,15 @@ def configure(overrides: tuple[str, ...], *, whole: bool = False) -> DictConfig:
 
 @lru_cache(maxsize=64)
 def compose_groups(groups: tuple[str, ...]) -> DictConfig:
-    """The tree of these groups and hydra.* keys. Raises SpecError where it names code to run."""
+    """Composes the tree of these groups and hydra.* keys. Raises SpecError where the tree names code to run."""
     config = _call_hydra(groups)
     tree = cast(dict[str, Any], OmegaConf.to_container(config))
     ours = {key: value for key, value in tree.items() if key != "hydra"}
     named = [(place, value) for place, value in walk_leaves(ours) if place.rpartition(".")[2] == "_target_"]
     for place, value in (*named, *_find_changes(config, groups)):
         if place.endswith("._target_"):
-            raise SpecError(f"{place}={value}: configurations name no code to run; only Hydra's plugins are")
-        if "${" in str(value):  # text until a launcher is made, and then what it was resolved into
+            raise SpecError(f"{place}={value}: configurations name no code to run; only Hydra's plugins run code")
+        if "${" in str(value):  # a text until a launcher is made, then whatever it resolves to
             raise SpecError(f"{place}={value}: Hydra resolves ${{...}} into what it runs; write the value itself")
         if place.startswith(_LOGGING):
             raise SpecError(f"{place}={value}: the set-up of logging names code to run; leave it out")
@@ -113,19 +113,19 @@ def compose_groups(groups: tuple[str, ...]) -> DictConfig:
 
 
 def _call_hydra(groups: Sequence[str]) -> DictConfig:
-    """What Hydra makes of groups and hydra.* keys."""
+    """Has Hydra compose groups and hydra.* keys."""
     try:
         return compose("config", overrides=list(groups), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException):
         raise
-    except Exception as error:  # of hydra.* keys that Hydra itself does not look at before it uses them
+    except Exception as error:  # from hydra.* keys that Hydra uses without checking them first
         raise SpecError(f"{' '.join(groups)}: Hydra refuses that ({one_line(error)})") from error
 
 
 def _find_changes(config: DictConfig, groups: tuple[str, ...]) -> list[tuple[str, Any]]:
-    """(place, value) of all that Hydra is told beyond config.yaml and the plugins that were chosen.
+    """Finds what Hydra is told beyond config.yaml and the chosen plugins, as (place, value).
 
-    Raises SpecError for what a file tells it: of files, which somebody may have been given, it takes axes alone.
+    Raises SpecError for what a file tells Hydra: files may come from strangers, so they can only set axes.
     """
     chosen = {name: pick for name, pick in config.hydra.runtime.choices.items() if str(name).startswith("hydra/")}
     for name, pick in chosen.items():
@@ -148,17 +148,17 @@ def _find_changes(config: DictConfig, groups: tuple[str, ...]) -> list[tuple[str
 
 @lru_cache(maxsize=64)
 def _compose_places(groups: tuple[str, ...]) -> dict[str, Any]:
-    """The places of what Hydra makes of these."""
+    """Lists the places that Hydra composes from these groups."""
     return _list_places(_call_hydra(groups))
 
 
 def _list_places(config: DictConfig) -> dict[str, Any]:
-    """place -> value of each end of the hydra node."""
+    """Maps each leaf of the hydra node: place -> value."""
     return dict(walk_leaves({"hydra": OmegaConf.to_container(config.hydra)}))
 
 
 def walk_leaves(node: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """(where, what) of each end of a tree; of what is empty, itself."""
+    """Yields (place, value) for each leaf of a tree; an empty branch is a leaf."""
     inner: list[tuple[Any, Any]] = []
     if isinstance(node, dict):
         inner = list(cast(dict[Any, Any], node).items())
@@ -172,13 +172,13 @@ def walk_leaves(node: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 @lru_cache(maxsize=64)
 def compose_body(groups: tuple[str, ...]) -> DictConfig:
-    """What is composed, without the hydra node."""
+    """Composes the tree without the hydra node."""
     config = compose_groups(groups)
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def list_keys(config: DictConfig) -> list[str]:
-    """Every key that has a value: depth, recipe.lr, ..."""
+    """Lists every key that has a value: depth, recipe.lr, ..."""
     tree = cast(dict[str, Any], OmegaConf.to_container(config))
     parts = {key: list(cast(dict[str, Any], value)) for key, value in tree.items() if isinstance(value, dict)}
     return [*(key for key in tree if key not in parts), *(f"{part}.{key}" for part in parts for key in parts[part])]
@@ -186,23 +186,25 @@ def list_keys(config: DictConfig) -> list[str]:
 
 @lru_cache(maxsize=1024)
 def parse_override(text: str) -> Override:
+    """Parses KEY=VALUE or KEY=A,B,C. Raises SpecError for anything else."""
     try:
         return OverridesParser.create().parse_override(text)
-    except (HydraException, ValueError, RecursionError):  # Hydra lets through what int() says of 5,000 digits
-        rule = "write key=value or key=a,b,c" if "=" not in text else "put quotes around what is no plain word or list"
+    except (HydraException, ValueError, RecursionError):  # ValueError: Hydra passes on int() of 5,000 digits
+        quotes = "put quotes around the value if it is not a plain word or list"
+        rule = quotes if "=" in text else "write key=value or key=a,b,c"
         raise SpecError(f"{text}: cannot be parsed; {rule}") from None
 
 
 @lru_cache(maxsize=64)
 def list_options(group: str) -> tuple[str, ...]:
-    """The files of conf/<group>/; none where there is no such folder."""
+    """Lists the files of conf/<group>/; nothing where there is no such folder."""
     return tuple(config_loader().get_group_options(group, ObjectType.CONFIG))
 
 
 def is_group(override: Override) -> bool:
-    """Whether it picks a file of conf/ (data=digits) or speaks to Hydra itself, rather than setting a key."""
+    """Whether an override picks a file of conf/ (data=digits) or speaks to Hydra itself, rather than setting a key."""
     name = override.key_or_group
-    if name == "hydra.searchpath":  # a pkg:// there is imported
+    if name == "hydra.searchpath":  # Hydra would import a pkg:// named there
         raise SpecError(f"{override.input_line}: configurations come from conf/ alone, and from Hydra plugins")
     if name.startswith("hydra."):
         return True
@@ -217,9 +219,9 @@ def is_group(override: Override) -> bool:
 
 
 def _read_values(override: Override) -> Iterator[str]:
-    """The values of an axis, as they would stand on a command line; one if it is no axis.
+    """Yields the values of an axis as they would stand on a command line; one value if it is not an axis.
 
-    Raises SpecError for a range without steps, and the like.
+    Raises SpecError for a bad list, such as a range without steps.
     """
     if not override.is_sweep_override():
         yield override.get_value_element_as_str()
@@ -227,13 +229,13 @@ def _read_values(override: Override) -> Iterator[str]:
     try:
         yield from override.sweep_string_iterator()
     except (HydraException, ValueError, TypeError) as error:
-        raise SpecError(f"{override.input_line}: is no list of values ({error})") from None
+        raise SpecError(f"{override.input_line}: is not a list of values ({error})") from None
 
 
 def combine(axes: Sequence[Override]) -> Iterator[tuple[str, ...]]:
-    """Every choice of one value from each axis, the last one turning fastest, as key=value.
+    """Yields every choice of one value from each axis as key=value; the last axis turns fastest.
 
-    Of an axis no more values are read than a sweep can have.
+    Reads no more values of an axis than a sweep can have combinations.
     """
     yield from product(
         *([f"{o.get_key_element()}={v}" for v in islice(_read_values(o), MAX_COMBINATIONS + 1)] for o in axes)

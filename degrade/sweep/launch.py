@@ -1,4 +1,4 @@
-"""Sweeps from the outside: show the runs, have a launcher train what is missing, show how they ended."""
+"""A sweep from the outside: shows the runs, has a launcher train what is missing, shows how the runs ended."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,9 +31,9 @@ def launch(overrides: Sequence[str], how: How, show: Show = show) -> int:
     128 + the signal's number after a signal.
 
     States are read from the run folders, whatever launcher placed the runs: once before, and once after something was
-    trained. A run that failed before is tried again from its checkpoint; with `retry_failed`, nothing else is done.
-    Finished runs that lack a probe that is asked for are trained again beside the first, with `reprobe` or if a person
-    at the terminal says so. `show` is given the sheets.
+    trained. A run that failed before is tried again from its checkpoint; `retry_failed` trains such runs only.
+    Finished runs without the probe that is asked for are trained again beside the first, with `reprobe` or if a person
+    at the terminal agrees. `show` gets the sheets.
     """
     with expand.hydra():
         plan = _plan_sweep(overrides, how)
@@ -53,11 +53,11 @@ def launch(overrides: Sequence[str], how: How, show: Show = show) -> int:
             if missing:
                 launcher.launch(missing, plan.root)
             if again:
-                bare = rerun.find_unprobed(probed, plan.root, board(probed, plan.root))  # with those just mended
+                bare = rerun.find_unprobed(probed, plan.root, board(probed, plan.root))  # also runs just mended
                 failed = rerun.reprobe(bare, plan.root, jobs=plan.workers, fail_fast=how.fail_fast, show=show)
         except Stopped as stopped:
             code = 128 + stopped.signal
-        except RunError:  # a run failed that could not write so: what the others came to is shown all the same
+        except RunError:  # a run failed and could not write so: how the others ended is shown anyway
             show(tables.ends(plan.specs, board(plan.specs, plan.root), plan.root))
             raise
         after = board(plan.specs, plan.root) if missing or again else before
@@ -67,7 +67,7 @@ def launch(overrides: Sequence[str], how: How, show: Show = show) -> int:
 
 
 def _choose_missing(specs: Sequence[RunSpec], before: Board, how: How) -> list[RunSpec]:
-    """The runs to be trained."""
+    """Picks the runs to train."""
     if how.retry_failed:
         return [spec for spec in specs if before[spec.run].name == "failed"]
     return [spec for spec in specs if before[spec.run].name not in OVER]

@@ -1,4 +1,4 @@
-"""`--time-limit`: as many iterations a run as let all runs of a sweep end within a time. Milestones scale with them."""
+"""`--time-limit`: the iterations a run with which a whole sweep ends within a time. Milestones scale with them."""
 
 import re
 from bisect import bisect_left
@@ -20,10 +20,10 @@ from degrade.views.terminal import console
 
 
 def choose_iterations(plan: Plan, limit: str, *, dry_run: bool) -> int:
-    """Iterations of each run.
+    """Chooses the iterations of each run.
 
-    The number is written down, so that the same command later means the same runs, however fast the machine is then.
-    Raises SpecError for what is no time, for runs of different schedules, and where there is no time for one step.
+    The number is stored, so that the same command means the same runs later, however fast the machine is then.
+    Raises SpecError for a bad time, for runs of different schedules, and where there is no time for one step.
     """
     seconds = _parse_seconds(limit)
     asked, *others = {spec.recipe.iterations for spec in plan.specs}
@@ -46,7 +46,7 @@ def choose_iterations(plan: Plan, limit: str, *, dry_run: bool) -> int:
 
 
 def read_record(record: Path) -> int:
-    """Raises RunError for what this command has not written."""
+    """Reads the stored number of iterations. Raises RunError for a file that this command did not write."""
     try:
         iterations = seal.of_json(read(record)).get("iterations")
         if isinstance(iterations, int) and iterations > 0:
@@ -58,9 +58,9 @@ def read_record(record: Path) -> int:
 
 
 def _fit_iterations(specs: Sequence[RunSpec], asked: int, limit: float, workers: int) -> int:
-    """The most iterations a run, up to `asked`, with which all end within `limit` seconds; 0 where one is too many.
+    """Finds the most iterations a run, up to `asked`, with which all end within `limit` seconds; 0 if one is too many.
 
-    Not in proportion: every run ends with an evaluation, and every worker begins by loading its libraries.
+    Time is not proportional to iterations: a run ends with an evaluation, and a worker first loads its libraries.
     """
     prices = measure_prices(specs, workers)
 
@@ -72,7 +72,7 @@ def _fit_iterations(specs: Sequence[RunSpec], asked: int, limit: float, workers:
 
 
 def _parse_seconds(limit: str) -> float:
-    """90s, 30m, 2h or 1.5h."""
+    """Parses 90s, 30m, 2h or 1.5h. Raises SpecError for anything else."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", limit)
     if not found:
         raise SpecError(f"--time-limit {limit}: must be seconds, minutes or hours, as in 90s, 30m, 2h")

@@ -1,4 +1,4 @@
-"""What a sweep would train and cost here, by a short measurement: `degrade plan`."""
+"""`degrade plan`: what a sweep would train, and what it would cost here, by a short measurement."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -25,7 +25,7 @@ COST_COLUMNS = {  # of the table `costs`
 
 
 def price(overrides: Sequence[str], exclude: Sequence[str], show: Show = show) -> None:
-    """Shows the runs, what is done, and what the rest costs by a short measurement on this device."""
+    """Shows the runs, how they stand, and what the rest costs by a short measurement on this device."""
     with expand.hydra():
         plan = expand.expand(overrides, exclude=exclude)
     stand = board(plan.specs, plan.root)
@@ -36,7 +36,7 @@ def price(overrides: Sequence[str], exclude: Sequence[str], show: Show = show) -
         workers = count_workers(plan)
         prices = measure_prices(missing, workers)
         cost: dict[str, Price] = {}
-        for spec in missing:  # of a run that was begun, the rest
+        for spec in missing:  # a run that has begun costs only its rest
             whole = prices.of(spec)
             cost[spec.run] = replace(whole, seconds=whole.seconds * (1 - stand[spec.run].share))
         seconds = prices.load + makespan([each.seconds for each in cost.values()], workers)
@@ -46,7 +46,7 @@ def price(overrides: Sequence[str], exclude: Sequence[str], show: Show = show) -
 def _cost_sheet(
     plan: expand.Plan, specs: Sequence[RunSpec], cost: Mapping[str, Price], seconds: float, workers: int
 ) -> Sheet:
-    """What each missing run costs, and all of them together."""
+    """Makes a sheet of what each missing run costs, and all of them together."""
     records = [{"run": spec.run, "iterations": spec.recipe.iterations, **asdict(cost[spec.run])} for spec in specs]
     rows = [_cells(spec, cost[spec.run]) for spec in specs[:ROWS_SHOWN]]
     disk = size(sum(each.disk for each in cost.values()))
@@ -61,12 +61,12 @@ def _cells(spec: RunSpec, cost: Price) -> tuple[str, ...]:
 
 
 def measure_prices(specs: Sequence[RunSpec], workers: int) -> Prices:
-    """Prices of these runs, measured beside one another as `workers` of them will be."""
+    """Prices these runs, measured side by side, as `workers` of them will run."""
     on_cpu = all(spec.engine.device == "cpu" for spec in specs)
     with console.status("measuring a few steps"):
         return measure_kinds(specs, workers, gpus=0 if on_cpu else gpus())
 
 
 def count_workers(plan: expand.Plan) -> int:
-    """How many worker processes a sweep has."""
+    """Counts the worker processes of a sweep."""
     return plan.workers or default_jobs(on_cpu=all(spec.engine.device == "cpu" for spec in plan.specs))

@@ -1,4 +1,4 @@
-"""A few steps of a run on this machine, as a worker does them: how long, and how much memory at the peak."""
+"""Takes a few steps of a run on this machine, as a worker does: how long they take, and the peak of memory."""
 
 import gc
 import resource
@@ -20,13 +20,13 @@ from degrade.train.checkpoint import pack
 from degrade.train.fit import Fit, pick_device
 from degrade.train.probe import probe
 
-_QUICK = 0.1  # seconds of a step up to which the third depth is worth its time
+_QUICK = 0.1  # seconds of a step; a third depth is measured only below that
 PATIENCE = 0.4  # seconds of steps that a measurement takes
-_LEAST = 3  # of them, however long: the first may be slow
+_LEAST = 3  # steps at least, however long: the first may be slow
 
 
 def sample_depths(spec: RunSpec, load: float = 0.0) -> Samples:
-    """At DEPTHS up to the spec's own, which takes the place of a greater one. `load`: as in Sample."""
+    """Samples SAMPLED_DEPTHS below the spec's depth, and that depth unless it is above them all. `load`: see Sample."""
     deepest, found = spec.net.depth, dict[int, Sample]()
     for depth in [
         *(depth for depth in SAMPLED_DEPTHS if depth < deepest),
@@ -39,7 +39,7 @@ def sample_depths(spec: RunSpec, load: float = 0.0) -> Samples:
 
 
 def measure(spec: RunSpec, load: float = 0.0) -> Sample:
-    """Steps, evaluations and a checkpoint; nothing is left behind."""
+    """Measures steps, evaluations and a checkpoint. Leaves nothing behind."""
     never = replace(spec.recipe, iterations=10**9, eval_every=10**9)
     device = pick_device(spec.engine.device)
     _forget(device)
@@ -51,14 +51,14 @@ def measure(spec: RunSpec, load: float = 0.0) -> Sample:
     image = _time(fit, lambda: fit.backend.evaluate(fit.test, 0, few)) / few
     look = _time(fit, lambda: probe(fit.backend.copy(), *fit.batches.at(0))) if spec.engine.probe else 0.0
     checkpoint = _save_checkpoint(fit)
-    for images in (fit.train, fit.test):  # a whole run looks at every page
+    for images in (fit.train, fit.test):  # a whole run reads every page, so that counts as memory
         images.pixels.max()
     memory = _read_peak(device)
     return Sample(load=load, begin=begin, step=step, image=image, probe=look, memory=memory, checkpoint=checkpoint)
 
 
 def _time(fit: Fit, act: Callable[[], object]) -> float:
-    """Median seconds of doing `act`."""
+    """Takes the median of the seconds that `act` takes."""
     spent: list[float] = []
     while sum(spent) < PATIENCE or len(spent) < _LEAST:
         begin = time.perf_counter()
@@ -70,7 +70,7 @@ def _time(fit: Fit, act: Callable[[], object]) -> float:
 
 
 def _save_checkpoint(fit: Fit) -> int:
-    """Bytes of a checkpoint, which is written, and the curve with it: that takes memory too."""
+    """Writes a checkpoint and a curve, since that takes memory too. Returns the bytes of the checkpoint."""
     with tempfile.TemporaryDirectory() as root:
         folder = RunDir(Path(root), fit.spec.run)
         with folder.claimed():
@@ -80,7 +80,7 @@ def _save_checkpoint(fit: Fit) -> int:
 
 
 def _forget(device: torch.device) -> None:
-    """What was measured before is not to count. A process's own peak stays: it is for nets from small to large."""
+    """Forgets the peak of earlier measurements on a GPU. A process's own peak stays, so nets go from small to large."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -88,10 +88,10 @@ def _forget(device: torch.device) -> None:
 
 
 def _read_peak(device: torch.device) -> float:
-    """Bytes: the most that torch has held of a GPU, or that was resident of this process."""
+    """Reads the peak in bytes: what torch has held of a GPU, or what was resident of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved(device)
-    status = Path("/proc/self/status")  # on Linux ru_maxrss begins with what the parent had
+    status = Path("/proc/self/status")  # on Linux, ru_maxrss starts at the peak of the parent
     if status.exists():
         (kilobytes,) = (line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return 1024 * float(kilobytes)

@@ -64,7 +64,7 @@ def test_a_rerun_with_a_probe_puts_it_beside_the_first_and_changes_nothing_else(
     assert after == before
     assert set(rows.iteration) == {0, 2}
     assert set(rows.run) == {folder.run}
-    with pytest.raises(RunError, match=r"has a probe already; move .* away to have another"):
+    with pytest.raises(RunError, match=r"has a probe already; move .* away to get another"):
         rerun.rerun(*find("plain", tmp_path), 1)
 
 
