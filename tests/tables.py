@@ -4,8 +4,8 @@ from places import ROOT
 
 from degrade.analysis.compare import COLUMNS as COMPARED
 from degrade.bench.writing import COLUMNS as TIMED
-from degrade.cli.sheets import COLUMNS as OPENED
-from degrade.sweep.price import COLUMNS as PRICED
+from degrade.cli.sheets import SHEET_COLUMNS as OPENED
+from degrade.sweep.price import COST_COLUMNS as PRICED
 from degrade.views.responses import COLUMNS as RESPONSES
 from degrade.views.tables import COLUMNS as LISTED
 

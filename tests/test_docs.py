@@ -101,9 +101,9 @@ EXPLAINED = {
 def test_every_key_of_the_configuration_is_in_the_readme():
     from degrade.sweep import compose
 
-    with compose.initialised():
-        keys = [key for key in compose.keys(compose.body(())) if "." not in key]
-        options = {group: set(compose.options(group)) for group in EXPLAINED}
+    with compose.start_hydra():
+        keys = [key for key in compose.list_keys(compose.compose_body(())) if "." not in key]
+        options = {group: set(compose.list_options(group)) for group in EXPLAINED}
     for key in set(keys) - {"family"}:
         assert f"`{key}`" in README, key
     for group, names in options.items():

@@ -40,9 +40,9 @@ def compose_often() -> None:
     """Composes what most commands of the tests ask for: their forks have it."""
     from degrade.sweep import compose
 
-    with compose.initialised():
+    with compose.start_hydra():
         for groups in OFTEN:
-            compose.body(groups)
+            compose.compose_body(groups)
 
 
 def leave(act: Callable[[], object]) -> NoReturn:

@@ -17,10 +17,10 @@ from degrade.spec.escape import controls
 if TYPE_CHECKING:
     from degrade.figures import Drawn
 
-T = TypeVar("T", int, float)
-LONGEST = 2000  # characters of an error: a value can be a book
+_Number = TypeVar("_Number", int, float)
+_LONGEST_LINE = 2000  # characters of an error: a value can be a book
 # as `degrade --help` lists them: train, look, judge, open trained nets, look after runs, the program itself
-ORDER = [
+_ORDER = [
     "sweep",
     "train",
     "plan",
@@ -40,15 +40,15 @@ ORDER = [
 ]
 
 
-class InOrder(TyperGroup):
+class _InOrder(TyperGroup):
     """The commands in our order, not that in which modules are imported; those that ORDER does not have come last."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(self.commands, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+        return sorted(self.commands, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
 
 
 app = typer.Typer(
-    cls=InOrder,
+    cls=_InOrder,
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
@@ -65,30 +65,30 @@ def main() -> None:
     try:
         app()
     except DegradeError as error:
-        raise refusal(str(error)) from None
+        raise _refuse(str(error)) from None
     except BrokenPipeError:  # the reader of a pipe has left, as in `degrade nets | head`
         raise SystemExit(0) from None
     except OSError as error:  # of a path that a user gave, and that no command foresaw
         where = f"{error.filename}: " if error.filename is not None else ""
-        raise refusal(f"{where}{error.strerror or error}") from None
+        raise _refuse(f"{where}{error.strerror or error}") from None
     finally:
         if "torch" not in sys.modules:  # whose compiler wants its objects taken down one by one
             gc.freeze()  # the process ends: its memory goes as a whole, 0.3 s sooner after thousands of runs
 
 
-def refusal(said: str) -> SystemExit:
+def _refuse(said: str) -> SystemExit:
     """One line on stderr, whatever is in it, and exit code 2."""
     line = controls(said)
-    print(f"degrade: {line if len(line) <= LONGEST else f'{line[:LONGEST]}...'}", file=sys.stderr)
+    print(f"degrade: {line if len(line) <= _LONGEST_LINE else f'{line[:_LONGEST_LINE]}...'}", file=sys.stderr)
     return SystemExit(2)
 
 
-def out(text: object) -> None:
+def tell(text: object) -> None:
     """A line on stdout, with what would move the cursor escaped."""
     print(controls(str(text)))
 
 
-def version(value: bool) -> None:
+def _show_version(value: bool) -> None:
     if value:
         from importlib.metadata import version as installed
 
@@ -96,14 +96,14 @@ def version(value: bool) -> None:
         raise typer.Exit
 
 
-def offered(ctx: typer.Context, incomplete: str) -> list[str]:
+def _offer(ctx: typer.Context, incomplete: str) -> list[str]:
     from degrade.cli import complete
 
-    return complete.overrides(incomplete, list(ctx.params.get("overrides") or ()))
+    return complete.complete_override(incomplete, list(ctx.params.get("overrides") or ()))
 
 
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False, autocompletion=offered)
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False, autocompletion=_offer)
 ]
 Roots = Annotated[
     list[Path] | None, typer.Argument(metavar="[RESULTS]...", help="Results folders.", show_default="results")
@@ -118,34 +118,34 @@ Exclude = Annotated[
 
 
 @app.callback()
-def options(
+def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     pass
 
 
-def chosen_format(form: str, json: bool) -> str:
+def choose_format(form: str, json: bool) -> str:
     """--format, for which --json is short."""
     return "json" if json else form
 
 
-def listed(values: str) -> list[str]:
+def split_list(values: str) -> list[str]:
     """The parts of a comma list: 20,56 is 20 and 56."""
     return [value.strip() for value in values.split(",") if value.strip()]
 
 
-def numbers(key: str, values: str, kind: Callable[[str], T]) -> list[T]:
+def parse_numbers(key: str, values: str, kind: Callable[[str], _Number]) -> list[_Number]:
     """The numbers of a comma list. Raises SpecError for anything else."""
     try:
-        return [kind(value) for value in listed(values)]
+        return [kind(value) for value in split_list(values)]
     except ValueError:
         what = "integers, as in 1,2,4" if kind is int else "numbers, as in 0.3,3"
         raise SpecError(f"--{key}={values}: must be {what}") from None
 
 
-def command() -> str:
+def command_line() -> str:
     """What the user typed, for the metadata of what it makes."""
     return shlex.join(["degrade", *sys.argv[1:]])
 
@@ -155,14 +155,14 @@ def say(drawn: "Iterable[Drawn]") -> bool:
     failed = False
     for figure in drawn:
         for path in figure.files:
-            out(path)
+            tell(path)
         if figure.failed:
             failed = True
             print(f"degrade: {controls(figure.failed)}", file=sys.stderr)
     return failed
 
 
-def figures_in(out: Path | None, root: Path) -> Path:
+def choose_figure_folder(out: Path | None, root: Path) -> Path:
     """--out, else figures/ in the results folder. Raises RunError where that is a link: whoever made the results may
     have made it too.
     """
@@ -172,13 +172,13 @@ def figures_in(out: Path | None, root: Path) -> Path:
     return out or inside
 
 
-def told_apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
+def tell_apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """(paths and names, KEY=VALUE): what is there as a file is a path, even with a = in its name."""
-    overrides = [word for word in words if "=" in word and not there(word)]
+    overrides = [word for word in words if "=" in word and not _exists(word)]
     return [word for word in words if word not in overrides], overrides
 
 
-def there(path: str) -> bool:
+def _exists(path: str) -> bool:
     """Whether it exists; what cannot be a path does not."""
     try:
         return Path(path).exists()

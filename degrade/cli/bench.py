@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from degrade.cli.app import Form, app, command, listed, numbers, out
+from degrade.cli.app import Form, app, command_line, parse_numbers, split_list, tell
 from degrade.errors import RunError
 
 
@@ -36,8 +36,8 @@ def bench(
     from degrade.bench import writing
     from degrade.views import terminal
 
-    depths = tuple(numbers("depth", depth, int))
-    names = tuple(listed(only))
+    depths = tuple(parse_numbers("depth", depth, int))
+    names = tuple(split_list(only))
     asked = measuring.Asked(
         depths=depths, only=names, device=device, threads=threads, seconds=seconds, rounds=rounds, check=check
     )
@@ -46,7 +46,7 @@ def bench(
         terminal.answer("markdown" if piped else form, "sameness" if check else "loops") as show,
         terminal.bar() as note,
     ):
-        report = measuring.measure(asked, command(), *([] if piped else [note]))
+        report = measuring.measure(asked, command_line(), *([] if piped else [note]))
         show([] if piped else writing.sheets(report))
     if piped:
         print(writing.as_json(report))
@@ -56,5 +56,5 @@ def bench(
         except OSError as error:
             raise RunError(f"--json={json}: cannot be written ({error.strerror}); name another file") from None
     for path in writing.save(report, save) if save else ():
-        out(path)
+        tell(path)
     raise typer.Exit(not report.ok)

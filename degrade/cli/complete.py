@@ -8,7 +8,7 @@ from degrade.spec.parts import CHOICES, NORMALIZES
 from degrade.spec.run import PARTS
 from degrade.sweep import compose
 
-COMMON = {
+_COMMON = {
     **{
         f"{part}.{f.name}": ("true", "false")
         for part, kind in PARTS.items()
@@ -25,31 +25,31 @@ COMMON = {
 }
 
 
-def overrides(incomplete: str, before: Sequence[str] = ()) -> list[str]:
+def complete_override(incomplete: str, before: Sequence[str] = ()) -> list[str]:
     """All continuations of `dep`, `net=`, `net=plain,res`; none where nothing can be said.
 
     bash takes `net=plain,res` for three words and replaces the last one alone: then `before` ends in `net` (the sign
     itself comes as nothing) or in `net` and `=`, and the continuations begin after the sign.
     """
     if len(before) > 1 and before[-1] == "=":
-        return values(before[-2], incomplete)
+        return _complete_value(before[-2], incomplete)
     if incomplete == "" and before and "=" not in before[-1] and before[-2:-1] != ["="]:
-        return values(before[-1], "")
+        return _complete_value(before[-1], "")
     key, sign, typed = incomplete.partition("=")
-    return [f"{key}={value}" for value in values(key, typed)] if sign else keys(key)
+    return [f"{key}={value}" for value in _complete_value(key, typed)] if sign else _complete_key(key)
 
 
-def keys(begin: str) -> list[str]:
-    with compose.initialised():
-        names = [*compose.GROUPS, *compose.keys(compose.body(()))]
+def _complete_key(begin: str) -> list[str]:
+    with compose.start_hydra():
+        names = [*compose.GROUPS, *compose.list_keys(compose.compose_body(()))]
     return [f"{name}=" for name in dict.fromkeys(names) if name.startswith(begin)]
 
 
-def values(key: str, typed: str) -> list[str]:
+def _complete_value(key: str, typed: str) -> list[str]:
     """`plain,res` -> `plain,residual`: what was typed, its last value completed, none twice."""
     try:
-        with compose.initialised():
-            known = compose.options(key) if key in compose.GROUPS else CHOICES.get(key, COMMON.get(key, ()))
+        with compose.start_hydra():
+            known = compose.list_options(key) if key in compose.GROUPS else CHOICES.get(key, _COMMON.get(key, ()))
     except DegradeError:
         return []
     before, comma, last = typed.rpartition(",")

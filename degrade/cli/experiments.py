@@ -5,11 +5,22 @@ from typing import Annotated
 
 import typer
 
-from degrade.cli.app import Form, Json, Overrides, Root, app, chosen_format, command, figures_in, say, told_apart
-from degrade.cli.app import out as tell
+from degrade.cli.app import (
+    Form,
+    Json,
+    Overrides,
+    Root,
+    app,
+    choose_figure_folder,
+    choose_format,
+    command_line,
+    say,
+    tell,
+    tell_apart,
+)
 from degrade.errors import RunError, Stopped
 
-Ckpt = Annotated[
+_Ckpt = Annotated[
     list[str] | None,
     typer.Option(
         metavar="PATH",
@@ -17,20 +28,22 @@ Ckpt = Annotated[
         "Repeatable.",
     ),
 ]
-Net = Annotated[
+_Net = Annotated[
     str | None, typer.Option(metavar="plain|residual", help="What a state dict of others is, where no tensor tells.")
 ]
-Pad = Annotated[str, typer.Option(metavar="after|split", help="Where option A's zeros go in nets of others.")]
-Split = Annotated[str, typer.Option(metavar="train|test|val", help="The pictures to measure on, without augmentation.")]
+_Pad = Annotated[str, typer.Option(metavar="after|split", help="Where option A's zeros go in nets of others.")]
+_Split = Annotated[
+    str, typer.Option(metavar="train|test|val", help="The pictures to measure on, without augmentation.")
+]
 
 
 @app.command()
 def evaluate(
     overrides: Overrides = None,
-    ckpt: Ckpt = None,
-    net: Net = None,
-    pad: Pad = "after",
-    split: Split = "test",
+    ckpt: _Ckpt = None,
+    net: _Net = None,
+    pad: _Pad = "after",
+    split: _Split = "test",
     results: Root = Path("results"),
     form: Form = "table",
     json: Json = False,
@@ -47,10 +60,10 @@ def evaluate(
 
     if not ckpt:
         raise RunError("evaluate: which net? say --ckpt PATH")
-    with answer(chosen_format(form, json)) as show, bar() as note:
+    with answer(choose_format(form, json)) as show, bar() as note:
         opened = [trained.open_net(path, results=results, net=net, pad=pad) for path in ckpt]
         with expand.hydra():
-            asked, given = expand.data_of(overrides or [])
+            asked, given = expand.compose_data(overrides or [])
         rows = [evaluate.evaluate(each, asked, split=split, given_scale=given, note=note) for each in opened]
         show(evaluations(rows))
 
@@ -60,9 +73,9 @@ def ensemble(
     runs: Annotated[
         list[str], typer.Argument(metavar="RUN RUN... [KEY=VALUE]...", help="Nets, as --ckpt of evaluate.")
     ],
-    net: Net = None,
-    pad: Pad = "after",
-    split: Split = "test",
+    net: _Net = None,
+    pad: _Pad = "after",
+    split: _Split = "test",
     results: Root = Path("results"),
     form: Form = "table",
     json: Json = False,
@@ -73,11 +86,11 @@ def ensemble(
     from degrade.sweep import expand
     from degrade.views.terminal import answer, bar
 
-    paths, overrides = told_apart(runs)
-    with answer(chosen_format(form, json)) as show, bar() as note:
+    paths, overrides = tell_apart(runs)
+    with answer(choose_format(form, json)) as show, bar() as note:
         opened = [trained.open_net(path, results=results, net=net, pad=pad) for path in paths]
         with expand.hydra():
-            asked, given = expand.data_of(overrides)
+            asked, given = expand.compose_data(overrides)
         found = evaluate.ensemble(opened, asked, split=split, given_scale=given, note=note)
         show(evaluations([*found.members, found.together]))
 
@@ -87,15 +100,15 @@ def responses(
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="[RESULTS|data.KEY=VALUE]...", show_default="results")
     ] = None,
-    ckpt: Ckpt = None,
+    ckpt: _Ckpt = None,
     over: Annotated[
         str, typer.Option(help="pooled: std over images, channels, positions; channel: of each channel, then the mean")
     ] = "pooled",
     split: Annotated[str, typer.Option(metavar="train|test", help="The pictures, without augmentation.")] = "test",
     bn: Annotated[str, typer.Option(help="Statistics of batch norm: running (evaluation mode) or batch")] = "running",
     batch: Annotated[int | None, typer.Option(help="Images at once; default with --bn batch: the run's batch")] = None,
-    net: Net = None,
-    pad: Pad = "after",
+    net: _Net = None,
+    pad: _Pad = "after",
     out: Annotated[Path | None, typer.Option(help="Folder for the figures; default: figures/ in RESULTS")] = None,
     form: Form = "table",
     json: Json = False,
@@ -113,30 +126,30 @@ def responses(
     from degrade.views import responses as views
     from degrade.views.terminal import answer
 
-    view, (words, overrides) = figures.View(over=over), told_apart(arguments or [])
+    view, (words, overrides) = figures.View(over=over), tell_apart(arguments or [])
     roots, under = [Path(word) for word in words or ["results"]], responses.Under(split=split, bn=bn, batch=batch)
     sources = trained.Sources(ckpts=tuple(ckpt or ()), roots=tuple(roots), net=net, pad=pad)
-    with answer(chosen_format(form, json), "responses") as show:
+    with answer(choose_format(form, json), "responses") as show:
         with expand.hydra():
-            asked, given = expand.data_of(overrides)
+            asked, given = expand.compose_data(overrides)
         opened = sources.open()
         measured = responses.responses(opened, under, asked, given_scale=given)
         whole = keep_finite(measured.layers), keep_finite(measured.blocks)
         if len(whole[0]):
             show(views.responses(*whole, measured.layers.run.nunique()))
         root = next((each.folder.root for each in opened if each.folder), roots[0])
-        folder = figures_in(out, root)
+        folder = choose_figure_folder(out, root)
         for path in responses.keep(measured, folder):
             tell(path)
         shown = {"responses": measured.layers, "blocks": measured.blocks}
-        failed = say(figures.save(shown, None, folder, view, mix=bool(ckpt), command=command()))
+        failed = say(figures.save(shown, None, folder, view, mix=bool(ckpt), command=command_line()))
     raise typer.Exit(failed)
 
 
 @app.command()
 def construct(
     overrides: Overrides = None,
-    ckpt: Ckpt = None,
+    ckpt: _Ckpt = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="Identities to the bit under running statistics, not made for training")
     ] = False,
@@ -150,7 +163,7 @@ def construct(
     Its layers are copies and identities (Sec. 1). That predictions agree is shown on every image, and the net is stored
     as a run of its own. KEY=VALUE changes how it is trained on, as in recipe.iterations=900.
     """
-    from degrade.cli.sheets import copied
+    from degrade.cli.sheets import copies
     from degrade.experiments import construct, trained
     from degrade.store.results import board
     from degrade.sweep import expand, workers
@@ -159,15 +172,16 @@ def construct(
 
     if not ckpt:
         raise RunError("construct: a copy of which run? say --ckpt RUN")
-    with answer(chosen_format(form, json), "constructed") as show:
+    with answer(choose_format(form, json), "constructed") as show:
         opened = trained.Sources(ckpts=tuple(ckpt), roots=(results,)).open()
-        likes = [construct.like(each, lambda run: expand.changed(run, overrides or [])) for each in opened]
-        root = construct.root_of(opened)  # every line is known to be right before anything is made
+        likes = [construct.derive_run(each, lambda run: expand.change(run, overrides or [])) for each in opened]
+        root = construct.find_root(opened)  # every line is known to be right before anything is made
         pairs = zip(opened, likes, strict=True)
         made = [
-            construct.construct(net, it.net.depth, root, like=it, exact=exact, command=command()) for net, it in pairs
+            construct.construct(net, it.net.depth, root, like=it, exact=exact, command=command_line())
+            for net, it in pairs
         ]
-        show([copied(each.label, one) for each, one in zip(opened, made, strict=True)])
+        show([copies(each.label, one) for each, one in zip(opened, made, strict=True)])
         code, specs = 0, [one.run for one in made]
         if train:
             before = board(specs, root)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from degrade.cli.app import Form, Json, Root, app, chosen_format, command, listed, numbers, out
+from degrade.cli.app import Form, Json, Root, app, choose_format, command_line, parse_numbers, split_list, tell
 from degrade.errors import SpecError, Stopped
 
 
@@ -39,20 +39,20 @@ def identity(
     if jobs is not None and jobs < 1:
         raise SpecError(f"--jobs={jobs}: must be at least 1")
     asked = grid.trials(
-        net=listed(net),
-        blocks=numbers("blocks", blocks, int),
-        seeds=numbers("seeds", seeds, int),
-        lr=numbers("lr", lr, float),
+        net=split_list(net),
+        blocks=parse_numbers("blocks", blocks, int),
+        seeds=parse_numbers("seeds", seeds, int),
+        lr=parse_numbers("lr", lr, float),
         layers=layers,
         steps=steps,
         width=width,
     )
-    with answer(chosen_format(form, json)) as show:
+    with answer(choose_format(form, json)) as show:
         try:
-            frame = grid.measured(asked, results, jobs or default_jobs(on_cpu=True))
+            frame = grid.measure_trials(asked, results, jobs or default_jobs(on_cpu=True))
         except Stopped as stopped:
             print(f"stopped; what is done is kept in {grid.home(asked, results)}: the same command goes on")
             raise typer.Exit(128 + stopped.signal) from None
         show([stacks(frame)])
-        for path in grid.draw(frame, grid.home(asked, results), command()):
-            out(path)
+        for path in grid.draw(frame, grid.home(asked, results), command_line()):
+            tell(path)

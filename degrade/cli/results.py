@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from degrade.cli.app import Form, Json, Roots, app, chosen_format, command, figures_in, listed, say
+from degrade.cli.app import Form, Json, Roots, app, choose_figure_folder, choose_format, command_line, say, split_list
 from degrade.errors import RunError
 
-FIGURES = "FIGURES"  # stands for their names in the help
+_FIGURES = "FIGURES"  # stands for their names in the help
 
 
 class _Plot(TyperCommand):
@@ -21,14 +21,14 @@ class _Plot(TyperCommand):
 
         for option in self.params:
             if isinstance(option, TyperOption) and option.name == "figure":
-                option.help = str(option.help).replace(FIGURES, ", ".join(figures.FIGURES))
+                option.help = str(option.help).replace(_FIGURES, ", ".join(figures.FIGURES))
         super().format_help(ctx, formatter)
 
 
 @app.command(cls=_Plot)
 def plot(
     results: Roots = None,
-    figure: Annotated[list[str] | None, typer.Option(help=f"{FIGURES}; default: all that the runs allow")] = None,
+    figure: Annotated[list[str] | None, typer.Option(help=f"{_FIGURES}; default: all that the runs allow")] = None,
     net: Annotated[str, typer.Option(metavar="A,B", help="Only these nets, as in plain,residual")] = "",
     depth: Annotated[str, typer.Option(metavar="A,B", help="Only these depths, as in 20,56")] = "",
     shortcut: Annotated[str, typer.Option(metavar="A,B", help="Only these options; plain nets stay")] = "",
@@ -53,12 +53,17 @@ def plot(
 
     view, roots = figures.View(train=train, x=x, top=top), results or [Path("results")]
     tables = load(*roots)
-    wanted = {"net": listed(net), "depth": listed(depth), "shortcut": listed(shortcut), "data": listed(data)}
+    wanted = {
+        "net": split_list(net),
+        "depth": split_list(depth),
+        "shortcut": split_list(shortcut),
+        "data": split_list(data),
+    }
     rows = curves.add_standing(curves.choose(tables.curves, **wanted), tables.runs)
-    names = [name for given in figure or [] for name in listed(given)]
+    names = [name for given in figure or [] for name in split_list(given)]
     runs = rows.run.unique()
     shown = {"curves": rows, **{name: frame[frame.run.isin(runs)] for name, frame in tables.measurements().items()}}
-    drawn = figures.save(shown, names, figures_in(out, roots[0]), view, mix=mix, command=command())
+    drawn = figures.save(shown, names, choose_figure_folder(out, roots[0]), view, mix=mix, command=command_line())
     raise typer.Exit(say(drawn))
 
 
@@ -90,13 +95,18 @@ def compare(
     from degrade.views import compare as writing
     from degrade.views import terminal
 
-    names, roots, form = listed(table), results or [Path("results")], chosen_format(form, json)
+    names, roots, form = split_list(table), results or [Path("results")], choose_format(form, json)
     writing.check(form, names)
     tables = load(*roots)
     if tables.curves.empty:
         where = ", ".join(map(str, roots))
         raise RunError(f"{where}: no run has a measured point; train one, or wait for its first evaluation")
-    wanted = {"net": listed(net), "depth": listed(depth), "shortcut": listed(shortcut), "data": listed(data)}
+    wanted = {
+        "net": split_list(net),
+        "depth": split_list(depth),
+        "shortcut": split_list(shortcut),
+        "data": split_list(data),
+    }
     rows = curves.choose(tables.runs, **wanted)
     found = compare.compare(tables._replace(runs=rows), last=last, margin=margin, width=width)
     if form == "table":

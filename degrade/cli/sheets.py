@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from degrade.experiments.evaluate import Evaluation
 
 # table -> column -> what it means, with its unit
-COLUMNS = {
+SHEET_COLUMNS = {
     "evaluations": {
         "label": "the net: its run, or its file; or how many are together",
         "net": "what it is: residual-A-20; empty for an ensemble",
@@ -80,7 +80,7 @@ def evaluations(rows: "Sequence[Evaluation]") -> list[Sheet]:
     return sheets
 
 
-def costs(specs: Sequence[RunSpec]) -> Sheet:
+def sizes(specs: Sequence[RunSpec]) -> Sheet:
     """Size and work of each distinct net, on pictures of the dataset it is asked for."""
     from degrade import data, nets  # loads torch
 
@@ -105,7 +105,7 @@ def costs(specs: Sequence[RunSpec]) -> Sheet:
     return Sheet(columns=columns, rows=rows, name="nets", records=records)
 
 
-def copied(label: str, made: "Constructed") -> Sheet:
+def copies(label: str, made: "Constructed") -> Sheet:
     """What was compared of a constructed net and the one it copies, and that it is the same."""
     same = "all equal" if not made.differ else f"{made.differ} differ"
     gap = "outputs equal to the bit" if made.gap == 0 else f"largest output difference {made.gap:.1g}"
@@ -128,7 +128,7 @@ def stacks(frame: "pd.DataFrame") -> Sheet:
     """Mean ± sample standard deviation of the last relative error over seeds; below, what it is to copy nothing."""
     from degrade.figures.identity import finals
 
-    records = records_of(finals(frame), COLUMNS["identity"])
+    records = records_of(finals(frame), SHEET_COLUMNS["identity"])
     rows: list[tuple[str, ...]] = []
     for row in records:
         spread = "" if row["std"] != row["std"] else f" ± {row['std']:.2g}"

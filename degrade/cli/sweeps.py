@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from degrade.cli.app import Exclude, Form, Json, Overrides, Root, Roots, app, chosen_format, out
+from degrade.cli.app import Exclude, Form, Json, Overrides, Root, Roots, app, choose_format, tell
 from degrade.errors import RunError
 
 
@@ -45,7 +45,7 @@ def sweep(
         time_limit=time_limit,
         exclude=tuple(exclude or ()),
     )
-    with answer(chosen_format(form, json), "runs" if dry_run else "errors") as show:
+    with answer(choose_format(form, json), "runs" if dry_run else "errors") as show:
         code = launch.launch(overrides or [], how, show)
     raise typer.Exit(code)
 
@@ -56,7 +56,7 @@ def train(overrides: Overrides = None, form: Form = "table", json: Json = False)
     from degrade.sweep import launch
     from degrade.views.terminal import answer
 
-    with answer(chosen_format(form, json), "errors") as show:
+    with answer(choose_format(form, json), "errors") as show:
         code = launch.launch(overrides or [], launch.How(alone=True), show)
     raise typer.Exit(code)
 
@@ -67,7 +67,7 @@ def plan(overrides: Overrides = None, exclude: Exclude = None, form: Form = "tab
     from degrade.sweep.price import price
     from degrade.views.terminal import answer
 
-    with answer(chosen_format(form, json), "costs") as show:
+    with answer(choose_format(form, json), "costs") as show:
         price(overrides or [], exclude or [], show)
 
 
@@ -89,7 +89,7 @@ def rerun(
     from degrade.sweep import rerun
     from degrade.views.terminal import answer
 
-    with answer(chosen_format(form, json), "errors") as show:
+    with answer(choose_format(form, json), "errors") as show:
         code = rerun.rerun(*find(run, results), probe, show)
     raise typer.Exit(code)
 
@@ -106,7 +106,7 @@ def recipe_diff(
     from degrade.views import tables
     from degrade.views.terminal import answer
 
-    with answer(chosen_format(form, json)) as show:
+    with answer(choose_format(form, json)) as show:
         show([tables.differences(find(run, results)[0].read_spec())])
 
 
@@ -122,7 +122,7 @@ def status(
     from degrade.views.sheets import as_json
     from degrade.views.terminal import answer
 
-    form, roots = chosen_format(form, json), results or [Path("results")]
+    form, roots = choose_format(form, json), results or [Path("results")]
     places = pick_furthest((folder, folder.standing()) for root in roots for folder in run_dirs(root))
     if form == "json":  # an object by run, as it was before there were other formats
         print(as_json({run: {**state.tree(), "path": str(folder.path)} for run, (folder, state) in places.items()}))
@@ -146,14 +146,14 @@ def clean(
         raise RunError("clean: say what: --failed, --orphaned, --older-than DAYS")
     found = waste(results, failed=failed, orphaned=orphaned, days=older_than)
     for each in found:
-        out(f"{each.folder.path}: {each.why}")
+        tell(f"{each.folder.path}: {each.why}")
     if not found:
         print("nothing to remove")
-    elif yes or agreed(f"Remove {len(found)} folders?"):
+    elif yes or _confirm(f"Remove {len(found)} folders?"):
         print(f"{remove(found)} removed")
 
 
-def agreed(question: str) -> bool:
+def _confirm(question: str) -> bool:
     """What the person says who is asked. Raises RunError where nobody answers."""
     try:
         return typer.confirm(question)
@@ -165,9 +165,9 @@ def agreed(question: str) -> bool:
 @app.command()
 def nets(overrides: Overrides = None, form: Form = "table", json: Json = False) -> None:
     """Print parameters and multiply-adds of nets. As in `degrade nets depth=20,56,110`."""
-    from degrade.cli.sheets import costs
+    from degrade.cli.sheets import sizes
     from degrade.sweep import expand
     from degrade.views.terminal import answer
 
-    with answer(chosen_format(form, json)) as show, expand.hydra():
-        show([costs(expand.expand(overrides or [], look=False).specs)])
+    with answer(choose_format(form, json)) as show, expand.hydra():
+        show([sizes(expand.expand(overrides or [], look=False).specs)])

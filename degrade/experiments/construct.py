@@ -69,15 +69,15 @@ def construct(
     )
     spec = replace(begun, net=replace(source.spec, depth=depth), origin=origin)
     fit = Fit(spec, data.load(spec.data))
-    deeper, images, differ, gap = proved(source, fit, exact=exact)
+    deeper, images, differ, gap = _prove(source, fit, exact=exact)
     folder = RunDir(root, spec.run)
-    known = not store(folder, fit, deeper, command)
+    known = not _store(folder, fit, deeper, command)
     start = unpack(folder.kept(0).read_bytes())["points"]
     errors = {point.split: point.error for point in (Point(*values) for values in start)}
     return Constructed(spec, folder, images, differ, gap, errors, known)
 
 
-def like(source: Trained, change: Callable[[RunSpec], RunSpec]) -> RunSpec:
+def derive_run(source: Trained, change: Callable[[RunSpec], RunSpec]) -> RunSpec:
     """The run to copy, with what `change` makes of it.
 
     Raises RunError for a net that is no run folder, SpecError where something else than depth and training differs.
@@ -96,7 +96,7 @@ def like(source: Trained, change: Callable[[RunSpec], RunSpec]) -> RunSpec:
     return begun
 
 
-def root_of(sources: Sequence[Trained]) -> Path:
+def find_root(sources: Sequence[Trained]) -> Path:
     """The results folder in which all of them lie. Raises RunError where it is not one."""
     roots = {source.folder.root for source in sources if source.folder}
     if len(roots) != 1:
@@ -104,17 +104,19 @@ def root_of(sources: Sequence[Trained]) -> Path:
     return roots.pop()
 
 
-def proved(source: Trained, fit: Fit, *, exact: bool) -> tuple[nn.Module, int, int, float]:
+def _prove(source: Trained, fit: Fit, *, exact: bool) -> tuple[nn.Module, int, int, float]:
     """The deeper net on the device of `fit`, and how it agrees with the source over all images (`agreement`).
 
     Raises RunError where it does not, or where there is nothing to agree with.
     """
     spec, net = fit.spec, copy.deepcopy(source.net).to(fit.device).to(memory_format=torch.channels_last)
     recipe: dict[str, Any] = {"seed": spec.seed, "norm": spec.recipe.norm, "bn_group": spec.recipe.bn_group}
-    deeper = deepen(net, source.spec, spec.net.depth, lambda: inputs(fit.train), exact=exact, **recipe).to(fit.device)
+    deeper = deepen(net, source.spec, spec.net.depth, lambda: _read_inputs(fit.train), exact=exact, **recipe).to(
+        fit.device
+    )
     deeper = deeper.to(memory_format=torch.channels_last)
     try:
-        images, differ, gap = agreement(net, deeper, [part for part in (fit.train, fit.val, fit.test) if part])
+        images, differ, gap = _compare_outputs(net, deeper, [part for part in (fit.train, fit.val, fit.test) if part])
     except RunError as error:
         raise RunError(f"{source.label}: {error}") from None
     if differ > (0 if exact else images // 1000):
@@ -124,21 +126,21 @@ def proved(source: Trained, fit: Fit, *, exact: bool) -> tuple[nn.Module, int, i
     return deeper, images, differ, gap
 
 
-def inputs(images: Resident) -> Iterator[Tensor]:
+def _read_inputs(images: Resident) -> Iterator[Tensor]:
     """All images as they are, x (N, C, H, W), channels last, which is faster."""
     for start in range(0, len(images), EVALUATION_BATCH):
         x, _ = images.clean(slice(start, start + EVALUATION_BATCH))
         yield x.contiguous(memory_format=torch.channels_last)
 
 
-def agreement(one: nn.Module, other: nn.Module, splits: list[Resident]) -> tuple[int, int, float]:
+def _compare_outputs(one: nn.Module, other: nn.Module, splits: list[Resident]) -> tuple[int, int, float]:
     """(images, those of which the predicted classes differ, the largest difference between two logits).
 
     Raises RunError where the outputs of the first are not finite.
     """
     images, differ, gap = 0, 0, 0.0
     with torch.inference_mode():
-        for x in (x for split in splits for x in inputs(split)):
+        for x in (x for split in splits for x in _read_inputs(split)):
             first, second = one(x), other(x)
             if not first.isfinite().all():
                 raise RunError("what it puts out are no finite numbers: it has diverged, and there is nothing to copy")
@@ -148,7 +150,7 @@ def agreement(one: nn.Module, other: nn.Module, splits: list[Resident]) -> tuple
     return images, differ, gap
 
 
-def store(folder: RunDir, fit: Fit, net: nn.Module, command: str) -> bool:
+def _store(folder: RunDir, fit: Fit, net: nn.Module, command: str) -> bool:
     """Writes the run with its first checkpoint and the points of iteration 0; False where it is there already.
 
     Raises RunError where another process has it.

@@ -59,8 +59,8 @@ def evaluate(
     Raises as `pictures` does, and SpecError for a split or device that is not there.
     """
     shown = pictures(trained, asked, given_scale=given_scale, note=note)
-    said, labels = outputs(trained, shown, split, device)
-    return found(trained, shown, split, said, labels)
+    said, labels = compute_outputs(trained, shown, split, device)
+    return _evaluate_outputs(trained, shown, split, said, labels)
 
 
 def ensemble(
@@ -87,34 +87,34 @@ def ensemble(
         if len(seen) > 1:
             pair = f"{members[0].label} and {trained.label}"
             raise RunError(f"{pair}: trained on different pictures; say on which to measure, by data=...")
-        said, labels = outputs(trained, shown, split, device)
-        alone.append(found(trained, shown, split, said, labels))
+        said, labels = compute_outputs(trained, shown, split, device)
+        alone.append(_evaluate_outputs(trained, shown, split, said, labels))
         total = total + said.double().softmax(1)
-    both = judged((total / len(members)).log(), labels)  # cross-entropy takes the softmax of it: the mean once more
+    both = _judge((total / len(members)).log(), labels)  # cross-entropy takes the softmax of it: the mean once more
     first = alone[0]
     known: dict[str, Any] = {"data": first.data, "split": split, **both._asdict()}
     together = Evaluation(label=f"ensemble of {len(members)}", net="", iteration=0, weights="", **known)
     return Ensemble(members=tuple(alone), together=together)
 
 
-def outputs(trained: Trained, shown: Pictures, split: str, device: str) -> tuple[Tensor, Tensor]:
+def compute_outputs(trained: Trained, shown: Pictures, split: str, device: str) -> tuple[Tensor, Tensor]:
     """Logits (n, classes) float32 and labels (n,) of a split. The net itself stays where it is."""
     place = pick_device(device)
     images = shown.resident(split, place)
     precision = trained.run.engine.precision if trained.run else "fp32"
-    with threads_of(trained.run):
-        return logits(copy.deepcopy(trained.net).to(place), images, precision), images.labels
+    with _use_threads(trained.run):
+        return _compute_logits(copy.deepcopy(trained.net).to(place), images, precision), images.labels
 
 
-def found(trained: Trained, shown: Pictures, split: str, said: Tensor, labels: Tensor) -> Evaluation:
+def _evaluate_outputs(trained: Trained, shown: Pictures, split: str, said: Tensor, labels: Tensor) -> Evaluation:
     what = trained.run or RunSpec(net=trained.spec)
     known: dict[str, Any] = {"label": trained.label, "net": what.name, "iteration": trained.iteration}
     known |= {"weights": trained.weights}
-    return Evaluation(**known, data=shown.spec.name, split=split, **judged(said, labels)._asdict())
+    return Evaluation(**known, data=shown.spec.name, split=split, **_judge(said, labels)._asdict())
 
 
 @contextmanager
-def threads_of(run: RunSpec | None) -> Generator[None]:
+def _use_threads(run: RunSpec | None) -> Generator[None]:
     """As many CPU threads as a run was trained with: others add up in another order."""
     before = torch.get_num_threads()
     torch.set_num_threads(run.engine.threads if run else before)
@@ -124,7 +124,7 @@ def threads_of(run: RunSpec | None) -> Generator[None]:
         torch.set_num_threads(before)
 
 
-class Measure(NamedTuple):
+class _Measure(NamedTuple):
     """Mean cross-entropy in nats, top-1 error in %, images."""
 
     loss: float
@@ -132,7 +132,7 @@ class Measure(NamedTuple):
     n: int
 
 
-def logits(net: nn.Module, images: Resident, precision: str = "fp32") -> Tensor:
+def _compute_logits(net: nn.Module, images: Resident, precision: str = "fp32") -> Tensor:
     """(n, classes) float32, in evaluation mode, by a net on the device of the images, in the precision of its run."""
     net.eval().to(memory_format=torch.channels_last)  # as the backends have it: the same sums in the same order
     found: list[Tensor] = []
@@ -143,7 +143,7 @@ def logits(net: nn.Module, images: Resident, precision: str = "fp32") -> Tensor:
     return torch.cat(found)
 
 
-def judged(logits: Tensor, labels: Tensor) -> Measure:
+def _judge(logits: Tensor, labels: Tensor) -> _Measure:
     """Logits (n, classes) against labels (n,); losses are added up in the batches of Fit, whose numbers come out."""
     sums = torch.zeros(2, dtype=torch.float64, device=logits.device)
     batches = zip(logits.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True)
@@ -151,4 +151,4 @@ def judged(logits: Tensor, labels: Tensor) -> Measure:
         loss = F.cross_entropy(said, y, reduction="sum")
         sums += torch.stack((loss.double(), (said.argmax(1) != y).sum()))
     loss, wrong = sums.tolist()
-    return Measure(loss / len(labels), 100 * wrong / len(labels), len(labels))
+    return _Measure(loss / len(labels), 100 * wrong / len(labels), len(labels))

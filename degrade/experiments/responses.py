@@ -26,9 +26,9 @@ from degrade.train.fit import EVALUATION_BATCH, pick_device
 if TYPE_CHECKING:
     import pandas as pd
 
-NAMES = ("responses", "blocks")  # of degrade.store.parquet.TABLES
-SAME = ("run", "iteration", "split", "bn", "n")  # what makes two measurements the same
-FOREIGN = "foreign"  # the protocol of nets that are no runs of ours
+TABLE_NAMES = ("responses", "blocks")  # of degrade.store.parquet.TABLES
+_SAME = ("run", "iteration", "split", "bn", "n")  # what makes two measurements the same
+_FOREIGN = "foreign"  # the protocol of nets that are no runs of ours
 
 
 class Responses(NamedTuple):
@@ -68,32 +68,34 @@ def responses(
     run@iteration. Raises as degrade.experiments.trained.pictures does.
     """
     distinct = {(net.run.run if net.run else net.label, net.iteration, net.weights): net for net in nets}
-    found = [measured(net, under or Under(), asked, given_scale) for net in distinct.values()]
-    layers, blocks = (parquet.concatenate([each[name] for each in found], TABLES[name]).to_pandas() for name in NAMES)
-    return Responses(apart(layers), apart(blocks))
+    found = [_measure(net, under or Under(), asked, given_scale) for net in distinct.values()]
+    layers, blocks = (
+        parquet.concatenate([each[name] for each in found], TABLES[name]).to_pandas() for name in TABLE_NAMES
+    )
+    return Responses(_tell_apart(layers), _tell_apart(blocks))
 
 
-def apart(rows: "pd.DataFrame") -> "pd.DataFrame":
+def _tell_apart(rows: "pd.DataFrame") -> "pd.DataFrame":
     """The rows with runs that are there at several iterations told apart by name."""
     several = rows.groupby("run").iteration.transform("nunique") > 1
     at = "@" + rows.iteration.astype(str)
     return rows.assign(**{name: rows[name].where(~several, rows[name] + at) for name in ("run", "group")})
 
 
-def measured(trained: Trained, under: Under, asked: DataSpec | None, given_scale: bool) -> dict[str, Any]:
+def _measure(trained: Trained, under: Under, asked: DataSpec | None, given_scale: bool) -> dict[str, Any]:
     """The tables of NAMES for one net."""
     own = trained.folder if asked is None and under.batch is None else None
     where: dict[str, Any] = {"iteration": trained.iteration, "split": under.split, "bn": under.bn}
-    before = {name: told_by(trained, rows_of(own, name)) for name in NAMES} if own else {}
+    before = {name: _relabel(trained, _read_rows(own, name)) for name in TABLE_NAMES} if own else {}
     known = {name: parquet.split(rows, **where)[0] for name, rows in before.items()}
     if known and all(len(rows) for rows in known.values()):
         return known
     shown, device = pictures(trained, asked, given_scale=given_scale), pick_device("auto")
     images, net = shown.resident(under.split, device), copy.deepcopy(trained.net).to(device)
-    made = measure(net, batches(images, under.images(trained)), **where, pad=trained.spec.pad)
+    made = measure(net, _split_images(images, under.images(trained)), **where, pad=trained.spec.pad)
     tables = {
-        name: parquet.table(labels(trained, shown.spec.name, elsewhere=asked is not None), rows, TABLES[name])
-        for name, rows in zip(NAMES, made, strict=True)
+        name: parquet.table(_label(trained, shown.spec.name, elsewhere=asked is not None), rows, TABLES[name])
+        for name, rows in zip(TABLE_NAMES, made, strict=True)
     }
     for name, rows in before.items():
         assert own is not None
@@ -104,27 +106,27 @@ def measured(trained: Trained, under: Under, asked: DataSpec | None, given_scale
     return tables
 
 
-def rows_of(folder: RunDir, name: str) -> Any:
+def _read_rows(folder: RunDir, name: str) -> Any:
     path = folder.tables[name]
     return parquet.read(path, TABLES[name]) if path.exists() else TABLES[name].empty()
 
 
-def told_by(trained: Trained, rows: Any) -> Any:
+def _relabel(trained: Trained, rows: Any) -> Any:
     """Rows from the folder of a run, with the labels of that run: they need not be of it because they say so."""
-    told = labels(trained, "", elsewhere=False)
+    told = _label(trained, "", elsewhere=False)
     for place, field in enumerate(rows.schema):
         if field.name in told:
             rows = rows.set_column(place, field, parquet.make_column([told[field.name]] * len(rows), field.type))
     return rows
 
 
-def batches(images: Resident, size: int) -> Iterator[Tensor]:
+def _split_images(images: Resident, size: int) -> Iterator[Tensor]:
     """All images as they are, x (N, C, H, W); none alone, of which BN could take no variance."""
     for index in split_batch(torch.arange(len(images), device=images.labels.device), size):
         yield images.clean(index)[0]
 
 
-def labels(trained: Trained, data: str, *, elsewhere: bool) -> dict[str, str | int]:
+def _label(trained: Trained, data: str, *, elsewhere: bool) -> dict[str, str | int]:
     """The label columns of a net; of one that is no run of ours, what is known.
 
     `elsewhere`: on other data than it was trained on, which is no measurement of its protocol.
@@ -135,7 +137,7 @@ def labels(trained: Trained, data: str, *, elsewhere: bool) -> dict[str, str | i
     net, name = trained.spec, f"{trained.label}-{trained.weights[:8]}"
     shape = {"net": net.net, "family": net.family, "shortcut": net.shortcut, "depth": net.depth, "width": net.width}
     rest = {"seed": 0, "data": data, "recipe": "unknown", "precision": "fp32", "origin": ""}
-    return {"run": name, "group": name, "protocol": FOREIGN, **shape, **rest}
+    return {"run": name, "group": name, "protocol": _FOREIGN, **shape, **rest}
 
 
 def keep(measured: Responses, folder: Path) -> list[Path]:
@@ -146,24 +148,24 @@ def keep(measured: Responses, folder: Path) -> list[Path]:
     """
     found = [
         (folder / figures.check_protocol(str(protocol)) / f"{name}.parquet", name, rows)
-        for name, frame in zip(NAMES, measured, strict=True)
+        for name, frame in zip(TABLE_NAMES, measured, strict=True)
         for protocol, rows in frame.groupby("protocol")
-        if protocol == FOREIGN or "-on-" in str(protocol)
+        if protocol == _FOREIGN or "-on-" in str(protocol)
     ]
     for path, name, rows in found:
-        add(path, name, parquet.of_frame(rows, TABLES[name]))
+        _add(path, name, parquet.of_frame(rows, TABLES[name]))
     return [path for path, _, _ in found]
 
 
-def add(path: Path, name: str, rows: Any) -> None:
+def _add(path: Path, name: str, rows: Any) -> None:
     """Adds rows to a file, in the place of those of the same net, iteration, images and statistics."""
-    new = {tuple(row[key] for key in SAME) for row in rows.to_pylist()}
+    new = {tuple(row[key] for key in _SAME) for row in rows.to_pylist()}
     try:
         if path.parent.is_symlink():
             raise OSError(errno.EMLINK, "is a link")
         path.parent.mkdir(parents=True, exist_ok=True)
         before = parquet.read(path, TABLES[name]) if path.exists() else TABLES[name].empty()
-        kept = [tuple(row[key] for key in SAME) not in new for row in before.to_pylist()]
+        kept = [tuple(row[key] for key in _SAME) not in new for row in before.to_pylist()]
         parquet.save(path, parquet.concatenate([parquet.keep_rows(before, kept), rows], TABLES[name]))
     except OSError as error:
         raise RunError(f"{path}: cannot be written ({error.strerror}); choose another folder with --out") from None

@@ -24,8 +24,14 @@ from degrade.train.checkpoint import unpack
 from degrade.train.fit import CHECKPOINT_FORMAT
 from degrade.views.terminal import console
 
-SUFFIXES = (".pt", ".pth", ".th", ".safetensors")
-OURS = {"format": int, "run": str, "iteration": int, "net": dict, "momentum": dict}  # in every state of a Fit
+_SUFFIXES = (".pt", ".pth", ".th", ".safetensors")
+CHECKPOINT_KEYS = {
+    "format": int,
+    "run": str,
+    "iteration": int,
+    "net": dict,
+    "momentum": dict,
+}  # in every state of a Fit
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -76,10 +82,10 @@ def open_net(
     """
     where = at_home(path)
     if not where.exists():
-        if where.suffix in SUFFIXES:
+        if where.suffix in _SUFFIXES:
             raise RunError(f"{path}: no such file")
         where = find(str(path), results)[0].path
-    return of_folder(where) if where.is_dir() else opened(where, net, pad)
+    return _open_folder(where) if where.is_dir() else _open_file(where, net, pad)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,39 +120,41 @@ class Sources:
         return opened
 
 
-def of_folder(folder: Path) -> Trained:
+def _open_folder(folder: Path) -> Trained:
     """The net of a run, from the newest of its checkpoints that is whole."""
     if not (folder / "spec.json").exists():
         raise RunError(f"{folder}: no run (there is no spec.json in it); name the folder of a run, or a file")
     reasons: list[str] = []
     for file in (file for file in RunDir(folder.parent.parent, folder.name).checkpoints if file.exists()):
         try:
-            return opened(file)
+            return _open_file(file)
         except RunError as error:
             reasons.append(str(error))
     missing = f"{folder}: no checkpoint in it; `degrade rerun {folder}` trains a finished run once more"
     raise RunError("; ".join(reasons) or missing)
 
 
-def opened(file: Path, net: str | None = None, pad: str = "after") -> Trained:
+def _open_file(file: Path, net: str | None = None, pad: str = "after") -> Trained:
     """The net in a file. A checkpoint of ours that does not know what it is of is taken as anybody's."""
     try:
-        content = contents(file)
-        ours = isinstance(content, dict) and all(isinstance(content.get(key), kind) for key, kind in OURS.items())
+        content = _read_contents(file)
+        ours = isinstance(content, dict) and all(
+            isinstance(content.get(key), kind) for key, kind in CHECKPOINT_KEYS.items()
+        )
         if ours and not (type(content["iteration"]) is int and 0 <= content["iteration"] < LIMIT):
             raise RunError(f"its iteration cannot be {content['iteration']}")
-        run = run_of(file, content) if ours else None
+        run = _identify_run(file, content) if ours else None
         if run is not None:
-            return of_ours(file.resolve().parent, content, run)
+            return _open_checkpoint(file.resolve().parent, content, run)
         found = foreign.match(statedict.tensors_of(content["net"] if ours else content), net, pad)
         module = nets.build(found.spec, channels=found.channels, classes=found.classes)
         done = content["iteration"] if ours else 0
-        return trained(module, found.state, spec=found.spec, label=file.stem, run=None, folder=None, iteration=done)
+        return _load(module, found.state, spec=found.spec, label=file.stem, run=None, folder=None, iteration=done)
     except RunError as error:
         raise RunError(f"{file}: {error}") from None
 
 
-def contents(file: Path) -> Any:
+def _read_contents(file: Path) -> Any:
     """Tensors and plain values in a file; of a checkpoint of ours, which ends in its checksum, if that is right.
 
     A file in a run folder must be one of ours: otherwise it is damaged.
@@ -161,7 +169,7 @@ def contents(file: Path) -> Any:
     return unpack(content) if ours else statedict.read(content, safe=file.suffix == ".safetensors")
 
 
-def run_of(file: Path, state: Mapping[str, Any]) -> RunSpec | None:
+def _identify_run(file: Path, state: Mapping[str, Any]) -> RunSpec | None:
     """What run a checkpoint of ours is of: as it says itself, or the folder it lies in; None where neither does."""
     if state["format"] != CHECKPOINT_FORMAT:
         raise RunError(f"of another degrade (format {state['format']}); update degrade to open it")
@@ -175,7 +183,7 @@ def run_of(file: Path, state: Mapping[str, Any]) -> RunSpec | None:
     return run
 
 
-def of_ours(folder: Path, state: Mapping[str, Any], run: RunSpec) -> Trained:
+def _open_checkpoint(folder: Path, state: Mapping[str, Any], run: RunSpec) -> Trained:
     tensors = list(statedict.tensors_of(state["net"]).values())
     kernels, matrices = ([tensor for tensor in tensors if tensor.ndim == ndim] for ndim in (4, 2))
     if not kernels or not matrices or len(tensors) < run.net.depth or len(kernels[0]) != run.net.width:
@@ -187,10 +195,10 @@ def of_ours(folder: Path, state: Mapping[str, Any], run: RunSpec) -> Trained:
     module = nets.build(run.net, channels=channels, classes=classes, norm=norm, bn_group=run.recipe.bn_group)
     place = RunDir(folder.parent.parent, folder.name)
     known: dict[str, Any] = {"label": f"{run.name}-s{run.seed}", "run": run, "iteration": state["iteration"]}
-    return trained(module, state["net"], spec=run.net, folder=place if place.path == folder else None, **known)
+    return _load(module, state["net"], spec=run.net, folder=place if place.path == folder else None, **known)
 
 
-def trained(module: nn.Module, state: Mapping[str, Tensor], **known: Any) -> Trained:
+def _load(module: nn.Module, state: Mapping[str, Tensor], **known: Any) -> Trained:
     """`module` with the tensors of `state`, and what follows from them. Raises RunError where they do not fit."""
     wanted = module.state_dict()
     given = {**wanted, **state} if known["run"] is None else state  # BN's counts are nobody's business
@@ -205,12 +213,12 @@ def trained(module: nn.Module, state: Mapping[str, Tensor], **known: Any) -> Tra
         net=module.eval(),
         channels=convs[0].in_channels,
         classes=classes,
-        weights=fingerprint(module),
+        weights=fingerprint_weights(module),
         **known,
     )
 
 
-def fingerprint(net: nn.Module) -> str:
+def fingerprint_weights(net: nn.Module) -> str:
     """16 hexadecimal digits of the SHA-256 of all that a net computes with: BN's count of batches is left out."""
     total = hashlib.sha256()
     for name, tensor in net.state_dict().items():
@@ -234,18 +242,20 @@ def pictures(
     if asked is None and run is None:
         raise RunError(f"{trained.label}: trained on which pictures? say data=..., as in data=cifar10")
     spec = (
-        own(trained, run, note) if asked is None and run is not None else data.prepare_once(asked or DataSpec(), note)
+        _find_own_data(trained, run, note)
+        if asked is None and run is not None
+        else data.prepare_once(asked or DataSpec(), note)
     )
     splits = data.load(spec)
     if asked is None or run is None or given_scale:
         scale = scale_of(splits.train, spec.normalize)
     else:
-        scale = scale_of(data.load(own(trained, run, note)).train, run.data.normalize)
-    fit_together(trained, spec, splits.train, scale)
+        scale = scale_of(data.load(_find_own_data(trained, run, note)).train, run.data.normalize)
+    _check_fit(trained, spec, splits.train, scale)
     return Pictures(spec=spec, splits=splits, scale=scale)
 
 
-def own(trained: Trained, run: RunSpec, note: Note) -> DataSpec:
+def _find_own_data(trained: Trained, run: RunSpec, note: Note) -> DataSpec:
     """The data of a run: found by its content, else decoded again into the user's own cache, which must give the same.
 
     What a stranger's run names is not fetched, nor is a cache made where it points; for a checkpoint that lies in no
@@ -264,7 +274,7 @@ def own(trained: Trained, run: RunSpec, note: Note) -> DataSpec:
     return run.data
 
 
-def fit_together(trained: Trained, spec: DataSpec, images: Images, scale: Scale) -> None:
+def _check_fit(trained: Trained, spec: DataSpec, images: Images, scale: Scale) -> None:
     """Raises RunError where channels, classes or the mean image are not of the net's kind."""
     channels, side, classes = images.pixels.shape[1], images.pixels.shape[-1], len(images.classes)
     if (channels, classes) != (trained.channels, trained.classes):

@@ -1,6 +1,6 @@
-"""Hydra's side of a command line: words are parsed, groups found in conf/, trees composed. No code is named there.
+"""Hydra's side of a command line: parses words, finds groups in conf/, composes trees. A tree names no code to run.
 
-Hydra is used by its Compose API: `hydra.main` does not start on Python 3.14.
+This module uses Hydra's Compose API, since `hydra.main` does not start on Python 3.14.
 """
 
 import hashlib
@@ -24,41 +24,45 @@ from omegaconf.errors import OmegaConfBaseException
 from degrade.errors import SpecError, nearest, one_line
 
 GROUPS = ("data", "recipe", "engine", "study")  # folders of conf/
-MOST = 100_000  # combinations of a sweep
-AXES = ("hydra.sweeper.params",)  # what a study is for
-ITSELF = ("hydra.overrides.", "hydra.runtime.", "hydra.job.override_dirname")  # what Hydra writes down of its start
-LOGGING = ("hydra.job_logging", "hydra.hydra_logging")
+MAX_COMBINATIONS = 100_000  # combinations that a sweep can have
+_STUDY_AXES = ("hydra.sweeper.params",)  # what a study may set of Hydra
+_START_RECORDS = (
+    "hydra.overrides.",
+    "hydra.runtime.",
+    "hydra.job.override_dirname",
+)  # what Hydra records about its own start
+_LOGGING = ("hydra.job_logging", "hydra.hydra_logging")
 
 
 @contextmanager
-def initialised() -> Generator[None]:
-    """Hydra, initialised on conf/; its complaints become SpecErrors of one line."""
+def start_hydra() -> Generator[None]:
+    """Initialises Hydra on conf/. Turns Hydra's errors into SpecErrors of one line."""
     GlobalHydra.instance().clear()
     _forget_other(conf_dir())
     try:
         with initialize_config_dir(str(conf_dir()), job_name="degrade", version_base="1.3"):
             yield
     except (HydraException, OmegaConfBaseException) as error:
-        raise SpecError(line_of(error)) from None
+        raise SpecError(_describe_error(error)) from None
 
 
-_KNOWN = {"conf": ""}  # the conf/ that the caches below are of
+_KNOWN = {"conf": ""}  # digest of the conf/ whose compositions the caches below hold
 
 
 def _forget_other(folder: Path) -> None:
-    """Clears what was composed of another conf/ than this, or of other files in it."""
+    """Clears the caches where they hold compositions of another conf/, or of other files in it."""
     total = hashlib.sha256(str(folder).encode())
     for path in sorted(folder.rglob("*.yaml")):
         total.update(str(path).encode())
         total.update(path.read_bytes())
     if total.hexdigest() != _KNOWN["conf"]:
-        for cached in (composed, body, options, told):
+        for cached in (compose_groups, compose_body, list_options, _compose_places):
             cached.cache_clear()
         _KNOWN["conf"] = total.hexdigest()
 
 
-def line_of(error: Exception) -> str:
-    """One line, with the key that it is about where that is known, and the reason where that is the second."""
+def _describe_error(error: Exception) -> str:
+    """Puts an error into one line: its key where that is known, and the reason where that stands on a second line."""
     said, *more = str(error).strip().splitlines() or [type(error).__name__]
     said = f"{said} {more[0].strip()}" if said.endswith(":") and more else said
     key = getattr(error, "full_key", None)
@@ -72,35 +76,35 @@ def conf_dir() -> Path:
     return inside if inside.is_dir() else package.parent / "conf"
 
 
-def configured(overrides: tuple[str, ...], *, whole: bool = False) -> DictConfig:
-    """The composed tree with every key of `overrides` set; `whole`: with the hydra node.
+def configure(overrides: tuple[str, ...], *, whole: bool = False) -> DictConfig:
+    """Composes a tree and sets every key of `overrides`; `whole`: with the hydra node.
 
-    Groups are composed once and values set on a copy: 1 ms a run, where Hydra takes 40.
+    Groups are composed once, and values are set on a copy: 1 ms a run, where Hydra takes 40.
     """
-    each = [parsed(text) for text in overrides]
+    each = [parse_override(text) for text in overrides]
     groups = tuple(text for text, o in zip(overrides, each, strict=True) if is_group(o))
-    config = (composed if whole else body)(groups).copy()
+    config = (compose_groups if whole else compose_body)(groups).copy()
     for override in (o for o in each if not is_group(o)):
         key = override.key_or_group
-        if override.is_add() or override.is_delete() or key not in keys(config):
-            raise SpecError(f"{override.input_line}: no such key; {nearest(key, [*keys(config), *GROUPS])}")
+        if override.is_add() or override.is_delete() or key not in list_keys(config):
+            raise SpecError(f"{override.input_line}: no such key; {nearest(key, [*list_keys(config), *GROUPS])}")
         OmegaConf.update(config, key, override.value())
     return config
 
 
 @lru_cache(maxsize=64)
-def composed(groups: tuple[str, ...]) -> DictConfig:
-    """The tree of these groups and hydra.* keys. Raises SpecError where it names code to run."""
-    config = made(groups)
+def compose_groups(groups: tuple[str, ...]) -> DictConfig:
+    """Composes the tree of these groups and hydra.* keys. Raises SpecError where the tree names code to run."""
+    config = _call_hydra(groups)
     tree = cast(dict[str, Any], OmegaConf.to_container(config))
     ours = {key: value for key, value in tree.items() if key != "hydra"}
-    named = [(place, value) for place, value in leaves(ours) if place.rpartition(".")[2] == "_target_"]
-    for place, value in (*named, *changes(config, groups)):
+    named = [(place, value) for place, value in walk_leaves(ours) if place.rpartition(".")[2] == "_target_"]
+    for place, value in (*named, *_find_changes(config, groups)):
         if place.endswith("._target_"):
-            raise SpecError(f"{place}={value}: configurations name no code to run; only Hydra's plugins are")
-        if "${" in str(value):  # text until a launcher is made, and then what it was resolved into
+            raise SpecError(f"{place}={value}: configurations name no code to run; only Hydra's plugins run code")
+        if "${" in str(value):  # a text until a launcher is made, then whatever it resolves to
             raise SpecError(f"{place}={value}: Hydra resolves ${{...}} into what it runs; write the value itself")
-        if place.startswith(LOGGING):
+        if place.startswith(_LOGGING):
             raise SpecError(f"{place}={value}: the set-up of logging names code to run; leave it out")
     for part in ("launcher", "sweeper"):
         if not OmegaConf.is_dict(config.hydra[part]):
@@ -108,111 +112,116 @@ def composed(groups: tuple[str, ...]) -> DictConfig:
     return config
 
 
-def made(groups: Sequence[str]) -> DictConfig:
-    """What Hydra makes of groups and hydra.* keys."""
+def _call_hydra(groups: Sequence[str]) -> DictConfig:
+    """Has Hydra compose groups and hydra.* keys."""
     try:
         return compose("config", overrides=list(groups), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException):
         raise
-    except Exception as error:  # of hydra.* keys that Hydra itself does not look at before it uses them
+    except Exception as error:  # from hydra.* keys that Hydra uses without checking them first
         raise SpecError(f"{' '.join(groups)}: Hydra refuses that ({one_line(error)})") from error
 
 
-def changes(config: DictConfig, groups: tuple[str, ...]) -> list[tuple[str, Any]]:
-    """(place, value) of all that Hydra is told beyond config.yaml and the plugins that were chosen.
+def _find_changes(config: DictConfig, groups: tuple[str, ...]) -> list[tuple[str, Any]]:
+    """Finds what Hydra is told beyond config.yaml and the chosen plugins, as (place, value).
 
-    Raises SpecError for what a file tells it: of files, which somebody may have been given, it takes axes alone.
+    Raises SpecError for what a file tells Hydra: files may come from strangers, so they can only set axes.
     """
     chosen = {name: pick for name, pick in config.hydra.runtime.choices.items() if str(name).startswith("hydra/")}
     for name, pick in chosen.items():
-        if pick is not None and pick not in options(str(name)):
-            raise SpecError(f"{name}={pick}: unknown; {nearest(str(pick), options(str(name)))}")
+        if pick is not None and pick not in list_options(str(name)):
+            raise SpecError(f"{name}={pick}: unknown; {nearest(str(pick), list_options(str(name)))}")
     if (conf_dir() / "hydra").exists():
         raise SpecError(f"{conf_dir() / 'hydra'}: only Hydra's plugins tell Hydra what to run; remove it")
-    known = told(tuple(f"{name}={pick}" for name, pick in chosen.items() if pick is not None))
-    here, picked = places(config), tuple(text for text in groups if not parsed(text).key_or_group.startswith("hydra."))
+    known = _compose_places(tuple(f"{name}={pick}" for name, pick in chosen.items() if pick is not None))
+    here, picked = (
+        _list_places(config),
+        tuple(text for text in groups if not parse_override(text).key_or_group.startswith("hydra.")),
+    )
     found = [(place, value) for place, value in here.items() if known.get(place, ...) != value]
-    by_file = here if picked == groups else told(picked)
+    by_file = here if picked == groups else _compose_places(picked)
     for place, value in found:
-        if by_file.get(place, ...) == value and not place.startswith((*AXES, *ITSELF)):
+        if by_file.get(place, ...) == value and not place.startswith((*_STUDY_AXES, *_START_RECORDS)):
             raise SpecError(f"{place}={value}: set in conf/; say it on the command line")
     return found
 
 
 @lru_cache(maxsize=64)
-def told(groups: tuple[str, ...]) -> dict[str, Any]:
-    """The places of what Hydra makes of these."""
-    return places(made(groups))
+def _compose_places(groups: tuple[str, ...]) -> dict[str, Any]:
+    """Lists the places that Hydra composes from these groups."""
+    return _list_places(_call_hydra(groups))
 
 
-def places(config: DictConfig) -> dict[str, Any]:
-    """place -> value of each end of the hydra node."""
-    return dict(leaves({"hydra": OmegaConf.to_container(config.hydra)}))
+def _list_places(config: DictConfig) -> dict[str, Any]:
+    """Maps each leaf of the hydra node: place -> value."""
+    return dict(walk_leaves({"hydra": OmegaConf.to_container(config.hydra)}))
 
 
-def leaves(node: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """(where, what) of each end of a tree; of what is empty, itself."""
+def walk_leaves(node: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields (place, value) for each leaf of a tree; an empty branch is a leaf."""
     inner: list[tuple[Any, Any]] = []
     if isinstance(node, dict):
         inner = list(cast(dict[Any, Any], node).items())
     elif isinstance(node, list):
         inner = list(enumerate(cast(list[Any], node)))
     for key, value in inner:
-        yield from leaves(value, f"{place}.{key}".lstrip("."))
+        yield from walk_leaves(value, f"{place}.{key}".lstrip("."))
     if not inner:
         yield place, node
 
 
 @lru_cache(maxsize=64)
-def body(groups: tuple[str, ...]) -> DictConfig:
-    """What is composed, without the hydra node."""
-    config = composed(groups)
+def compose_body(groups: tuple[str, ...]) -> DictConfig:
+    """Composes the tree without the hydra node."""
+    config = compose_groups(groups)
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
-def keys(config: DictConfig) -> list[str]:
-    """Every key that has a value: depth, recipe.lr, ..."""
+def list_keys(config: DictConfig) -> list[str]:
+    """Lists every key that has a value: depth, recipe.lr, ..."""
     tree = cast(dict[str, Any], OmegaConf.to_container(config))
     parts = {key: list(cast(dict[str, Any], value)) for key, value in tree.items() if isinstance(value, dict)}
     return [*(key for key in tree if key not in parts), *(f"{part}.{key}" for part in parts for key in parts[part])]
 
 
 @lru_cache(maxsize=1024)
-def parsed(text: str) -> Override:
+def parse_override(text: str) -> Override:
+    """Parses KEY=VALUE or KEY=A,B,C. Raises SpecError for anything else."""
     try:
         return OverridesParser.create().parse_override(text)
-    except (HydraException, ValueError, RecursionError):  # Hydra lets through what int() says of 5,000 digits
-        rule = "write key=value or key=a,b,c" if "=" not in text else "put quotes around what is no plain word or list"
+    except (HydraException, ValueError, RecursionError):  # ValueError: Hydra passes on int() of 5,000 digits
+        quotes = "put quotes around the value if it is not a plain word or list"
+        rule = quotes if "=" in text else "write key=value or key=a,b,c"
         raise SpecError(f"{text}: cannot be parsed; {rule}") from None
 
 
 @lru_cache(maxsize=64)
-def options(group: str) -> tuple[str, ...]:
-    """The files of conf/<group>/; none where there is no such folder."""
+def list_options(group: str) -> tuple[str, ...]:
+    """Lists the files of conf/<group>/; nothing where there is no such folder."""
     return tuple(config_loader().get_group_options(group, ObjectType.CONFIG))
 
 
 def is_group(override: Override) -> bool:
-    """Whether it picks a file of conf/ (data=digits) or speaks to Hydra itself, rather than setting a key."""
+    """Whether an override picks a file of conf/ (data=digits) or speaks to Hydra itself, rather than setting a key."""
     name = override.key_or_group
-    if name == "hydra.searchpath":  # a pkg:// there is imported
+    if name == "hydra.searchpath":  # Hydra would import a pkg:// named there
         raise SpecError(f"{override.input_line}: configurations come from conf/ alone, and from Hydra plugins")
     if name.startswith("hydra."):
         return True
-    if "." in name or not options(name):
+    if "." in name or not list_options(name):
         return False
     if override.is_add() or override.is_delete():
         raise SpecError(f"{override.input_line}: write {name}=... without a sign")
-    for value in values_of(override):
-        if value not in options(name):
-            raise SpecError(f"{name}={value}: unknown; {nearest(value, options(name))}")
+    for value in _read_values(override):
+        if value not in list_options(name):
+            raise SpecError(f"{name}={value}: unknown; {nearest(value, list_options(name))}")
     return True
 
 
-def values_of(override: Override) -> Iterator[str]:
-    """The values of an axis, as they would stand on a command line; one if it is no axis.
+def _read_values(override: Override) -> Iterator[str]:
+    """Yields the values of an axis as they would stand on a command line; one value if it is not an axis.
 
-    Raises SpecError for a range without steps, and the like.
+    Raises SpecError for a bad list, such as a range without steps.
     """
     if not override.is_sweep_override():
         yield override.get_value_element_as_str()
@@ -220,15 +229,17 @@ def values_of(override: Override) -> Iterator[str]:
     try:
         yield from override.sweep_string_iterator()
     except (HydraException, ValueError, TypeError) as error:
-        raise SpecError(f"{override.input_line}: is no list of values ({error})") from None
+        raise SpecError(f"{override.input_line}: is not a list of values ({error})") from None
 
 
-def combinations(axes: Sequence[Override]) -> Iterator[tuple[str, ...]]:
-    """Every choice of one value from each axis, the last one turning fastest, as key=value.
+def combine(axes: Sequence[Override]) -> Iterator[tuple[str, ...]]:
+    """Yields every choice of one value from each axis as key=value; the last axis turns fastest.
 
-    Of an axis no more values are read than a sweep can have.
+    Reads no more values of an axis than a sweep can have combinations.
     """
-    yield from product(*([f"{o.get_key_element()}={v}" for v in islice(values_of(o), MOST + 1)] for o in axes))
+    yield from product(
+        *([f"{o.get_key_element()}={v}" for v in islice(_read_values(o), MAX_COMBINATIONS + 1)] for o in axes)
+    )
 
 
 def config_loader() -> ConfigLoader:

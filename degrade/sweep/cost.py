@@ -1,4 +1,4 @@
-"""What runs cost, from samples of their kinds: a block costs the same at any depth."""
+"""Prices of runs from samples of their kinds. A block costs the same at any depth."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -7,13 +7,13 @@ from statistics import fmean
 from degrade import data
 from degrade.spec import RunSpec
 
-DEPTHS = (8, 20, 56)  # that are measured; every other one lies on the line through the two around or before it
-CURVE_ROW = 60  # bytes of one row of a curve on disk, compressed
+SAMPLED_DEPTHS = (8, 20, 56)  # these are measured; others lie on the line through the two around or before them
+_CURVE_ROW = 60  # bytes of one row of a curve on disk, compressed
 
 
 @dataclass(frozen=True)
 class Price:
-    """Of one run."""
+    """What one run costs."""
 
     epochs: float  # passes over the training set
     seconds: float  # of training, probes and evaluation, beside as many others as there are workers
@@ -23,7 +23,7 @@ class Price:
 
 @dataclass(frozen=True)
 class Sample:
-    """What one net costs, measured."""
+    """What one net costs, as measured."""
 
     load: float  # seconds until a process has its libraries
     begin: float  # seconds until the first step is done
@@ -38,15 +38,16 @@ Samples = Mapping[int, Sample]  # by depth
 
 
 class Prices:
-    """Prices of runs whose kinds are sampled."""
+    """Prices runs from samples of their kinds."""
 
     def __init__(self, samples: Mapping[Hashable, Samples]) -> None:
         self.samples = samples
         self.load = max(sample.load for each in samples.values() for sample in each.values())  # seconds, of a worker
 
     def of(self, spec: RunSpec) -> Price:
+        """Prices one run. Its kind must be among the samples."""
         train, test, val = data.load(spec.data)
-        sample = line(self.samples[kind(spec)], spec.net.depth)
+        sample = interpolate(self.samples[kind(spec)], spec.net.depth)
         recipe, n = spec.recipe, len(train)
         points = -(-recipe.iterations // recipe.eval_every)
         held = len(val) if val else 0
@@ -59,12 +60,12 @@ class Prices:
             epochs=recipe.iterations * recipe.batch / n,
             seconds=sample.begin + work,
             memory=sample.memory,
-            disk=2 * sample.checkpoint + 3 * points * CURVE_ROW,
+            disk=2 * sample.checkpoint + 3 * points * _CURVE_ROW,
         )
 
 
-def line(samples: Samples, depth: int) -> Sample:
-    """The sample at `depth`: on the line through the two measured ones around it, or through the last two."""
+def interpolate(samples: Samples, depth: int) -> Sample:
+    """Estimates the sample at `depth`, on the line through the two measured ones around it, or through the last two."""
     known = sorted(samples)
     if len(known) == 1:
         return samples[known[0]]
@@ -76,26 +77,26 @@ def line(samples: Samples, depth: int) -> Sample:
 
 
 def kind(spec: RunSpec) -> Hashable:
-    """What runs have in common that differ in depth, seed and schedule alone."""
+    """A key that runs share if they differ only in depth, seed and schedule."""
     recipe = spec.recipe
     variant = (recipe.batch, recipe.norm, recipe.bn_group, recipe.augment)
-    return replace(spec.net, depth=DEPTHS[0]), spec.data, spec.engine, variant
+    return replace(spec.net, depth=SAMPLED_DEPTHS[0]), spec.data, spec.engine, variant
 
 
-def averaged(several: Sequence[Samples]) -> Samples:
-    """Of one kind, measured side by side; its peak memory is the greatest."""
+def average(several: Sequence[Samples]) -> Samples:
+    """Averages samples of one kind that were measured side by side; takes the greatest peak memory."""
     depths = set[int].intersection(*(set(samples) for samples in several))
-    return {depth: mean([samples[depth] for samples in several]) for depth in depths}
+    return {depth: _average_samples([samples[depth] for samples in several]) for depth in depths}
 
 
-def mean(samples: Sequence[Sample]) -> Sample:
+def _average_samples(samples: Sequence[Sample]) -> Sample:
     names = [f.name for f in fields(Sample)]
     values = {name: fmean(getattr(sample, name) for sample in samples) for name in names}
     return Sample(**{**values, "memory": max(sample.memory for sample in samples)})
 
 
 def makespan(seconds: Sequence[float], workers: int) -> float:
-    """How long runs take on so many workers, the longest placed first."""
+    """Seconds that runs take on so many workers, where the longest is placed first."""
     busy = [0.0] * max(1, workers)
     for run in sorted(seconds, reverse=True):
         busy[busy.index(min(busy))] += run

@@ -1,4 +1,4 @@
-"""What a sweep will cost here: each kind of run is measured in a process of its own, as its workers will be."""
+"""What a sweep will cost here. Each kind of run is measured in a process of its own, as workers are."""
 
 import time
 from collections.abc import Hashable, Sequence
@@ -10,46 +10,46 @@ from multiprocessing.process import BaseProcess
 
 from degrade.errors import RunError
 from degrade.spec import RunSpec
-from degrade.sweep.cost import Prices, Samples, averaged, kind
+from degrade.sweep.cost import Prices, Samples, average, kind
 from degrade.train import processes
 
 
-def measured(specs: Sequence[RunSpec], workers: int, *, gpus: int = 0) -> Prices:
-    """Prices of `specs`, from as many measurements at once as there will be workers: they slow one another down.
+def measure_kinds(specs: Sequence[RunSpec], workers: int, *, gpus: int = 0) -> Prices:
+    """Prices `specs` from as many measurements at once as there will be workers, since workers slow one another down.
 
     Raises RunError where a process dies.
     """
     deepest = {kind(spec): spec for spec in sorted(specs, key=lambda spec: spec.net.depth)}
     together = min(workers, len(specs))
-    groups = grouped(list(deepest.values()), together, gpus)
+    groups = group_specs(list(deepest.values()), together, gpus)
     found: dict[Hashable, list[Samples]] = {key: [] for key in deepest}
     children: list[BaseProcess] = []
     with ThreadPoolExecutor(together) as threads:
         try:
-            answers = threads.map(partial(apart, children), range(len(groups)), groups)
+            answers = threads.map(partial(measure_apart, children), range(len(groups)), groups)
             for group, several in zip(groups, answers, strict=True):
                 for spec, samples in zip(group, several, strict=True):
                     found[kind(spec)].append(samples)
-        except BaseException:  # Ctrl-C too: leaving the pool waits for its threads, and they for their processes
+        except BaseException:  # Ctrl-C too: leaving the pool waits for its threads, and the threads for their processes
             threads.shutdown(wait=False, cancel_futures=True)
             for child in children:
                 child.kill()
             raise
-    return Prices({key: averaged(each) for key, each in found.items()})
+    return Prices({key: average(each) for key, each in found.items()})
 
 
-def grouped(specs: Sequence[RunSpec], together: int, gpus: int) -> list[list[RunSpec]]:
-    """What each process measures. On a CPU one spec, so that the peak of its memory is that of a worker.
+def group_specs(specs: Sequence[RunSpec], together: int, gpus: int) -> list[list[RunSpec]]:
+    """Says what each process measures. On a CPU it is one spec, so that the process has the peak memory of a worker.
 
-    Where there are more workers than specs, some are measured several times, for the load that workers are.
+    Where there are more workers than specs, some are measured several times, so that the load is the same.
     """
     if gpus:
         return [list(specs[i::gpus]) for i in range(min(gpus, len(specs)))]
     return [[spec] for spec in islice(cycle(specs), max(together, len(specs)))]
 
 
-def apart(children: list[BaseProcess], slot: int, specs: Sequence[RunSpec]) -> list[Samples]:
-    """`sample` in a new process, which joins `children`."""
+def measure_apart(children: list[BaseProcess], slot: int, specs: Sequence[RunSpec]) -> list[Samples]:
+    """Takes samples in a new process, and adds the process to `children`. Raises RunError where the process dies."""
     child = processes.start(answer, slot, specs, time.time())
     children.append(child.process)
     try:
@@ -63,19 +63,19 @@ def apart(children: list[BaseProcess], slot: int, specs: Sequence[RunSpec]) -> l
 
 
 def answer(pipe: Connection, slot: int, specs: Sequence[RunSpec], begun: float) -> None:
-    """The life of such a process."""
+    """The life of a measuring process."""
     processes.begin()
     try:
-        pipe.send(sample(slot, specs, begun))
+        pipe.send(_take_samples(slot, specs, begun))
     except Exception as error:
         pipe.send(error)
 
 
-def sample(slot: int, specs: Sequence[RunSpec], begun: float) -> list[Samples]:
-    """Samples of each spec, one after the other, in the place of a worker; its process was begun then (time.time)."""
-    from degrade.sweep import sample  # load torch
+def _take_samples(slot: int, specs: Sequence[RunSpec], begun: float) -> list[Samples]:
+    """Samples each spec, one after the other, in a worker's slot. `begun`: when the process started (time.time)."""
+    from degrade.sweep import sample  # loads torch
     from degrade.train import run
 
     load = time.time() - begun
     run.take_gpu(slot)
-    return [sample.sampled(spec, load) for spec in specs]
+    return [sample.sample_depths(spec, load) for spec in specs]

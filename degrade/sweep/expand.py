@@ -1,4 +1,4 @@
-"""From a command line to runs: the axes are expanded, identical runs fall together."""
+"""From a command line to runs: expands the axes and merges identical runs."""
 
 import re
 import shlex
@@ -18,15 +18,24 @@ from degrade.spec import DataSpec, RunSpec, parse
 from degrade.spec.rules import convert
 from degrade.spec.run import PARTS
 from degrade.store.files import at_home
-from degrade.sweep.compose import MOST, combinations, composed, configured, initialised, is_group, options, parsed
+from degrade.sweep.compose import (
+    MAX_COMBINATIONS,
+    combine,
+    compose_groups,
+    configure,
+    is_group,
+    list_options,
+    parse_override,
+    start_hydra,
+)
 from degrade.views import terminal
 
-NOT_SPEC = ("jobs", "results")  # keys of the sweep itself
+_SWEEP_KEYS = ("jobs", "results")  # keys of the sweep itself
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep: what was asked for, and what that is."""
+    """One run of a sweep: the words that ask for it, and its spec."""
 
     overrides: tuple[str, ...]
     spec: RunSpec
@@ -49,83 +58,87 @@ class Plan:
 
 @contextmanager
 def hydra() -> Generator[None]:
-    """Hydra, initialised on conf/; its complaints become SpecErrors of one line."""
+    """Initialises Hydra on conf/. Turns Hydra's errors into SpecErrors of one line."""
     try:
-        with initialised():
+        with start_hydra():
             yield
     finally:
-        prepared.cache_clear()
+        _prepare.cache_clear()
 
 
 def expand(
     overrides: Sequence[str], *, exclude: Sequence[str] = (), axes_of_config: bool = True, look: bool = True
 ) -> Plan:
-    """All runs of a sweep. To be called inside `hydra()`.
+    """Lists all runs of a sweep. Call it inside `hydra()`.
 
-    Axes are the config's (`hydra.sweeper.params`, which a study sets), replaced and added to by `overrides`; several
-    values of a group (study=fig1,fig6) are the union of their sweeps. `exclude`: combinations to leave out, each
-    KEY=VALUE,KEY=VALUE that all hold. Without `look` the pictures are not looked at, and names are not those of runs.
+    The axes are the config's (`hydra.sweeper.params`, which a study sets); `overrides` replace them and add others.
+    Several values of a group (study=fig1,fig6) give the union of their sweeps. `exclude`: conditions
+    KEY=VALUE,KEY=VALUE; a combination for which all parts of a condition hold is left out. Without `look` nobody looks
+    at the pictures, and the names of the specs are not yet the names of the runs.
 
-    Raises SpecError for what cannot be parsed, unknown keys and groups, wrong types and values that break a rule:
-    before anything starts.
+    Raises SpecError for what cannot be parsed, unknown keys and groups, wrong types and values that break a rule. It
+    does so before anything starts.
     """
-    given = [parsed(text) for text in overrides]
-    refuse_axes(given)
+    given = [parse_override(text) for text in overrides]
+    _refuse_axes(given)
     groups = [o for o in given if is_group(o)]
     asked, found = 0, list[Job]()
-    for chosen in combinations(groups):
-        config = composed(chosen)
-        axes = axes_of(config) if axes_of_config else {}
+    for chosen in combine(groups):
+        config = compose_groups(chosen)
+        axes = _read_axes(config) if axes_of_config else {}
         axes |= {o.key_or_group: o for o in given if not is_group(o)}
-        for values in combinations(list(axes.values())):
-            if asked >= MOST:
-                raise SpecError(f"{shlex.join(overrides)}: more than {MOST:,} combinations; leave some values out")
-            job = Job(chosen + values, described(configured(chosen + values)))
+        for values in combine(list(axes.values())):
+            if asked >= MAX_COMBINATIONS:
+                raise SpecError(
+                    f"{shlex.join(overrides)}: more than {MAX_COMBINATIONS:,} combinations; leave some values out"
+                )
+            job = Job(chosen + values, _describe(configure(chosen + values)))
             asked += 1
             found.append(job)
-    found = without(found, exclude)
+    found = _exclude(found, exclude)
     jobs: dict[str, Job] = {}
-    for job in found:  # pictures are looked at when every line is known to be right: that may take long
-        spec = data.identify(job.spec, prepared) if look else job.spec
+    for job in found:  # looking at pictures may take long: it comes after every combination was found right
+        spec = data.identify(job.spec, _prepare) if look else job.spec
         jobs.setdefault(spec.run, replace(job, spec=spec))
     longest_first = sorted(jobs.values(), key=lambda job: -job.spec.cost)
-    config = configured(longest_first[0].overrides, whole=True)
+    config = configure(longest_first[0].overrides, whole=True)
     workers = convert("jobs", config.jobs, int | None)
     if workers is not None and workers < 1:
         raise SpecError(f"jobs={workers}: must be at least 1, or null for one a core")
-    return Plan(asked, tuple(longest_first), config, root_of(config), workers)
+    return Plan(asked, tuple(longest_first), config, read_root(config), workers)
 
 
-def root_of(config: DictConfig) -> Path:
-    """The results folder. Raises SpecError where it is none."""
+def read_root(config: DictConfig) -> Path:
+    """Reads the results folder. Raises SpecError where it is empty or not a text."""
     root = at_home(convert("results", config.results, str))
     if not config.results.strip():
         raise SpecError("results=: must be a folder, as in results=results")
     return root
 
 
-def axes_of(config: DictConfig) -> dict[str, Override]:
-    """Those of the configuration, by their keys. Raises SpecError for one that is Hydra's own."""
+def _read_axes(config: DictConfig) -> dict[str, Override]:
+    """Reads the axes of the configuration, by key. Raises SpecError for a key of Hydra's own."""
     params = OmegaConf.select(config, "hydra.sweeper.params")
     params = cast(dict[str, Any], OmegaConf.to_container(params)) if OmegaConf.is_dict(params) else {}
     if others := [key for key in params if str(key).startswith("hydra")]:
-        raise SpecError(f"hydra.sweeper.params.{others[0]}: no axis of runs; say it on the command line")
-    return {key: parsed(f"{key}={value}") for key, value in params.items()}
+        raise SpecError(f"hydra.sweeper.params.{others[0]}: not an axis of runs; say it on the command line")
+    return {key: parse_override(f"{key}={value}") for key, value in params.items()}
 
 
-def refuse_axes(given: Sequence[Override]) -> None:
+def _refuse_axes(given: Sequence[Override]) -> None:
     """Raises SpecError where the sweep's own keys, or Hydra's, are given several values."""
     for override in given:
         key = override.key_or_group
-        if (key in NOT_SPEC or re.match(r"hydra[./]", key)) and override.is_sweep_override():
+        if (key in _SWEEP_KEYS or re.match(r"hydra[./]", key)) and override.is_sweep_override():
             raise SpecError(f"{override.input_line}: a sweep has one {key}; put quotes around a comma")
 
 
-def without(found: list[Job], exclude: Sequence[str]) -> list[Job]:
-    """The jobs of which no condition is true. Raises SpecError for one that is true of none, or of all left."""
+def _exclude(found: list[Job], exclude: Sequence[str]) -> list[Job]:
+    """Drops the jobs that a condition is true of. Raises SpecError for a condition that drops none, or all."""
     left = found
-    for text, pairs in [(text, condition(text)) for text in exclude]:  # every condition is read before one is used
-        left, before = [job for job in left if not holds(pairs, job.spec)], left
+    read = [(text, _parse_condition(text)) for text in exclude]  # every condition is read before one is used
+    for text, pairs in read:
+        left, before = [job for job in left if not _holds(pairs, job.spec)], left
         if len(left) in (0, len(before)):
             what = "leaves no run" if not left else "is true of no run"
             said = f"{what} of {len(found)} combinations; `degrade sweep --dry-run` lists them"
@@ -133,58 +146,61 @@ def without(found: list[Job], exclude: Sequence[str]) -> list[Job]:
     return left
 
 
-def condition(text: str) -> dict[str, Any]:
-    """`net=plain,depth=110` -> {"net": "plain", "depth": 110}. Raises SpecError for what is no key or value."""
+def _parse_condition(text: str) -> dict[str, Any]:
+    """`net=plain,depth=110` -> {"net": "plain", "depth": 110}. Raises SpecError for a bad key or value."""
     pairs: dict[str, Any] = {}
     for part in re.split(r",(?=[\w.]+=)", text):
-        override = parsed(part) if "=" in part else None
-        if override is None or override.key_or_group not in flat(RunSpec()):
+        override = parse_override(part) if "=" in part else None
+        if override is None or override.key_or_group not in _flatten(RunSpec()):
             key = part.partition("=")[0]
-            raise SpecError(f"--exclude {text}: {part} is not KEY=VALUE; {nearest(key, flat(RunSpec()))}")
+            raise SpecError(f"--exclude {text}: {part} is not KEY=VALUE; {nearest(key, _flatten(RunSpec()))}")
         pairs[override.key_or_group] = override.value()
     return pairs
 
 
-def holds(pairs: Mapping[str, Any], spec: RunSpec) -> bool:
-    values = flat(spec)
+def _holds(pairs: Mapping[str, Any], spec: RunSpec) -> bool:
+    """Whether every value of a condition is the run's."""
+    values = _flatten(spec)
     return all(values[key] == value for key, value in pairs.items())
 
 
-def flat(spec: RunSpec) -> dict[str, Any]:
-    """Every value of a run by its key, and data and recipe by their names."""
+def _flatten(spec: RunSpec) -> dict[str, Any]:
+    """Maps each key of a run to its value, and data and recipe to their names."""
     tree = spec.tree()
     inner = {f"{part}.{key}": value for part in PARTS for key, value in tree[part].items()}
     return {k: v for k, v in tree.items() if k not in PARTS} | inner | {p: tree[p]["name"] for p in ("data", "recipe")}
 
 
-def spec_of(overrides: Sequence[str]) -> RunSpec:
-    """The run that a full list of overrides describes; every key has one value."""
-    return spec_from(configured(tuple(overrides)))
+def compose_spec(overrides: Sequence[str]) -> RunSpec:
+    """Composes the run that a full list of overrides describes; every key has one value."""
+    return to_spec(configure(tuple(overrides)))
 
 
-def data_of(overrides: Sequence[str]) -> tuple[DataSpec | None, bool]:
-    """The pictures that `data=... data.KEY=...` ask for, prepared, and whether data.normalize is among the keys; None
-    where nothing is asked. To be called inside `hydra()`. Raises SpecError for any other key, and for several values.
+def compose_data(overrides: Sequence[str]) -> tuple[DataSpec | None, bool]:
+    """Composes and prepares the pictures that `data=... data.KEY=...` ask for; None where nothing is asked. The flag
+    says whether data.normalize is among the keys. Call it inside `hydra()`. Raises SpecError for any other key, and for
+    several values.
     """
-    given = {o.key_or_group: o for o in map(parsed, overrides)}
+    given = {o.key_or_group: o for o in map(parse_override, overrides)}
     for key, override in given.items():
         if key.partition(".")[0] != "data" or override.is_sweep_override():
-            raise SpecError(f"{override.input_line}: here only data=NAME and keys as data.root=... count, of one value")
+            rule = "here only data=NAME and keys like data.root=... count, each with one value"
+            raise SpecError(f"{override.input_line}: {rule}")
     if given and "data" not in given:
-        raise SpecError(f"{overrides[0]}: of which data? say data=NAME too; known: {', '.join(options('data'))}")
-    return (spec_of(overrides).data if given else None), "data.normalize" in given
+        raise SpecError(f"{overrides[0]}: of which data? say data=NAME too; known: {', '.join(list_options('data'))}")
+    return (compose_spec(overrides).data if given else None), "data.normalize" in given
 
 
-def changed(spec: RunSpec, overrides: Sequence[str]) -> RunSpec:
-    """The run with some keys set otherwise, as in changed(spec, ["depth=56", "recipe.iterations=900"]).
+def change(spec: RunSpec, overrides: Sequence[str]) -> RunSpec:
+    """Sets some keys of a run to other values, as in change(spec, ["depth=56", "recipe.iterations=900"]).
 
     Raises SpecError for what cannot be parsed, for an unknown key, a group (recipe=quickstart), several values of a
     key, or a value that breaks a rule.
     """
     tree: dict[str, Any] = spec.tree()
-    known = [key for key in flat(spec) if key not in ("data", "recipe", "origin")]
+    known = [key for key in _flatten(spec) if key not in ("data", "recipe", "origin")]
     for text in overrides:
-        override = parsed(text)
+        override = parse_override(text)
         key = override.key_or_group
         if key not in known or override.is_add() or override.is_delete():
             raise SpecError(f"{text}: no such key of a run; {nearest(key, known)}")
@@ -195,22 +211,23 @@ def changed(spec: RunSpec, overrides: Sequence[str]) -> RunSpec:
     with_data = parse(tree)
     if with_data.data == spec.data:
         return with_data
-    return data.identify(with_data, prepared)
+    return data.identify(with_data, _prepare)
 
 
-def spec_from(config: DictConfig) -> RunSpec:
-    return data.identify(described(config), prepared)
+def to_spec(config: DictConfig) -> RunSpec:
+    """Turns a composed tree into a run, whose pictures are prepared."""
+    return data.identify(_describe(config), _prepare)
 
 
-def described(config: DictConfig) -> RunSpec:
-    """The run as it is asked for, before its pictures are looked at."""
-    kept = [str(key) for key in config if key not in (*NOT_SPEC, "hydra")]
+def _describe(config: DictConfig) -> RunSpec:
+    """Turns a composed tree into a run, before anybody looks at its pictures."""
+    kept = [str(key) for key in config if key not in (*_SWEEP_KEYS, "hydra")]
     return parse(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.masked_copy(config, kept), resolve=True)))
 
 
 @lru_cache(maxsize=64)
-def prepared(wanted: DataSpec) -> DataSpec:
-    """Fetches and decodes what is not there yet: once for all runs of a command."""
-    root = None if wanted.root is None else str(at_home(wanted.root).absolute())  # also for a rerun elsewhere
+def _prepare(wanted: DataSpec) -> DataSpec:
+    """Fetches and decodes pictures that are not there yet, once for all runs of a command."""
+    root = None if wanted.root is None else str(at_home(wanted.root).absolute())  # a rerun elsewhere finds it too
     with terminal.bar() as note:
         return data.prepare(replace(wanted, root=root), note)

@@ -1,4 +1,4 @@
-"""Sweeps from the outside: show the runs, have a launcher train what is missing, show how they ended."""
+"""A sweep from the outside: shows the runs, has a launcher train what is missing, shows how the runs ended."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,21 +31,21 @@ def launch(overrides: Sequence[str], how: How, show: Show = show) -> int:
     128 + the signal's number after a signal.
 
     States are read from the run folders, whatever launcher placed the runs: once before, and once after something was
-    trained. A run that failed before is tried again from its checkpoint; with `retry_failed`, nothing else is done.
-    Finished runs that lack a probe that is asked for are trained again beside the first, with `reprobe` or if a person
-    at the terminal says so. `show` is given the sheets.
+    trained. A run that failed before is tried again from its checkpoint; `retry_failed` trains such runs only.
+    Finished runs without the probe that is asked for are trained again beside the first, with `reprobe` or if a person
+    at the terminal agrees. `show` gets the sheets.
     """
     with expand.hydra():
-        plan = _planned(overrides, how)
-        launcher = launchers.chosen(plan, fail_fast=how.fail_fast)
+        plan = _plan_sweep(overrides, how)
+        launcher = launchers.choose(plan, fail_fast=how.fail_fast)
         before = board(plan.specs, plan.root)
         show([tables.runs(plan.asked, plan.specs, before, plan.root)])
         probed = () if how.retry_failed else plan.specs
-        bare = rerun.unprobed(probed, plan.root, before)
+        bare = rerun.find_unprobed(probed, plan.root, before)
         again = how.reprobe or rerun.offer(bare, plan.root, ask=not how.dry_run)
         if how.dry_run:
             return 0
-        missing = wanted(plan.specs, before, how)
+        missing = _choose_missing(plan.specs, before, how)
         if missing or again:
             make_root(plan.root)
         code = failed = 0
@@ -53,11 +53,11 @@ def launch(overrides: Sequence[str], how: How, show: Show = show) -> int:
             if missing:
                 launcher.launch(missing, plan.root)
             if again:
-                bare = rerun.unprobed(probed, plan.root, board(probed, plan.root))  # with those just mended
+                bare = rerun.find_unprobed(probed, plan.root, board(probed, plan.root))  # also runs just mended
                 failed = rerun.reprobe(bare, plan.root, jobs=plan.workers, fail_fast=how.fail_fast, show=show)
         except Stopped as stopped:
             code = 128 + stopped.signal
-        except RunError:  # a run failed that could not write so: what the others came to is shown all the same
+        except RunError:  # a run failed and could not write so: how the others ended is shown anyway
             show(tables.ends(plan.specs, board(plan.specs, plan.root), plan.root))
             raise
         after = board(plan.specs, plan.root) if missing or again else before
@@ -66,22 +66,22 @@ def launch(overrides: Sequence[str], how: How, show: Show = show) -> int:
     return code or int(len(tables.unfinished_states(after)) + broken + failed > 0)
 
 
-def wanted(specs: Sequence[RunSpec], before: Board, how: How) -> list[RunSpec]:
-    """The runs to be trained."""
+def _choose_missing(specs: Sequence[RunSpec], before: Board, how: How) -> list[RunSpec]:
+    """Picks the runs to train."""
     if how.retry_failed:
         return [spec for spec in specs if before[spec.run].name == "failed"]
     return [spec for spec in specs if before[spec.run].name not in OVER]
 
 
-def _planned(overrides: Sequence[str], how: How) -> expand.Plan:
-    plan = _expanded(overrides, how)
+def _plan_sweep(overrides: Sequence[str], how: How) -> expand.Plan:
+    plan = _expand_runs(overrides, how)
     if how.time_limit is None:
         return plan
-    iterations = limit.iterations(plan, how.time_limit, dry_run=how.dry_run)
-    return _expanded([*overrides, f"recipe.iterations={iterations}"], how)
+    iterations = limit.choose_iterations(plan, how.time_limit, dry_run=how.dry_run)
+    return _expand_runs([*overrides, f"recipe.iterations={iterations}"], how)
 
 
-def _expanded(overrides: Sequence[str], how: How) -> expand.Plan:
+def _expand_runs(overrides: Sequence[str], how: How) -> expand.Plan:
     plan = expand.expand(overrides, exclude=how.exclude, axes_of_config=not how.alone)
     if how.alone and len(plan.jobs) > 1:
         said = f"is {len(plan.jobs)} runs; `degrade train` does one, `degrade sweep` all"

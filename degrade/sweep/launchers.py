@@ -1,7 +1,7 @@
-"""Who trains the runs of a sweep: launchers, over one interface. A new one is a class here and a line in LAUNCHERS.
+"""Who trains the runs of a sweep: launchers with one interface. A new one is a class here and a line in LAUNCHERS.
 
-`hydra/launcher=NAME` names it. Launchers of Hydra itself, and of others, take words instead of runs: `Words` hands them
-the words that each run was asked for by.
+`hydra/launcher=NAME` chooses a launcher. Launchers of Hydra and of third parties take words instead of runs: `Words`
+hands them the words that asked for each run.
 """
 
 import os
@@ -26,11 +26,11 @@ from degrade.views.terminal import console
 
 
 class Launcher(Protocol):
-    """Trains runs somewhere. How each ended stands in its folder."""
+    """Trains runs somewhere. How each run ended stands in its folder."""
 
     def launch(self, specs: Sequence[RunSpec], root: Path) -> None:
-        """Returns when nothing more is to be waited for. Raises Stopped after a signal, and RunError where a run failed
-        that could not write so."""
+        """Returns when there is nothing left to wait for. Raises Stopped after a signal, and RunError where a run
+        failed and could not write so."""
         ...
 
 
@@ -47,16 +47,16 @@ class Workers:
 
 @dataclass(frozen=True)
 class Words:
-    """A launcher that takes words: Hydra's own `basic`, and those of others."""
+    """A launcher that takes words: Hydra's own `basic`, or a third party's."""
 
     config: DictConfig
-    words: Mapping[str, Sequence[str]]  # run -> key=value, as it was asked for
+    words: Mapping[str, Sequence[str]]  # run -> the key=value words that asked for it
 
     def launch(self, specs: Sequence[RunSpec], root: Path) -> None:
-        """As `Launcher.launch`. What the launcher refuses is one line; where HYDRA_FULL_ERROR is set, all of it."""
+        """As `Launcher.launch`. An error of the launcher becomes one line, unless HYDRA_FULL_ERROR is set."""
         name = self.config.hydra.runtime.choices["hydra/launcher"]
         try:
-            self._made().launch([self.words[spec.run] for spec in specs], initial_job_idx=0)
+            self._make().launch([self.words[spec.run] for spec in specs], initial_job_idx=0)
         except (DegradeError, Stopped, HydraException, OmegaConfBaseException):
             raise
         except Exception as error:
@@ -66,33 +66,36 @@ class Words:
                 f"hydra/launcher={name}: {one_line(error)}; look at hydra.* keys, or leave it out"
             ) from error
 
-    def _made(self) -> HydraLauncher:
-        from hydra._internal.callbacks import Callbacks  # what launchers expect; Hydra has no public way to it
+    def _make(self) -> HydraLauncher:
+        from hydra._internal.callbacks import Callbacks  # launchers expect it; Hydra offers it nowhere public
 
         context = HydraContext(config_loader=compose.config_loader(), callbacks=Callbacks())
         return Plugins.instance().instantiate_launcher(hydra_context=context, task_function=_train, config=self.config)
 
 
 def _train(config: DictConfig) -> dict[str, str]:
-    """What a launcher that takes words runs: one composed configuration."""
+    """Trains one composed configuration: the task of a launcher that takes words."""
     from degrade.train import run  # only a process that trains loads torch
 
-    spec, root = expand.spec_from(config), expand.root_of(config)
+    spec, root = expand.to_spec(config), expand.read_root(config)
     try:
         return run.run([spec], root)
     except RunError as error:
-        if RunDir(root, spec.run).standing().name == "damaged":  # its state stays as it is, and says no reason
+        if RunDir(root, spec.run).standing().name == "damaged":  # its state gives no reason
             console.print(str(error), style="red", highlight=False, soft_wrap=True)
         raise
 
 
-LAUNCHERS: dict[str, Callable[[expand.Plan, bool], Launcher]] = {  # those that take runs: (the sweep, --fail-fast)
-    "workers": lambda plan, fail_fast: Workers(plan.workers, options(plan, fail_fast=fail_fast)["fail_fast"]),
+LAUNCHERS: dict[str, Callable[[expand.Plan, bool], Launcher]] = {  # that take runs; from (the sweep, --fail-fast)
+    "workers": lambda plan, fail_fast: Workers(plan.workers, _read_options(plan, fail_fast=fail_fast)["fail_fast"]),
 }
 
 
-def options(plan: expand.Plan, **known: bool) -> dict[str, bool]:
-    """The values of hydra.launcher.*, each on where it is so in `known`. Raises SpecError for other keys and types."""
+def _read_options(plan: expand.Plan, **known: bool) -> dict[str, bool]:
+    """Reads hydra.launcher.*: a key is on if it is on there or in `known`.
+
+    Raises SpecError for other keys and types.
+    """
     given = {str(key): value for key, value in plan.config.hydra.launcher.items() if key != "_target_"}
     for key, value in given.items():
         if key not in known:
@@ -101,8 +104,8 @@ def options(plan: expand.Plan, **known: bool) -> dict[str, bool]:
     return {key: on or bool(given.get(key)) for key, on in known.items()}
 
 
-def chosen(plan: expand.Plan, *, fail_fast: bool = False) -> Launcher:
-    """The launcher that a command line names. Raises SpecError where it cannot stop at the first failure but should."""
+def choose(plan: expand.Plan, *, fail_fast: bool = False) -> Launcher:
+    """Makes the launcher that a command line names. Raises SpecError where `fail_fast` is set and it cannot do that."""
     name = plan.config.hydra.runtime.choices["hydra/launcher"]
     if name in LAUNCHERS:
         return LAUNCHERS[name](plan, fail_fast)

@@ -1,4 +1,4 @@
-"""`--time-limit`: as many iterations a run as let all runs of a sweep end within a time. Milestones scale with them."""
+"""`--time-limit`: the iterations a run with which a whole sweep ends within a time. Milestones scale with them."""
 
 import re
 from bisect import bisect_left
@@ -15,26 +15,26 @@ from degrade.store.folder import write_json
 from degrade.store.results import make_root
 from degrade.sweep.cost import makespan
 from degrade.sweep.expand import Plan
-from degrade.sweep.price import priced, workers_of
+from degrade.sweep.price import count_workers, measure_prices
 from degrade.views.terminal import console
 
 
-def iterations(plan: Plan, limit: str, *, dry_run: bool) -> int:
-    """Iterations of each run.
+def choose_iterations(plan: Plan, limit: str, *, dry_run: bool) -> int:
+    """Chooses the iterations of each run.
 
-    The number is written down, so that the same command later means the same runs, however fast the machine is then.
-    Raises SpecError for what is no time, for runs of different schedules, and where there is no time for one step.
+    The number is stored, so that the same command means the same runs later, however fast the machine is then.
+    Raises SpecError for a bad time, for runs of different schedules, and where there is no time for one step.
     """
-    seconds = seconds_of(limit)
+    seconds = _parse_seconds(limit)
     asked, *others = {spec.recipe.iterations for spec in plan.specs}
     if others:
         raise SpecError("--time-limit: the runs have different recipe.iterations; give one number for all, or none")
     name = f"{digest([sorted(spec.run for spec in plan.specs), seconds])}.json"
     record = inside(plan.root, "time-limits", name)
     if record.exists():
-        found = recorded(record)
+        found = read_record(record)
     else:
-        found = fitting(plan.specs, asked, seconds, workers_of(plan))
+        found = _fit_iterations(plan.specs, asked, seconds, count_workers(plan))
         if found < 1:
             raise SpecError(f"--time-limit {limit}: less than one iteration of each run; allow more")
         if not dry_run:
@@ -45,8 +45,8 @@ def iterations(plan: Plan, limit: str, *, dry_run: bool) -> int:
     return found
 
 
-def recorded(record: Path) -> int:
-    """Raises RunError for what this command has not written."""
+def read_record(record: Path) -> int:
+    """Reads the stored number of iterations. Raises RunError for a file that this command did not write."""
     try:
         iterations = seal.of_json(read(record)).get("iterations")
         if isinstance(iterations, int) and iterations > 0:
@@ -57,12 +57,12 @@ def recorded(record: Path) -> int:
     raise RunError(f"{record}: {reason}; remove it to measure anew")
 
 
-def fitting(specs: Sequence[RunSpec], asked: int, limit: float, workers: int) -> int:
-    """The most iterations a run, up to `asked`, with which all end within `limit` seconds; 0 where one is too many.
+def _fit_iterations(specs: Sequence[RunSpec], asked: int, limit: float, workers: int) -> int:
+    """Finds the most iterations a run, up to `asked`, with which all end within `limit` seconds; 0 if one is too many.
 
-    Not in proportion: every run ends with an evaluation, and every worker begins by loading its libraries.
+    Time is not proportional to iterations: a run ends with an evaluation, and a worker first loads its libraries.
     """
-    prices = priced(specs, workers)
+    prices = measure_prices(specs, workers)
 
     def late(iterations: int) -> bool:
         scaled = (replace(spec, recipe=replace(spec.recipe, iterations=iterations)) for spec in specs)
@@ -71,8 +71,8 @@ def fitting(specs: Sequence[RunSpec], asked: int, limit: float, workers: int) ->
     return bisect_left(range(1, asked + 1), True, key=late)
 
 
-def seconds_of(limit: str) -> float:
-    """90s, 30m, 2h or 1.5h."""
+def _parse_seconds(limit: str) -> float:
+    """Parses 90s, 30m, 2h or 1.5h. Raises SpecError for anything else."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", limit)
     if not found:
         raise SpecError(f"--time-limit {limit}: must be seconds, minutes or hours, as in 90s, 30m, 2h")

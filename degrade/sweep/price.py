@@ -1,4 +1,4 @@
-"""What a sweep would train and cost here, by a short measurement: `degrade plan`."""
+"""`degrade plan`: what a sweep would train, and what it would cost here, by a short measurement."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -7,14 +7,14 @@ from degrade.spec import RunSpec
 from degrade.store.results import board
 from degrade.sweep import expand, rerun
 from degrade.sweep.cost import Price, Prices, makespan
-from degrade.sweep.estimate import measured
+from degrade.sweep.estimate import measure_kinds
 from degrade.train.processes import default_jobs, gpus
 from degrade.views import tables
 from degrade.views.sheets import Sheet, Show
 from degrade.views.tables import ROWS_SHOWN, count_hidden, size
 from degrade.views.terminal import console, duration, show
 
-COLUMNS = {  # of the table `costs`
+COST_COLUMNS = {  # of the table `costs`
     "run": "name of the run",
     "iterations": "SGD steps of the whole schedule",
     "epochs": "passes over the training set",
@@ -25,28 +25,28 @@ COLUMNS = {  # of the table `costs`
 
 
 def price(overrides: Sequence[str], exclude: Sequence[str], show: Show = show) -> None:
-    """Shows the runs, what is done, and what the rest costs by a short measurement on this device."""
+    """Shows the runs, how they stand, and what the rest costs by a short measurement on this device."""
     with expand.hydra():
         plan = expand.expand(overrides, exclude=exclude)
     stand = board(plan.specs, plan.root)
     show([tables.runs(plan.asked, plan.specs, stand, plan.root)])
-    rerun.offer(rerun.unprobed(plan.specs, plan.root, stand), plan.root, ask=False)
+    rerun.offer(rerun.find_unprobed(plan.specs, plan.root, stand), plan.root, ask=False)
     missing = [spec for spec in plan.specs if not stand[spec.run].over]
     if missing:
-        workers = workers_of(plan)
-        prices = priced(missing, workers)
+        workers = count_workers(plan)
+        prices = measure_prices(missing, workers)
         cost: dict[str, Price] = {}
-        for spec in missing:  # of a run that was begun, the rest
+        for spec in missing:  # a run that has begun costs only its rest
             whole = prices.of(spec)
             cost[spec.run] = replace(whole, seconds=whole.seconds * (1 - stand[spec.run].share))
         seconds = prices.load + makespan([each.seconds for each in cost.values()], workers)
-        show([costs(plan, missing, cost, seconds, workers)])
+        show([_cost_sheet(plan, missing, cost, seconds, workers)])
 
 
-def costs(
+def _cost_sheet(
     plan: expand.Plan, specs: Sequence[RunSpec], cost: Mapping[str, Price], seconds: float, workers: int
 ) -> Sheet:
-    """What each missing run costs, and all of them together."""
+    """Makes a sheet of what each missing run costs, and all of them together."""
     records = [{"run": spec.run, "iterations": spec.recipe.iterations, **asdict(cost[spec.run])} for spec in specs]
     rows = [_cells(spec, cost[spec.run]) for spec in specs[:ROWS_SHOWN]]
     disk = size(sum(each.disk for each in cost.values()))
@@ -60,13 +60,13 @@ def _cells(spec: RunSpec, cost: Price) -> tuple[str, ...]:
     return *first, duration(cost.seconds), size(cost.memory)
 
 
-def priced(specs: Sequence[RunSpec], workers: int) -> Prices:
-    """Prices of these runs, measured beside one another as `workers` of them will be."""
+def measure_prices(specs: Sequence[RunSpec], workers: int) -> Prices:
+    """Prices these runs, measured side by side, as `workers` of them will run."""
     on_cpu = all(spec.engine.device == "cpu" for spec in specs)
     with console.status("measuring a few steps"):
-        return measured(specs, workers, gpus=0 if on_cpu else gpus())
+        return measure_kinds(specs, workers, gpus=0 if on_cpu else gpus())
 
 
-def workers_of(plan: expand.Plan) -> int:
-    """How many worker processes a sweep has."""
+def count_workers(plan: expand.Plan) -> int:
+    """Counts the worker processes of a sweep."""
     return plan.workers or default_jobs(on_cpu=all(spec.engine.device == "cpu" for spec in plan.specs))

@@ -1,7 +1,7 @@
-"""Finished runs, trained once more beside the first: does the same curve come out, and what does a probe see?
+"""Trains finished runs once more beside the first: does the same curve come out, and what does a probe see?
 
-<root>/reruns/<n>/runs/<run> is the n-th time. The folder of the first is only ever added to: by probe.parquet, and only
-where its curve came out again to the last bit.
+<root>/reruns/<n>/runs/<run> is the n-th rerun. The first run's folder never changes, with one exception: it gets
+probe.parquet where the rerun gave its curve again to the last bit.
 """
 
 from collections.abc import Sequence
@@ -26,23 +26,23 @@ from degrade.views.terminal import bar, confirm, console, duration, show
 
 
 def rerun(folder: RunDir, root: Path, probe: int | None = None, show: Show = show) -> int:
-    """Trains a stored run once more, with a probe of its gradients if one is asked for; says what came out.
+    """Trains a stored run once more, with a probe of its gradients where `probe` asks for one; says what came out.
 
-    Returns the exit code. Raises RunError for a run that is not over, that has a probe already where one is asked for,
-    or whose pictures have changed.
+    Returns the exit code. Raises RunError where the run is not over, where it has the probe already, and where its
+    pictures have changed.
     """
     if not folder.over:
         raise RunError(f"{folder.run}: is {folder.standing().name}; only what is finished can be compared with")
     if probe and folder.tables["probe"].exists():
-        raise RunError(f"{folder.run}: has a probe already; move {folder.tables['probe']} away to have another")
-    spec = as_trained(folder)
+        raise RunError(f"{folder.run}: has a probe already; move {folder.tables['probe']} away to get another")
+    spec = read_trained_spec(folder)
     with bar() as note:
         found = data.prepare(spec.data, note, theirs=True)
     if found.content != spec.data.content:
         raise RunError(f"{folder.run}: the pictures under {spec.data.root} are not those it was trained on any more")
-    spec = spec if probe is None else with_probe(spec, probe)
-    into = place(root, spec)
-    copy_start(folder, RunDir(into, spec.run))
+    spec = spec if probe is None else set_probe(spec, probe)
+    into = choose_place(root, spec)
+    _copy_start(folder, RunDir(into, spec.run))
     try:
         train([spec], into, jobs=1)
     except Stopped as stopped:
@@ -57,29 +57,32 @@ def rerun(folder: RunDir, root: Path, probe: int | None = None, show: Show = sho
     return 0
 
 
-def as_trained(folder: RunDir) -> RunSpec:
-    """Its spec with the backend that it had: `auto` can find another one here, with other bits."""
+def read_trained_spec(folder: RunDir) -> RunSpec:
+    """Reads the spec of a run with the backend it had: `auto` could choose another one here, with other bits."""
     spec, had = folder.read_spec(), folder.read_state().backend
     return replace(spec, engine=replace(spec.engine, backend=had)) if had else spec
 
 
-def copy_start(first: RunDir, again: RunDir) -> None:
-    """Of a constructed net, where it began: it must not begin at random weights. Raises RunError where that is gone."""
+def _copy_start(first: RunDir, again: RunDir) -> None:
+    """Copies the weights that a constructed run began from, since its rerun must begin there too.
+
+    Does nothing for other runs. Raises RunError where the weights are gone.
+    """
     if first.read_spec().origin is None or again.kept(0).exists():
         return
     if not first.kept(0).exists():
-        raise RunError(f"{first.kept(0)}: where the constructed net began is gone; `degrade construct` makes it again")
+        raise RunError(f"{first.kept(0)}: its first weights are gone; `degrade construct` makes them again")
     again.path.mkdir(parents=True, exist_ok=True)
     write(again.kept(0), read(first.kept(0)))
 
 
-def place(root: Path, spec: RunSpec) -> Path:
-    """The first of reruns/<n> where the run is not; one that was stopped there, with the same probe, goes on."""
+def choose_place(root: Path, spec: RunSpec) -> Path:
+    """Chooses the first reruns/<n> without this run. A rerun that was stopped there, with the same probe, goes on."""
 
     def free(folder: RunDir) -> bool:
         try:
             known = not folder.spec.exists() or folder.read_spec().engine.probe == spec.engine.probe
-        except RunError:  # what it was of is not known
+        except RunError:  # nobody knows what it was a rerun of
             return False
         return known and not folder.over
 
@@ -88,7 +91,7 @@ def place(root: Path, spec: RunSpec) -> Path:
 
 
 def report(first: RunDir, again: RunDir) -> None:
-    """Says whether the same curve came out; if so, what a probe saw is put beside the first, unless it has one."""
+    """Says whether the same curve came out. If so, copies the probe to the first run, unless that has one."""
     seen = again.tables["probe"]
     if not same_curve(first.curve, again.curve):
         said = f"another curve; other hardware, threads or versions do that (compare {again.environment.name})"
@@ -101,22 +104,22 @@ def report(first: RunDir, again: RunDir) -> None:
     console.print(f"{again.path}: {said}{left}", highlight=False, soft_wrap=True)
 
 
-def unprobed(specs: Sequence[RunSpec], root: Path, board: Board) -> list[RunSpec]:
-    """Of those asked for with a probe, the finished ones that have none: what they are, and the probe."""
+def find_unprobed(specs: Sequence[RunSpec], root: Path, board: Board) -> list[RunSpec]:
+    """Finds finished runs that have no probe but are asked for with one. Their specs are as trained, with the probe."""
     found: list[RunSpec] = []
     for spec in specs:
         folder = RunDir(root, spec.run)
         if spec.engine.probe and board[spec.run].over and not folder.tables["probe"].exists():
-            found.append(with_probe(replace(as_trained(folder), data=spec.data), spec.engine.probe))
+            found.append(set_probe(replace(read_trained_spec(folder), data=spec.data), spec.engine.probe))
     return found
 
 
-def with_probe(spec: RunSpec, probe: int) -> RunSpec:
+def set_probe(spec: RunSpec, probe: int) -> RunSpec:
     return replace(spec, engine=replace(spec.engine, probe=probe))
 
 
 def offer(bare: Sequence[RunSpec], root: Path, *, ask: bool) -> bool:
-    """Says that finished runs have no probe and how they get one; True where a person at the terminal wants it now."""
+    """Says that finished runs have no probe and how to get one. True where a person at the terminal wants it now."""
     if not bare:
         return False
     seconds = sum(RunDir(root, spec.run).read_state().seconds or 0.0 for spec in bare)
@@ -131,14 +134,14 @@ def offer(bare: Sequence[RunSpec], root: Path, *, ask: bool) -> bool:
 def reprobe(bare: Sequence[RunSpec], root: Path, *, jobs: int | None, fail_fast: bool, show: Show = show) -> int:
     """Trains finished runs again, several at once; returns how many failed.
 
-    One whose probe lies in a rerun already is not trained a third time. Raises Stopped after a signal, and RunError, at
-    the end, where one failed that could not write so.
+    A run whose probe lies in a rerun already is not trained a third time. Raises Stopped after a signal. Raises
+    RunError, at the end, where a run failed and could not write so.
     """
     todo: dict[Path, list[RunSpec]] = {}
     for spec in bare:
-        if not probed(root, spec.run):
-            todo.setdefault(into := place(root, spec), []).append(spec)
-            copy_start(RunDir(root, spec.run), RunDir(into, spec.run))
+        if not find_probed(root, spec.run):
+            todo.setdefault(into := choose_place(root, spec), []).append(spec)
+            _copy_start(RunDir(root, spec.run), RunDir(into, spec.run))
     failed, unsaid = 0, list[RunError]()
     try:
         for path, specs in todo.items():
@@ -151,17 +154,17 @@ def reprobe(bare: Sequence[RunSpec], root: Path, *, jobs: int | None, fail_fast:
             failed += sum(state.broken for state in after.values())
             if fail_fast and (failed or unsaid):
                 break
-    finally:  # of what was stopped half-way, that which is done
+    finally:  # also after a stop half-way: reports the reruns that are done
         for spec in bare:
-            for again in probed(root, spec.run)[:1]:
+            for again in find_probed(root, spec.run)[:1]:
                 report(RunDir(root, spec.run), again)
     if unsaid:
         raise unsaid[0]
     return failed
 
 
-def probed(root: Path, run: str) -> list[RunDir]:
-    """The finished reruns of a run that had a probe, those with the same curve first."""
+def find_probed(root: Path, run: str) -> list[RunDir]:
+    """Finds the finished reruns of a run that have a probe; reruns with the same curve come first."""
     folders = [RunDir(path, run) for path in sorted((root / "reruns").glob("*"))]
     found = [folder for folder in folders if folder.over and folder.tables["probe"].exists()]
     return sorted(found, key=lambda folder: not same_curve(RunDir(root, run).curve, folder.curve))
@@ -170,4 +173,4 @@ def probed(root: Path, run: str) -> list[RunDir]:
 def same_curve(one: Path, other: Path) -> bool:
     """Whether two curves are equal to the last bit in all columns but the timings."""
     first, second = (parquet.read(path, CURVES).drop_columns(list(TIMINGS)).to_pandas() for path in (one, other))
-    return bool(first.equals(second))  # of pandas, to which a loss that is no number equals itself
+    return bool(first.equals(second))  # in pandas a NaN loss equals itself

@@ -1,4 +1,4 @@
-"""The life of a worker process: it trains what its parent gives it, and leaves when it is told to or left alone."""
+"""The life of a worker process: it trains what its parent gives it, and leaves when told to or when the parent dies."""
 
 import contextlib
 import os
@@ -19,15 +19,15 @@ from degrade.train import processes
 
 
 class Report(NamedTuple):
-    """What a worker says of a pack."""
+    """What a worker tells its parent about a pack."""
 
-    fit: bool  # for more
+    fit: bool  # to take more packs
     elsewhere: Sequence[str] = ()  # runs that other processes hold
-    reason: str = ""  # of the first failure; how each run ended stands in its folder, if the disk took it
+    reason: str = ""  # of the first failure. How each run ended stands in its folder, if the disk took it
 
 
 def serve(pipe: Connection, root: Path, slot: int, command: str) -> None:
-    """The life of a worker process: run after run, until None comes or it is told to stop."""
+    """Trains pack after pack, until the pipe brings None or a signal says stop."""
     halt = threading.Event()
     processes.begin(halt.set)
     from degrade.train import run  # loads torch
@@ -35,49 +35,50 @@ def serve(pipe: Connection, root: Path, slot: int, command: str) -> None:
     run.take_gpu(slot)
     report = Report(fit=True)
     with contextlib.suppress(EOFError, BrokenPipeError):
-        while report.fit and (pack := next_pack(pipe)) is not None:
+        while report.fit and (pack := _receive_pack(pipe)) is not None:
             report = work(pack, root, halt.is_set, command)
             pipe.send(report)
 
 
-def next_pack(pipe: Connection) -> list[RunSpec] | None:
-    """What the parent gives next; None where it has nothing more, or is gone."""
+def _receive_pack(pipe: Connection) -> list[RunSpec] | None:
+    """Receives the next pack; None where the parent has nothing more, or is gone."""
     return pipe.recv() if pipe in wait([pipe, processes.parents_end()]) else None
 
 
 def work(pack: Sequence[RunSpec], root: Path, stop: Callable[[], bool], command: str) -> Report:
-    """Trains a pack; how it ended stands in the folders and the log."""
+    """Trains a pack. How its runs ended stands in their folders and logs."""
     from degrade.train import run
 
     try:
-        with output_to(*(RunDir(root, spec.run).log for spec in pack)):
+        with redirect_output(*(RunDir(root, spec.run).log for spec in pack)):
             try:
                 states = run.run(pack, root, stop=stop, command=command, together=len(pack))
             except Exception as error:  # the folders say `failed` and why
                 with contextlib.suppress(OSError):  # a full disk
                     traceback.print_exc()
-                # after other errors a GPU, or the process, can be of no use any more
+                # other errors can leave the GPU or the process useless
                 return Report(fit=isinstance(error, DegradeError), reason=one_line(error))
-    except OSError as error:  # of the logs
+    except OSError as error:  # from opening a log
         reason = describe_refusal(error, RunDir(root, pack[0].run).log)
         for spec in pack:
             give_up(RunDir(root, spec.run), "failed", reason)
         return Report(fit=True, reason=reason)
     held = [run for run, state in states.items() if state == "elsewhere"]
-    return Report(fit=not stop(), elsewhere=held)  # told to stop, it would leave whatever it is given
+    return Report(fit=not stop(), elsewhere=held)  # a worker that was told to stop would train nothing more
 
 
 @contextlib.contextmanager
-def output_to(path: Path, *beside: Path) -> Generator[None]:
-    """Sends what this process and its libraries print to the end of a file, so that the live table stays whole.
+def redirect_output(path: Path, *beside: Path) -> Generator[None]:
+    """Appends what this process and its libraries print to a file, so that the live table stays whole.
 
-    The logs of the runs beside the first say where that is. Raises OSError where one cannot be opened.
+    `beside`: logs of the other runs of a pack, which get a line that names the first. Raises OSError where a log cannot
+    be opened.
     """
     now = time.strftime("%Y-%m-%d %H:%M:%S")
     for other in beside:
-        with opened(other) as log:
+        with _open_log(other) as log:
             print(now, f"advanced beside {path.parent.name}: see its log", file=log)
-    with opened(path) as log:
+    with _open_log(path) as log:
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)
     try:
@@ -89,14 +90,14 @@ def output_to(path: Path, *beside: Path) -> Generator[None]:
             sys.stderr.flush()
 
 
-def opened(log: Path) -> TextIO:
-    """To be added to; never through a link, nor a pipe that is waited for."""
+def _open_log(log: Path) -> TextIO:
+    """Opens a log to append to it. Follows no link, and waits for no reader of a pipe."""
     log.parent.mkdir(parents=True, exist_ok=True)
     return os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666), "a")
 
 
 def give_up(folder: RunDir, state: str, reason: str) -> None:
-    """Writes what became of a run that is not over, unless another process has it by now."""
+    """Writes what became of a run, unless it is over or another process holds it by now."""
     with contextlib.suppress(OSError, RunError), folder.claimed() as free:
         if free and not folder.over:
             folder.leave(state, reason)

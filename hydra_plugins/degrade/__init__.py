@@ -1,1 +1,1 @@
-"""Launchers that Hydra finds by their place: hydra_plugins is a namespace shared with other packages."""
+"""Launchers that Hydra finds by their place: hydra_plugins is a namespace that other packages share."""

@@ -1,4 +1,4 @@
-"""`hydra/launcher=workers`: the runs of a sweep on this machine. Thin: the work is that of degrade.sweep.launchers.
+"""`hydra/launcher=workers`: the runs of a sweep on this machine. Thin: degrade.sweep.launchers does the work.
 
 Hydra executes every plugin module at each start, so nothing heavy is imported here.
 """
@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 
 class WorkersLauncher(Launcher):
-    """Spawned processes, each training one run after another."""
+    """Spawned processes; each trains one run after another."""
 
     def __init__(self, fail_fast: bool = False) -> None:
         self.fail_fast = fail_fast
@@ -25,8 +25,8 @@ class WorkersLauncher(Launcher):
         from degrade.sweep import expand
         from degrade.sweep.launchers import Workers
 
-        specs = [expand.spec_of(overrides) for overrides in job_overrides]
-        Workers(self.config.jobs, self.fail_fast).launch(specs, expand.root_of(self.config))
+        specs = [expand.compose_spec(overrides) for overrides in job_overrides]
+        Workers(self.config.jobs, self.fail_fast).launch(specs, expand.read_root(self.config))
         return []  # how a run ended stands in its folder
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from degrade.cli.complete import overrides
+from degrade.cli.complete import complete_override
 from degrade.spec.parts import SHORTCUTS
 
 NETS = list(SHORTCUTS)  # plain is the first of them
@@ -31,7 +31,7 @@ def test_the_nets_that_are_offered_are_those_there_are():
     ],
 )
 def test_keys_groups_and_values_are_offered_also_after_a_comma(typed, offered):
-    assert overrides(typed) == offered
+    assert complete_override(typed) == offered
 
 
 @pytest.mark.parametrize(
@@ -45,4 +45,4 @@ def test_keys_groups_and_values_are_offered_also_after_a_comma(typed, offered):
     ],
 )
 def test_bash_which_splits_at_the_sign_gets_the_last_word_alone(before, typed, offered):
-    assert overrides(typed, before) == offered
+    assert complete_override(typed, before) == offered

@@ -154,7 +154,7 @@ WRONG = {
     "two nets or more": ["ensemble", "residual-A-8-w4-s0"],
     "no run begins so": ["ensemble", "residual-A-8-w4-s0", "nothing"],
     "no such file": ["evaluate", "--ckpt", "nothing.pt"],
-    "lr=2: here only data=NAME and keys as data.root=... count": ["evaluate", "--ckpt", "residual-A-8-w4-s0", "lr=2"],
+    "lr=2: here only data=NAME and keys like data.root=... count": ["evaluate", "--ckpt", "residual-A-8-w4-s0", "lr=2"],
     "of which data": ["evaluate", "--ckpt", "residual-A-8-w4-s0", "data.validation=3"],
     "data=digits,cifar10: here only": ["ensemble", "residual-A-8-w4-s0", "plain", "data=digits,cifar10"],
     "data=dgits: unknown": ["evaluate", "--ckpt", "residual-A-8-w4-s0", "data=dgits"],

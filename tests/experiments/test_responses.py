@@ -204,7 +204,7 @@ def test_what_a_file_says_its_rows_are_of_is_not_believed(here, root, tmp_path):
     shutil.copytree(root, tmp_path / "theirs")
     run = RunDir(tmp_path / "theirs", SPECS["plain"].run)
     first = responses([open_net(run.path)]).layers
-    for name in measuring.NAMES:
+    for name in measuring.TABLE_NAMES:
         rows = pd.read_parquet(run.tables[name])
         told = rows.assign(protocol=f"{tmp_path}/OUTSIDE/x-on-y", run="another", group="=1+1", depth=20)
         parquet.save(run.tables[name], parquet.of_frame(told, parquet.TABLES[name]))

@@ -17,7 +17,7 @@ from torch import nn
 from degrade import data
 from degrade.data.batches import scale_of
 from degrade.errors import DegradeError, RunError, SpecError
-from degrade.experiments.trained import OURS, fingerprint, open_net, pictures
+from degrade.experiments.trained import CHECKPOINT_KEYS, fingerprint_weights, open_net, pictures
 from degrade.nets import build
 from degrade.spec import DataSpec, NetSpec, parse
 from degrade.store.folder import RunDir
@@ -61,7 +61,7 @@ def test_a_run_opens_by_its_folder_its_checkpoint_or_how_its_name_begins(folder,
 def test_a_kept_checkpoint_is_the_net_of_its_iteration(folder):
     early, late = open_net(folder.kept(5)), open_net(folder.path)
     assert (early.iteration, late.iteration) == (5, 12)
-    assert early.weights != late.weights == fingerprint(late.net)
+    assert early.weights != late.weights == fingerprint_weights(late.net)
     assert early.label == late.label
 
 
@@ -155,7 +155,7 @@ def test_variants_of_batch_norm_open_as_they_were_trained(tmp_path, recipe):
     spec = tiny(recipe={**recipe, "iterations": 5})
     run([spec], tmp_path)
     found = open_net(RunDir(tmp_path, spec.run).path)
-    assert fingerprint(found.net) == found.weights
+    assert fingerprint_weights(found.net) == found.weights
     kinds = {type(layer).__name__ for layer in found.net.modules()}
     assert ("SubBatchNorm" in kinds, "BatchNorm2d" in kinds) == ("bn_group" in recipe, False)
 
@@ -370,5 +370,5 @@ def test_own_pictures_are_decoded_again_where_they_are_gone_and_refused_where_th
 
 def test_every_state_of_a_fit_is_known_as_ours(folder):
     state = unpack(folder.checkpoint.read_bytes())
-    assert OURS.items() <= {key: type(value) for key, value in state.items()}.items()
+    assert CHECKPOINT_KEYS.items() <= {key: type(value) for key, value in state.items()}.items()
     assert json.loads(folder.spec.read_text())["spec"] == state["spec"]

@@ -43,8 +43,15 @@ def none_of_that(*_: object, **__: object) -> None:
 def tame(tmp_path, here, monkeypatch):
     """The command line, in an empty folder of its own, with what trains, measures for long or downloads cut off."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    places = ((Workers, "launch"), (Words, "launch"), (price, "priced"), (limit, "priced"), (rerun, "train"))
-    for place, name in (*places, (grid, "measured"), (bench, "measure")):
+    places = (
+        (Workers, "launch"),
+        (Words, "launch"),
+        (price, "measure_prices"),
+        (limit, "measure_prices"),
+        (rerun, "train"),
+    )
+    measures = ((price, "measure_prices"), (limit, "measure_prices"), (grid, "measure_trials"), (bench, "measure"))
+    for place, name in (*places, *measures):
         monkeypatch.setattr(place, name, none_of_that)
     monkeypatch.setattr(figures, "FORMATS", ("svg",))  # a third of the time
     monkeypatch.setattr("sys.stdin", io.StringIO())  # nobody answers
@@ -82,8 +89,8 @@ def faults(done, usage: bool = True) -> list[str]:
 
 @pytest.mark.parametrize("half", [0, 1])
 def test_no_command_line_ends_in_a_traceback_or_leaves_anything(tame, tmp_path, half):
-    with compose.initialised():
-        keys = compose.keys(compose.configured(()))
+    with compose.start_hydra():
+        keys = compose.list_keys(compose.configure(()))
     found, ends = list[str](), list[int]()
     for case in range(half, CASES, 2):
         words, before = odd.line(Random(case), keys), tree(tmp_path)

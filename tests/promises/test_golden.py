@@ -137,7 +137,7 @@ def test_a_rerun_of_then_is_seen(old):
 def test_a_trial_of_then_is_not_done_again(old):
     asked = grid.trials(net=["plain"], blocks=[1], seeds=[0], lr=[3.0], steps=20, width=2)
     before = content(old / "identity")
-    frame = grid.measured(asked, old)
+    frame = grid.measure_trials(asked, old)
     after = content(old / "identity")
     assert len(frame) == 10
     assert {name: after[name] for name in before if "trials" in name} == {

@@ -177,13 +177,13 @@ def test_a_curve_that_is_at_its_end_has_its_checkpoint(tmp_path, monkeypatch):
 def probed(tmp_path) -> RunDir:
     folder = finished(tmp_path)
     again = tmp_path / "reruns" / "1"
-    run([rerun.with_probe(SPEC, 3)], again)
+    run([rerun.set_probe(SPEC, 3)], again)
     rerun.report(folder, RunDir(again, SPEC.run))
     assert folder.tables["probe"].exists()
     return folder
 
 
-@pytest.mark.parametrize("asked", [SPEC, rerun.with_probe(SPEC, 3)], ids=["plain sweep", "engine.probe"])
+@pytest.mark.parametrize("asked", [SPEC, rerun.set_probe(SPEC, 3)], ids=["plain sweep", "engine.probe"])
 @pytest.mark.parametrize("harm", ["curve.parquet damaged", "state.json damaged", "state.json gone"])
 def test_mending_leaves_the_probe_of_a_rerun_alone(tmp_path, probed, asked, harm):
     """It was removed: a result was lost."""
@@ -199,7 +199,7 @@ def test_mending_leaves_the_probe_of_a_rerun_alone(tmp_path, probed, asked, harm
 @pytest.mark.parametrize("checkpoints", ["whole", "older", "damaged", "none"])
 def test_where_that_probe_is_damaged_it_is_named_and_can_be_made_again(tmp_path, probed, checkpoints):
     """With an older or a damaged checkpoint the whole run was to be moved away."""
-    path, asked = probed.tables["probe"], rerun.with_probe(SPEC, 3)
+    path, asked = probed.tables["probe"], rerun.set_probe(SPEC, 3)
     if checkpoints != "whole":
         probed.checkpoint.unlink()
         kept = {"older": probed.previous.read_bytes(), "damaged": b"damaged"}.get(checkpoints)
@@ -211,7 +211,7 @@ def test_where_that_probe_is_damaged_it_is_named_and_can_be_made_again(tmp_path,
     assert path.read_bytes() == damaged
     assert load(tmp_path, measured=()).curves.equals(curve)
     path.unlink()
-    (bare,) = rerun.unprobed([asked], tmp_path, board([asked], tmp_path))
+    (bare,) = rerun.find_unprobed([asked], tmp_path, board([asked], tmp_path))
     assert rerun.reprobe([bare], tmp_path, jobs=1, fail_fast=False) == 0
     assert len(load(tmp_path).probe) > 0
 

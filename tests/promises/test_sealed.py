@@ -231,7 +231,7 @@ class TestTrials:
     def trial(self, here, tmp_path) -> tuple[Callable[[], Any], Path]:
         """The command that reads its file, and that file."""
         trial, root = Trial(net="plain", blocks=1, seed=0, steps=2), tmp_path / "results"
-        path = grid.kept(trial, grid.home([trial], root))
+        path = grid.trial_file(trial, grid.home([trial], root))
         path.parent.mkdir(parents=True)
         parquet.write_rows(path, trial.labels(), [Copied(1, 0.9, 0.9, 0.7), Copied(2, 0.5, 0.6, 0.7)], grid.SCHEMA)
         words = ("--net", "plain", "--blocks", "1", "--seeds", "0", "--steps", "2", "--results", str(root))

@@ -149,10 +149,10 @@ def test_links_lead_nowhere(here, foreign, tmp_path):
     assert (tmp_path / "mine" / "kept").exists()
     log = tmp_path / "log.txt"
     log.symlink_to(tmp_path / "bashrc")
-    with pytest.raises(OSError, match="symbolic"), worker.output_to(log):
+    with pytest.raises(OSError, match="symbolic"), worker.redirect_output(log):
         pass
     assert not (tmp_path / "bashrc").exists()
-    with pytest.raises(OSError, match="symbolic"), worker.output_to(tmp_path / "own.txt", log):
+    with pytest.raises(OSError, match="symbolic"), worker.redirect_output(tmp_path / "own.txt", log):
         pass
     assert not (tmp_path / "bashrc").exists()
 
@@ -193,7 +193,7 @@ def test_nor_is_anything_trained_again_there(foreign, tmp_path, name):
     (foreign / name).parent.mkdir(exist_ok=True)
     (foreign / name).symlink_to(tmp_path / "mine")
     with pytest.raises(RunError, match=f"{name}: is a link"):
-        rerun.place(foreign, run_dirs(foreign)[0].read_spec())
+        rerun.choose_place(foreign, run_dirs(foreign)[0].read_spec())
 
 
 def test_a_file_in_the_making_is_never_a_link(tmp_path):
@@ -209,7 +209,7 @@ def test_a_file_in_the_making_is_never_a_link(tmp_path):
 def test_a_record_of_time_that_is_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "record.json")
     with pytest.raises(RunError, match="is a pipe or a device"):
-        limit.recorded(tmp_path / "record.json")
+        limit.read_record(tmp_path / "record.json")
 
 
 def test_figures_are_not_drawn_where_a_strangers_link_leads(here, foreign, tmp_path):

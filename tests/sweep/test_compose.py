@@ -140,4 +140,4 @@ def test_what_a_command_line_sets_plainly_is_done(here):
 
 def test_targets_are_found_at_any_depth():
     node = OmegaConf.to_container(OmegaConf.create({"a": [{"b": {"_target_": "x.y"}}], "hydra": {"_target_": "z"}}))
-    assert list(compose.leaves(node)) == [("a.0.b._target_", "x.y"), ("hydra._target_", "z")]
+    assert list(compose.walk_leaves(node)) == [("a.0.b._target_", "x.y"), ("hydra._target_", "z")]

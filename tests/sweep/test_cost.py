@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from conftest import tiny
 
-from degrade.sweep.cost import Prices, Sample, averaged, kind, line, makespan
+from degrade.sweep.cost import Prices, Sample, average, interpolate, kind, makespan
 
 EIGHT = Sample(load=2.0, begin=1.0, step=0.1, image=0.01, probe=0.5, memory=1e6, checkpoint=1e3)
 TWENTY = replace(EIGHT, begin=1.5, step=0.4, memory=3e6, checkpoint=2e3)
@@ -15,13 +15,13 @@ def prices() -> Prices:
 
 
 def test_what_is_measured_is_the_price_and_others_lie_on_lines():
-    assert line(SAMPLES, 20) == TWENTY
-    assert line(SAMPLES, 14).step == pytest.approx(0.25)
-    assert line(SAMPLES, 32).step == pytest.approx(0.6)
-    assert line(SAMPLES, 92).step == pytest.approx(1.6)
-    assert line({8: EIGHT, 20: TWENTY}, 56).memory == pytest.approx(9e6)
-    assert line({20: TWENTY}, 20) == TWENTY
-    assert line({8: TWENTY, 20: EIGHT}, 110).step == 0.4  # noise: deeper is not for nothing
+    assert interpolate(SAMPLES, 20) == TWENTY
+    assert interpolate(SAMPLES, 14).step == pytest.approx(0.25)
+    assert interpolate(SAMPLES, 32).step == pytest.approx(0.6)
+    assert interpolate(SAMPLES, 92).step == pytest.approx(1.6)
+    assert interpolate({8: EIGHT, 20: TWENTY}, 56).memory == pytest.approx(9e6)
+    assert interpolate({20: TWENTY}, 20) == TWENTY
+    assert interpolate({8: TWENTY, 20: EIGHT}, 110).step == 0.4  # noise: deeper is not for nothing
 
 
 def test_a_run_costs_its_steps_evaluations_and_probes():
@@ -45,7 +45,7 @@ def test_kinds_differ_in_what_a_step_costs():
 
 def test_of_what_is_measured_side_by_side_times_are_averaged_and_the_greatest_peak_counts():
     slow = replace(EIGHT, step=0.3, memory=2e6)
-    (depth,), (sample,) = zip(*averaged([{8: EIGHT, 20: TWENTY}, {8: slow}]).items(), strict=True)
+    (depth,), (sample,) = zip(*average([{8: EIGHT, 20: TWENTY}, {8: slow}]).items(), strict=True)
     assert (depth, sample.step, sample.memory) == (8, pytest.approx(0.2), 2e6)
 
 

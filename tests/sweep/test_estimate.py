@@ -20,7 +20,7 @@ QUICK = {"iterations": 1000, "eval_every": 1000}
 def test_every_kind_is_measured_in_a_process_of_its_own(monkeypatch):
     monkeypatch.setattr(processes, "SPAWN", multiprocessing.get_context("spawn"))  # as for a user: they load torch
     specs = [tiny(recipe=QUICK), tiny(depth=14, recipe=QUICK), tiny(net="plain", recipe=QUICK)]
-    prices = estimate.measured(specs, 2)
+    prices = estimate.measure_kinds(specs, 2)
     assert set(prices.samples) == {kind(specs[0]), kind(specs[2])}
     assert sorted(prices.samples[kind(specs[0])]) == [8, 14]
     assert prices.load > 0.3  # torch
@@ -30,16 +30,16 @@ def test_every_kind_is_measured_in_a_process_of_its_own(monkeypatch):
 
 def test_workers_are_imitated_and_each_gpu_has_one():
     a, b, c = tiny(), tiny(net="plain"), tiny(width=8)
-    assert estimate.grouped([a, b, c], 2, gpus=0) == [[a], [b], [c]]
-    assert estimate.grouped([a], 4, gpus=0) == [[a]] * 4
-    assert estimate.grouped([a, b, c], 2, gpus=2) == [[a, c], [b]]
-    assert estimate.grouped([a], 4, gpus=4) == [[a]]
+    assert estimate.group_specs([a, b, c], 2, gpus=0) == [[a], [b], [c]]
+    assert estimate.group_specs([a], 4, gpus=0) == [[a]] * 4
+    assert estimate.group_specs([a, b, c], 2, gpus=2) == [[a, c], [b]]
+    assert estimate.group_specs([a], 4, gpus=4) == [[a]]
 
 
 def test_a_measurement_that_dies_is_one_line(monkeypatch):
     monkeypatch.setattr(estimate, "answer", die)
     with pytest.raises(RunError, match="a process died over a few steps of residual-A-8-w4; is there memory"):
-        estimate.apart([], 0, [tiny()])
+        estimate.measure_apart([], 0, [tiny()])
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")

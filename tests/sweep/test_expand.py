@@ -63,7 +63,7 @@ STUDIES = {"quickstart": 8, "quickstart3": 24, "smoke": 8, "fig1": 2, "fig4": 4,
 
 def test_every_study_is_the_runs_it_says_and_data_or_recipe_can_be_replaced():
     with expanding.hydra():
-        assert set(compose.options("study")) == set(STUDIES)
+        assert set(compose.list_options("study")) == set(STUDIES)
         for study, count in STUDIES.items():
             assert len(expanding.expand([f"study={study}"], look=False).jobs) == count, study
             small = expanding.expand([f"study={study}", "data=digits", "recipe=quickstart"], look=False)
@@ -79,7 +79,7 @@ def test_any_key_can_be_an_axis_a_group_too():
 def test_setting_keys_on_a_copy_equals_composing_them():
     with expanding.hydra():
         for job in expanding.expand(["depth=8,20", "recipe.milestones=[0.25,0.5]", "study=smoke"]).jobs:
-            assert expanding.spec_from(compose.composed(job.overrides)) == job.spec
+            assert expanding.to_spec(compose.compose_groups(job.overrides)) == job.spec
 
 
 def test_a_run_means_the_same_in_every_sweep():

@@ -25,7 +25,7 @@ def measured(monkeypatch):
     def known(specs, workers, gpus):
         return Prices({kind(spec): {8: sample} for spec in specs})
 
-    monkeypatch.setattr(price, "measured", known)
+    monkeypatch.setattr(price, "measure_kinds", known)
 
 
 def go(root, *overrides: str, **how) -> int:

@@ -4,7 +4,7 @@ import pytest
 from conftest import tiny
 
 from degrade.errors import SpecError
-from degrade.sweep.queue import AUTO, Queue
+from degrade.sweep.queue import AUTO_RUNS_PER_GPU, Queue
 
 
 def names(pack):
@@ -36,7 +36,7 @@ def packs(specs, workers, gpus):
     ],
 )
 def test_auto_packs_up_to_four_runs_a_gpu(count, workers, gpus, sizes):
-    assert AUTO == 4
+    assert AUTO_RUNS_PER_GPU == 4
     assert packs(sweep(count), workers, gpus) == sizes
 
 

@@ -25,7 +25,7 @@ TINY = ["study=smoke", "depth=8", "recipe.iterations=4", "data.train_limit=40", 
 
 
 def unprobed(*specs: RunSpec, root: Path) -> list[RunSpec]:
-    return rerun.unprobed(specs, root, board(specs, root))
+    return rerun.find_unprobed(specs, root, board(specs, root))
 
 
 def at_once(root, *overrides: str, **how) -> int:
@@ -42,7 +42,7 @@ def twice(root, *, probe: int = 2, lr: float = 0.05) -> tuple[RunDir, RunDir]:
     """A run, and the same with a probe in reruns/1; with another `lr`, the curve of the first is another one."""
     spec = tiny(recipe={"iterations": 6})
     run.run([spec], root)
-    run.run([rerun.with_probe(spec, probe)], root / "reruns" / "1")
+    run.run([rerun.set_probe(spec, probe)], root / "reruns" / "1")
     first, again = RunDir(root, spec.run), RunDir(root / "reruns" / "1", spec.run)
     if lr != spec.recipe.lr:
         other = tiny(recipe={"iterations": 6, "lr": lr})
@@ -64,7 +64,7 @@ def test_a_rerun_with_a_probe_puts_it_beside_the_first_and_changes_nothing_else(
     assert after == before
     assert set(rows.iteration) == {0, 2}
     assert set(rows.run) == {folder.run}
-    with pytest.raises(RunError, match=r"has a probe already; move .* away to have another"):
+    with pytest.raises(RunError, match=r"has a probe already; move .* away to get another"):
         rerun.rerun(*find("plain", tmp_path), 1)
 
 
@@ -83,7 +83,7 @@ def test_a_probe_that_is_there_is_never_replaced(tmp_path):
     rerun.report(first, again)
     kept = first.tables["probe"].read_bytes()
     (tmp_path / "reruns" / "1").rename(tmp_path / "reruns" / "0")
-    run.run([rerun.with_probe(tiny(recipe={"iterations": 6}), 1)], tmp_path / "reruns" / "1")
+    run.run([rerun.set_probe(tiny(recipe={"iterations": 6}), 1)], tmp_path / "reruns" / "1")
     rerun.report(first, again)
     assert first.tables["probe"].read_bytes() == kept != again.tables["probe"].read_bytes()
 
@@ -128,13 +128,13 @@ def test_runs_are_trained_again_as_they_were_the_first_time(tmp_path):
     folder.write_curve(spec, [])
     folder.write_state(State("finished"))
     (found,) = unprobed(tiny(engine={"probe": 5, "threads": 1}), root=tmp_path)
-    assert found == rerun.with_probe(spec, 5)
+    assert found == rerun.set_probe(spec, 5)
     assert unprobed(spec, tiny(seed=1, engine={"probe": 5}), root=tmp_path) == []
 
 
 def test_what_lies_in_a_rerun_already_is_not_trained_a_third_time(tmp_path, capsys):
     first, _ = twice(tmp_path)
-    (bare,) = unprobed(rerun.with_probe(first.read_spec(), 3), root=tmp_path)
+    (bare,) = unprobed(rerun.set_probe(first.read_spec(), 3), root=tmp_path)
     assert rerun.reprobe([bare], tmp_path, jobs=1, fail_fast=False) == 0
     assert "probe.parquet added to" in capsys.readouterr().out
     assert [path.name for path in (tmp_path / "reruns").iterdir()] == ["1"]
@@ -144,8 +144,8 @@ def two_places(root) -> list:
     """Two finished runs without a probe, of which the second has been begun again already: two folders of reruns."""
     specs = [tiny(recipe={"iterations": 6}), tiny(seed=1, recipe={"iterations": 6})]
     run.run(specs, root)
-    run.run([rerun.with_probe(specs[1], 3)], root / "reruns" / "1")
-    return [rerun.with_probe(spec, 2) for spec in specs]
+    run.run([rerun.set_probe(specs[1], 3)], root / "reruns" / "1")
+    return [rerun.set_probe(spec, 2) for spec in specs]
 
 
 @pytest.mark.parametrize("fail_fast", [False, True])
@@ -158,7 +158,7 @@ def test_a_group_whose_failure_could_not_be_written_keeps_no_other_from_being_tr
             raise RunError("its disk went away")
         train(specs, path, **how)
 
-    monkeypatch.setattr(rerun, "probed", lambda *_: [])
+    monkeypatch.setattr(rerun, "find_probed", lambda *_: [])
     monkeypatch.setattr(rerun, "train", broken)
     with pytest.raises(RunError, match="its disk went away"):
         rerun.reprobe(asked, tmp_path, jobs=1, fail_fast=fail_fast)
@@ -173,7 +173,7 @@ def test_a_run_that_fails_again_is_counted(tmp_path, monkeypatch):
             RunDir(path, spec.run).path.mkdir(parents=True, exist_ok=True)
             RunDir(path, spec.run).write_state(State("failed", reason="of its own"))
 
-    monkeypatch.setattr(rerun, "probed", lambda *_: [])
+    monkeypatch.setattr(rerun, "find_probed", lambda *_: [])
     monkeypatch.setattr(rerun, "train", fail)
     assert rerun.reprobe(asked, tmp_path, jobs=1, fail_fast=False) == 2
 
@@ -193,17 +193,17 @@ def test_a_rerun_of_which_nobody_knows_what_it_was_is_left_alone(tmp_path):
     first, again = twice(tmp_path)
     again.spec.write_bytes(b"damaged")
     first.tables["probe"].unlink(missing_ok=True)
-    (bare,) = unprobed(rerun.with_probe(first.read_spec(), 2), root=tmp_path)
+    (bare,) = unprobed(rerun.set_probe(first.read_spec(), 2), root=tmp_path)
     again.state.unlink()
-    assert rerun.place(tmp_path, bare).name == "2"
+    assert rerun.choose_place(tmp_path, bare).name == "2"
 
 
 def test_a_rerun_that_was_stopped_goes_on_only_with_the_same_probe(tmp_path):
     spec, polls = tiny(engine={"probe": 2}), iter([False] * 4)
     run.run([spec], tmp_path / "reruns" / "1", stop=lambda: next(polls, True))
-    assert rerun.place(tmp_path, spec).name == "1"
-    assert rerun.place(tmp_path, rerun.with_probe(spec, 3)).name == "2"
-    assert rerun.place(tmp_path, replace(spec, seed=1)).name == "1"
+    assert rerun.choose_place(tmp_path, spec).name == "1"
+    assert rerun.choose_place(tmp_path, rerun.set_probe(spec, 3)).name == "2"
+    assert rerun.choose_place(tmp_path, replace(spec, seed=1)).name == "1"
 
 
 def said_at_a_terminal(folder: Path, typed: str, *arguments: str) -> str:
@@ -239,4 +239,4 @@ def test_a_rerun_has_the_backend_that_the_run_had_whatever_auto_would_take_now(t
     written["spec"]["engine"]["backend"] = "auto"
     write_json(folder.spec, written)
     assert folder.read_spec().engine.backend == "auto"
-    assert rerun.as_trained(folder).engine.backend == backend
+    assert rerun.read_trained_spec(folder).engine.backend == backend

@@ -27,10 +27,10 @@ class Stepped:
 
 def test_depths_are_measured_up_to_the_one_asked_for(monkeypatch):
     monkeypatch.setattr(sample, "measure", lambda spec, load: Stepped(0.0))
-    found = {depth: list(sample.sampled(tiny(depth=depth))) for depth in (8, 14, 20, 32, 110)}
+    found = {depth: list(sample.sample_depths(tiny(depth=depth))) for depth in (8, 14, 20, 32, 110)}
     assert found == {8: [8], 14: [8, 14], 20: [8, 20], 32: [8, 20, 32], 110: [8, 20, 56]}
     monkeypatch.setattr(sample, "measure", lambda spec, load: Stepped(1.0))
-    assert list(sample.sampled(tiny(depth=110))) == [8, 20]  # long steps: two have to do
+    assert list(sample.sample_depths(tiny(depth=110))) == [8, 20]  # long steps: two have to do
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

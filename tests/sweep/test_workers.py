@@ -103,24 +103,24 @@ def test_of_a_run_that_others_train_is_said_who_and_a_stopped_holder_is_asked_ev
     held.add([spec])
     while now < 300:
         now += 0.25
-        for found in held.freed():
+        for found in held.take_freed():
             tries.append(now)
             held.add([found])
     assert tries[:4] == [1.0, 3.0, 7.0, 15.0]
     assert tries[-1] - tries[-2] == 60
     was_stopped(folder, -60)  # it goes on, and stops again
     now += 2
-    assert held.freed() == []
+    assert held.take_freed() == []
     was_stopped(folder)
     now += 2
-    assert held.freed() == [spec]
+    assert held.take_freed() == [spec]
     held.add([spec])
     said = capsys.readouterr().out
     assert said.startswith(f"{spec.run}: process {os.getpid()} on ")
     assert said.count("waiting") == 1
     folder.write_state(State("failed", reason="of its own"))
     now += 2
-    assert held.freed() == []
+    assert held.take_freed() == []
     assert held.specs == []
 
 
@@ -132,7 +132,7 @@ def test_a_run_that_failed_here_after_another_host_took_it_over_is_waited_for(tm
     write_json(folder.state, {"state": "running", "host": "another", "pid": 1, "heartbeat": time.time()})
     worker = workers.Worker(tmp_path, 0)
     try:
-        end = worker._ended([spec], Report(fit=True, reason="the disk of this host went away"))
+        end = worker._describe_end([spec], Report(fit=True, reason="the disk of this host went away"))
     finally:
         worker.dismiss()
     assert (list(end.held), list(end.unsaid), list(end.again)) == ([spec], [], [])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = parquet.Schema(IDENTITY)
-ANEW = "remove it, and the same command makes it anew"
+_ANEW = "remove it, and the same command makes it anew"
 
 
 def identity(
@@ -48,7 +48,7 @@ def identity(
     from degrade.figures.panels import NothingToDraw  # loads matplotlib, which a trial does not need
 
     asked = trials(net=net, blocks=blocks, seeds=seeds, lr=lr, **settings)
-    frame = measured(asked, Path(results), jobs)
+    frame = measure_trials(asked, Path(results), jobs)
     with contextlib.suppress(NothingToDraw):  # where every stack has diverged: the numbers are there all the same
         draw(frame, home(asked, Path(results)))
     return frame
@@ -60,12 +60,12 @@ def trials(
     """Every combination once. Raises SpecError for a value that cannot be, and where there is none of one kind."""
     for key, values in (("net", net), ("blocks", blocks), ("seeds", seeds), ("lr", lr)):
         if not values:
-            raise SpecError(f"{key}=: names nothing; give one value or several, as in {EXAMPLES[key]}")
+            raise SpecError(f"{key}=: names nothing; give one value or several, as in {_EXAMPLES[key]}")
     axes = product(dict.fromkeys(net), dict.fromkeys(blocks), dict.fromkeys(lr), dict.fromkeys(seeds))
     return [build_spec(Trial, {"net": n, "blocks": b, "lr": r, "seed": s, **settings}) for n, b, r, s in axes]
 
 
-EXAMPLES = {"net": "plain,residual", "blocks": "1,2,4", "seeds": "0,1,2", "lr": "0.3,3"}
+_EXAMPLES = {"net": "plain,residual", "blocks": "1,2,4", "seeds": "0,1,2", "lr": "0.3,3"}
 
 
 def home(asked: Sequence[Trial], results: Path) -> Path:
@@ -73,21 +73,21 @@ def home(asked: Sequence[Trial], results: Path) -> Path:
     return inside(results, "identity", asked[0].settings)
 
 
-def kept(trial: Trial, folder: Path) -> Path:
+def trial_file(trial: Trial, folder: Path) -> Path:
     return folder / "trials" / f"{trial.name}.parquet"
 
 
-def measured(asked: Sequence[Trial], results: Path, jobs: int | None = None) -> "pd.DataFrame":
+def measure_trials(asked: Sequence[Trial], results: Path, jobs: int | None = None) -> "pd.DataFrame":
     """Trains the trials that are missing; the rows of all that are asked for, which identity.parquet holds too."""
     folder = home(asked, results)
-    missing = [trial for trial in asked if not kept(trial, folder).exists()]
+    missing = [trial for trial in asked if not trial_file(trial, folder).exists()]
     if missing:
         try:
             (folder / "trials").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"results={results}: cannot be made ({error.strerror}); name another folder") from None
-        train(missing, folder, jobs)
-    table = parquet.concatenate([rows_of(trial, folder) for trial in asked], SCHEMA)
+        _train(missing, folder, jobs)
+    table = parquet.concatenate([_read_rows(trial, folder) for trial in asked], SCHEMA)
     try:
         parquet.save(folder / "identity.parquet", table)
     except OSError as error:
@@ -95,50 +95,50 @@ def measured(asked: Sequence[Trial], results: Path, jobs: int | None = None) -> 
     return table.to_pandas()
 
 
-def rows_of(trial: Trial, folder: Path) -> Any:
+def _read_rows(trial: Trial, folder: Path) -> Any:
     """What a trial has measured. Raises RunError for a file that cannot be read, or is not of this trial."""
-    path = kept(trial, folder)
+    path = trial_file(trial, folder)
     try:
         rows = parquet.read(path, SCHEMA)
     except RunError as error:
-        raise RunError(str(error).replace(parquet.AGAIN, ANEW)) from None
+        raise RunError(str(error).replace(parquet.AGAIN, _ANEW)) from None
     if not len(rows):
-        raise RunError(f"{path}: has no rows; {ANEW}")
+        raise RunError(f"{path}: has no rows; {_ANEW}")
     for key, value in trial.labels().items():
         if others := {*rows[key].to_pylist()} - {value}:
-            raise RunError(f"{path}: {key} cannot be {others.pop()!r} of {trial.name}; {ANEW}")
+            raise RunError(f"{path}: {key} cannot be {others.pop()!r} of {trial.name}; {_ANEW}")
     return rows
 
 
-def train(missing: Sequence[Trial], folder: Path, jobs: int | None) -> None:
+def _train(missing: Sequence[Trial], folder: Path, jobs: int | None) -> None:
     """Long trials first. Raises Stopped after a signal, RunError where a process died; what is done is kept."""
     queue = sorted(missing, key=lambda trial: -trial.cost)
     if jobs is not None:
-        spread(queue, folder, jobs)
+        _spread(queue, folder, jobs)
         return
     total, done = sum(trial.cost for trial in queue), 0
     with bar() as note:
         for trial in queue:
             keep(trial, folder)
             done += trial.cost
-            note(doing(queue), 100 * done // total, 100)
+            note(_describe_queue(queue), 100 * done // total, 100)
 
 
-def doing(queue: Sequence[Trial]) -> str:
+def _describe_queue(queue: Sequence[Trial]) -> str:
     return f"training {len(queue)} {'stack' if len(queue) == 1 else 'stacks'}, %"
 
 
-def spread(queue: Sequence[Trial], folder: Path, jobs: int) -> None:
+def _spread(queue: Sequence[Trial], folder: Path, jobs: int) -> None:
     """The trials on `jobs` spawned processes, one CPU thread each."""
     how = processes.SPAWN
     halt, done, total = how.Event(), how.Value("q", 0), sum(trial.cost for trial in queue)
     jobs = min(jobs, len(queue))
-    pool = ProcessPoolExecutor(jobs, mp_context=how, initializer=begin, initargs=(halt, done))
+    pool = ProcessPoolExecutor(jobs, mp_context=how, initializer=_begin, initargs=(halt, done))
     with processes.signals() as received, bar() as note, pool:
         with processes.hold_back():  # inherited: a signal that comes before `begin` must not end a process
-            futures = [pool.submit(work, trial, folder) for trial in queue]
+            futures = [pool.submit(_work, trial, folder) for trial in queue]
         while not received and wait(futures, timeout=processes.TICK).not_done:
-            note(doing(queue), 100 * done.value // total, 100)
+            note(_describe_queue(queue), 100 * done.value // total, 100)
         if received:
             halt.set()
             pool.shutdown(cancel_futures=True)
@@ -150,21 +150,21 @@ def spread(queue: Sequence[Trial], folder: Path, jobs: int) -> None:
         raise RunError(f"{folder}: a process died; what is done is kept: run the same command again") from None
 
 
-INSIDE: dict[str, Any] = {}  # what `begin` leaves for `work`, in a process of the pool
+_INSIDE: dict[str, Any] = {}  # what `begin` leaves for `work`, in a process of the pool
 
 
-def begin(halt: Any, done: Any) -> None:
+def _begin(halt: Any, done: Any) -> None:
     """Makes a process of the pool ready."""
     processes.begin()
-    INSIDE.update(halt=halt, done=done)
+    _INSIDE.update(halt=halt, done=done)
 
 
-def work(trial: Trial, folder: Path) -> None:
+def _work(trial: Trial, folder: Path) -> None:
     def tell() -> None:
-        with INSIDE["done"].get_lock():
-            INSIDE["done"].value += trial.cost // trial.steps
+        with _INSIDE["done"].get_lock():
+            _INSIDE["done"].value += trial.cost // trial.steps
 
-    keep(trial, folder, INSIDE["halt"].is_set, tell)
+    keep(trial, folder, _INSIDE["halt"].is_set, tell)
 
 
 def keep(
@@ -178,7 +178,7 @@ def keep(
 
     rows = learn(trial, stop, tell)
     if not stop():
-        parquet.write_rows(kept(trial, folder), trial.labels(), rows, SCHEMA)
+        parquet.write_rows(trial_file(trial, folder), trial.labels(), rows, SCHEMA)
 
 
 def draw(frame: "pd.DataFrame", folder: Path, command: str = "") -> tuple[Path, ...]:

@@ -18,9 +18,9 @@ from degrade.nets import NETS, initialise
 from degrade.nets.blocks import conv3x3
 from degrade.spec.rules import digest
 
-HELD_OUT = 256  # images, the same for every trial
+_HELD_OUT = 256  # images, the same for every trial
 POINTS = 10  # rows of a trial
-MILESTONES = (0.5, 0.75)  # of all steps, Sec. 4.2
+_MILESTONES = (0.5, 0.75)  # of all steps, Sec. 4.2
 
 
 class Chain(nn.Module):
@@ -72,8 +72,8 @@ def rate(trial: Trial, iteration: int) -> float:
     Divided by 10 at half and at three quarters, as in Sec. 4.2, which has a warm-up for its deepest net. Here, deep
     residual stacks put out too much at first, and at the full rate their ReLUs die of the correction.
     """
-    passed = sum(iteration >= m * trial.steps for m in MILESTONES)
-    return trial.lr * (min(1.0, (iteration + 1) / (MILESTONES[0] * trial.steps)) if passed == 0 else 0.1**passed)
+    passed = sum(iteration >= m * trial.steps for m in _MILESTONES)
+    return trial.lr * (min(1.0, (iteration + 1) / (_MILESTONES[0] * trial.steps)) if passed == 0 else 0.1**passed)
 
 
 def learn(
@@ -84,9 +84,9 @@ def learn(
     Loss: mean squared error. `stop` is polled and `tell` called at each step. A loss that is no finite number ends it
     with a row of infinite errors. On one machine, the same trial gives the same rows.
     """
-    with one_thread():
+    with _use_one_thread():
         net, draws = stack(trial), generator("train", trial.seed)
-        held_out = features(trial, HELD_OUT, generator("held out"))
+        held_out = features(trial, _HELD_OUT, generator("held out"))
         mean = relative_error(held_out.mean((0, 2, 3), keepdim=True).expand_as(held_out), held_out)
         velocity = [torch.zeros_like(p) for p in net.parameters()]
         rows: list[Copied] = []
@@ -101,7 +101,7 @@ def learn(
                     return [*rows, Copied(iteration + 1, math.inf, math.inf, mean)]
                 tell()
             if running:
-                rows.append(Copied(last, evaluate(net, held_out), sum(running) / len(running), mean))
+                rows.append(Copied(last, _evaluate(net, held_out), sum(running) / len(running), mean))
         return rows
 
 
@@ -119,7 +119,7 @@ def step(net: nn.Module, velocity: Sequence[Tensor], x: Tensor, lr: float, trial
     return relative_error(y.detach(), x)
 
 
-def evaluate(net: nn.Module, x: Tensor) -> float:
+def _evaluate(net: nn.Module, x: Tensor) -> float:
     """The relative error in evaluation mode: with running statistics."""
     net.eval()
     with torch.inference_mode():
@@ -129,7 +129,7 @@ def evaluate(net: nn.Module, x: Tensor) -> float:
 
 
 @contextlib.contextmanager
-def one_thread() -> Generator[None]:
+def _use_one_thread() -> Generator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

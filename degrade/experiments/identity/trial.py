@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 from degrade.spec.rows import FURTHEST, ITERATION, LARGE, Columns, real, text, whole
 from degrade.spec.rules import LARGEST, LIMIT, Checked, digest, to_plain
 
-NETS = ("plain", "residual")  # that a stack can be made of
-AXES = ("net", "blocks", "lr", "seed")  # in which the trials of one folder differ
+_NETS = ("plain", "residual")  # that a stack can be made of
+_AXES = ("net", "blocks", "lr", "seed")  # in which the trials of one folder differ
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Trial(Checked):
     seed: int = 0  # of initial weights and images
 
     def check(self) -> None:
-        self.one_of("net", NETS)
+        self.one_of("net", _NETS)
         for name, least, most in (("blocks", 1, 256), ("layers", 1, 3), ("width", 1, 4096), ("size", 1, 1024)):
             self.demand(least <= getattr(self, name) <= most, name, f"must be from {least} to {most}")
         self.demand(self.batch >= 2, "batch", "must be at least 2")
@@ -53,7 +53,7 @@ class Trial(Checked):
     @property
     def settings(self) -> str:
         """l2-w16-1500-3f2a91ab: what all trials in its folder share."""
-        shared = {key: value for key, value in to_plain(self).items() if key not in AXES}
+        shared = {key: value for key, value in to_plain(self).items() if key not in _AXES}
         return f"l{self.layers}-w{self.width}-{self.steps}-{digest(shared)}"
 
     @property
@@ -79,7 +79,7 @@ class Copied:
 
 IDENTITY: Columns = {
     "trial": text("name of the trial in its folder"),
-    "net": text("what a block computes: plain, relu(F(x)) | residual, relu(F(x) + x)", NETS),
+    "net": text("what a block computes: plain, relu(F(x)) | residual, relu(F(x) + x)", _NETS),
     "blocks": whole("blocks in the stack", 1, 2**31),
     "layers": whole("3x3 layers of a block", 1, 2**31),
     "depth": whole("weighted layers: blocks x layers", 1, 2**31),
