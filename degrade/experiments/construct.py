@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from degrade import data
-from degrade.data.batches import Resident
+from degrade.data.batches import EVALUATION_BATCH, Resident
 from degrade.errors import RunError, SpecError
 from degrade.experiments.trained import Trained
 from degrade.nets.deepen import deepen
@@ -22,7 +22,7 @@ from degrade.store.folder import RunDir
 from degrade.store.state import CONSTRUCTED
 from degrade.train.checkpoint import pack, unpack
 from degrade.train.environment import environment
-from degrade.train.fit import EVALUATION_BATCH, Fit
+from degrade.train.fit import Fit
 from degrade.train.resume import progress
 
 

@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from degrade.data import quiet
-from degrade.data.batches import Resident
+from degrade.data.batches import EVALUATION_BATCH, Resident
 from degrade.data.images import Note, fingerprint
 from degrade.errors import RunError
 from degrade.experiments.trained import Pictures, Trained, pictures
 from degrade.spec import DataSpec, RunSpec
-from degrade.train.fit import EVALUATION_BATCH, pick_device
+from degrade.train.fit import pick_device
 from degrade.train.precision import autocast
 
 
