@@ -257,21 +257,17 @@ def pictures(
     run = trained.run
     if asked is None and run is None:
         raise RunError(f"{trained.label}: trained on which pictures? say data=..., as in data=cifar10")
-    spec = (
-        _find_own_data(trained, run, note)
-        if asked is None and run is not None
-        else data.prepare_once(asked or DataSpec(), note)
-    )
+    spec = _find_own(trained, run, note) if run and not asked else data.prepare_once(asked or DataSpec(), note)
     splits = data.load(spec)
     if asked is None or run is None or given_scale:
         scale = scale_of(splits.train, spec.normalize)
     else:
-        scale = scale_of(data.load(_find_own_data(trained, run, note)).train, run.data.normalize)
+        scale = scale_of(data.load(_find_own(trained, run, note)).train, run.data.normalize)
     _check_fit(trained, spec, splits.train, scale)
     return Pictures(spec=spec, splits=splits, scale=scale)
 
 
-def _find_own_data(trained: Trained, run: RunSpec, note: Note) -> DataSpec:
+def _find_own(trained: Trained, run: RunSpec, note: Note) -> DataSpec:
     """Finds the data of a run by its content, else decodes it again into the user's own cache and checks the content.
 
     Fetches nothing that a stranger's run names, and makes no cache where it points. For a checkpoint that lies in no
