@@ -8,6 +8,7 @@ from pathlib import Path
 import layers
 import pytest
 from layers import FLOORS, FRONT, MAY, ROOT
+from torch import nn
 
 import degrade
 
@@ -147,3 +148,31 @@ def test_annotations_of_the_front_are_where_the_names_are():
         for alias in node.names
     }
     assert told == degrade._HOME
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("degrade/doors/*.py")), ids=lambda path: path.stem)
+def test_a_path_of_an_older_version_still_opens(path):
+    """Imported, and as an attribute of the package that nobody has imported yet."""
+    code = (
+        f"import degrade; first = degrade.{path.stem}.__all__;"
+        f"from degrade import {path.stem} as second; import degrade.{path.stem};"
+        f"print(first == second.__all__ and all(hasattr(second, name) for name in first))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "True\n"
+
+
+def test_documented_paths_hold_what_they_held():
+    from degrade.measures import RESPONSES
+    from degrade.paper import results
+    from degrade.point import MEANING
+    from degrade.verdicts import COLUMNS
+
+    from degrade.nets.blocks import Residual
+
+    assert {"summary", "reached", "verdicts", "interaction", "paper", "table6", "constructed", "left_out"} == set(
+        COLUMNS
+    )
+    assert len(results()) == 183
+    assert MEANING["error"] == ("float64", "top-1 error, %")
+    assert RESPONSES["n"] == ("int64", "images it was measured on")
+    assert issubclass(Residual, nn.Module)

@@ -1,6 +1,7 @@
-"""Our loop beside the loop of common practice, in one run: images per second, the limit, and whether they are the same.
+"""Times our loops beside the loop of common practice, the peer, in one run, and checks that ours compute the same.
 
-`measure` does it; degrade.bench.writing has its tables and JSON. How to read the figures: benchmarks/README.md.
+Other rooms use `Asked` and `measure` here, and `writing` for the tables and the JSON of a Report. benchmarks/README.md
+says how to read the figures.
 """
 
 from collections.abc import Sequence
@@ -27,16 +28,16 @@ class Asked:
     """What to measure, and how long."""
 
     depths: tuple[int, ...] = (20, 56, 110)  # the paper's, Table 6
-    only: tuple[str, ...] = ()  # of LOOPS; none: all
+    only: tuple[str, ...] = ()  # names of LOOPS; empty: all
     device: str = "auto"
-    threads: int | None = None  # None: all cores, as for a run that is alone
-    seconds: float = 0.8  # of one loop in one round; or one step, where that takes longer
+    threads: int | None = None  # None: all cores, as for a run alone
+    seconds: float = 0.8  # of one loop in one round; at least one step
     rounds: int = 5
-    check: bool = False  # sameness, and that every loop goes; no time is judged
-    steps: int = STEPS  # of the comparison with eager fp32
+    check: bool = False  # only sameness, and that every loop runs; no times
+    steps: int = STEPS  # in the comparison with eager fp32
 
     def __post_init__(self) -> None:
-        """Raises SpecError for what cannot be."""
+        """Raises SpecError for values that cannot be."""
         for depth in self.depths:
             NetSpec(depth=depth)
         for loop in self.only:
@@ -56,26 +57,26 @@ class Asked:
 
 @dataclass(frozen=True)
 class Report:
-    """All that was found."""
+    """All results of a measurement."""
 
     machine: Machine
     threads: int
     seconds: float  # of one loop in one round
     rounds: int
-    peaks: dict[str, Peak]  # by precision; none where only sameness is asked
+    peaks: dict[str, Peak]  # by precision; empty where only sameness is asked
     same: tuple[Sameness, ...]
     unavailable: dict[str, str]  # loop -> why it cannot be had here
     cases: tuple[Measured, ...]
-    timed: bool  # false: too short to say anything about time
+    timed: bool  # false: the rounds were too short to tell times
 
     @property
     def ok(self) -> bool:
-        """Whether every loop computes the same."""
+        """Whether every loop computes the same as eager fp32."""
         return all(row.ok for row in self.same)
 
 
 def measure(asked: Asked, command: str = "", note: Note = quiet) -> Report:
-    """Sameness first, then the limit, then the rounds of each case. `note` hears how far it has come.
+    """Measures sameness first, then the limit, then the rounds of each case. `note` hears of the progress.
 
     Raises SpecError where none of the loops can be had.
     """

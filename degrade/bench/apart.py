@@ -1,4 +1,4 @@
-"""Each loop in a process of its own: no loop's threads, memory or settings of torch touch another's."""
+"""Runs each loop in its own process: no loop's threads, memory or settings of torch touch another loop."""
 
 import contextlib
 import resource
@@ -18,15 +18,16 @@ from degrade.bench.ours import Aside, Ours
 from degrade.errors import DegradeError, RunError, SpecError
 from degrade.train import processes
 
-_FRESH = get_context("forkserver")  # processes that have torch loaded when they begin, but no thread of this one
-# torch's optimisers load its compiler when one is first used: seconds of every peer, unless it is there
+_FRESH = get_context("forkserver")  # its processes begin with torch loaded, and with no thread of this process
+# an optimiser of torch loads torch's compiler at its first use: seconds for every peer, unless it is loaded here
 _PRELOADED = ["degrade.bench.peer", "degrade.bench.same", "torch._dynamo"]
-_LEAD = 0.25  # of a round's time, in steps before it that do not count: the loaders of a peer have batches waiting
+# share of a round's time for steps before it, which do not count: the loader of a peer has batches waiting
+_LEAD = 0.25
 _MAXRSS = 1 if sys.platform == "darwin" else 1024  # bytes in the unit of ru_maxrss
 
 
 class _Loop(Protocol):
-    """What is timed."""
+    """A training loop that can be timed."""
 
     def go(self, steps: int) -> int:
         """Does so many steps and waits for the device; returns the images."""
@@ -35,7 +36,7 @@ class _Loop(Protocol):
 
 @dataclass(frozen=True)
 class Round:
-    """So many steps, timed."""
+    """Some steps of a loop, and their time."""
 
     steps: int
     images: int
@@ -43,13 +44,13 @@ class Round:
 
 
 class Paced:
-    """Rounds of a loop that take about a given time, or one step."""
+    """Runs a loop in rounds of about a given time, or of one step where that is longer."""
 
     def __init__(self, loop: _Loop) -> None:
         self.loop, self.pace = loop, 0.0  # seconds of a step
 
     def warm(self, seconds: float) -> None:
-        """Twice as many steps each time, until they take that long: the first are slow."""
+        """Doubles the steps until they take half of `seconds`: the first steps are slow."""
         done = Round(0, 0, 0.0)
         while done.seconds < seconds / 2:
             done = self._timed(max(1, 2 * done.steps))
@@ -68,14 +69,14 @@ class Paced:
 
 
 def _peak_memory(device: torch.device) -> int:
-    """Most bytes this process has held: on the GPU, if it works on one, else in main memory."""
+    """The most bytes that this process has held, on its GPU or, without one, in main memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS
 
 
 class Apart:
-    """What `make` makes, a Loop or a Comparison, in its own process: `make` is sent there, called when first asked."""
+    """A Loop or a Comparison in its own process. `make` is sent there, and called at the first question."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         _FRESH.set_forkserver_preload(_PRELOADED)
@@ -90,20 +91,21 @@ class Apart:
         with contextlib.suppress(OSError):
             self.pipe.send(None)
         self.pipe.close()
-        self.process.join(timeout=10 if kind is None else 0)  # Ctrl-C is not to wait for what nobody asks any more
+        self.process.join(timeout=10 if kind is None else 0)  # after Ctrl-C nobody waits for an answer
         self.process.kill()
 
     def ask(self, what: str, *arguments: Any) -> Any:
-        """What ANSWERS has for it. Raises SpecError where the loop cannot be made, RunError where its process died."""
+        """Asks a question of _ANSWERS. Raises SpecError where the loop cannot be made, RunError where it died."""
         self.tell(what, *arguments)
         return self.hear()
 
     def tell(self, what: str, *arguments: Any) -> None:
-        """The first half of `ask`: others can be asked before the answer is heard."""
+        """Sends a question without waiting, so that other processes can be asked before `hear`."""
         with contextlib.suppress(OSError):  # it died: `hear` says so
             self.pipe.send((what, arguments))
 
     def hear(self) -> Any:
+        """Waits for the answer to `tell`. Raises as `ask` does."""
         try:
             answer = self.pipe.recv()
         except (EOFError, OSError):
@@ -117,8 +119,8 @@ class Apart:
 
 
 def _serve(pipe: Connection, make: Callable[[], Any]) -> None:
-    """The life of a loop's process: it answers what is asked, until None comes or nobody is left to ask."""
-    processes.begin(term=signal.SIG_DFL)  # the workers of a peer inherit that, and are ended by it
+    """The life of a loop's process: it answers questions until None comes or nobody is left to ask."""
+    processes.begin(term=signal.SIG_DFL)  # the workers of a peer inherit this, and SIGTERM ends them
     with contextlib.suppress(EOFError, BrokenPipeError):
         paced: Paced | None = None
         while (asked := pipe.recv()) is not None:
@@ -140,7 +142,7 @@ def _aside_of(paced: Paced) -> Aside:
 
 
 def _sameness_of(paced: Paced, loops: Any) -> Any:
-    return cast(Any, paced.loop).of(loops)  # a degrade.bench.same.Comparison
+    return cast(Any, paced.loop).compare(loops)  # a degrade.bench.same.Comparison
 
 
 _ANSWERS: dict[str, Callable[..., Any]] = {

@@ -1,4 +1,4 @@
-"""What is measured: a net, its recipe, and pictures of noise, since no time depends on what they show."""
+"""The cases: a net, its recipe, and pictures of noise, since no time depends on what pictures show."""
 
 from dataclasses import dataclass, replace
 
@@ -30,7 +30,7 @@ class Case:
         return f"residual-A-{self.depth}, recipe {self.recipe.name}, batch {self.recipe.batch} of {picture}"
 
     def spec(self, engine: EngineSpec) -> RunSpec:
-        """The run as Fit takes it; it measures nothing by itself, however long it goes on."""
+        """The run for Fit. It has no points to evaluate, however long it goes on."""
         endless = replace(self.recipe, iterations=10**9, eval_every=10**9)
         return RunSpec(net=NetSpec(depth=self.depth), data=DataSpec(name="noise"), recipe=endless, engine=engine)
 
@@ -40,31 +40,31 @@ class Case:
 
     @property
     def flops(self) -> float:
-        """FLOPs of one training step, per image."""
+        """FLOPs of one training step per image."""
         return flops(NetSpec(depth=self.depth), self.channels, self.size)
 
     @property
     def evaluated(self) -> int:
-        """Images looked at by the evaluations of a whole run, as degrade.sweep.estimate counts them."""
+        """Images that a whole run evaluates, counted as degrade.sweep.estimate does."""
         points = -(-self.recipe.iterations // self.recipe.eval_every)
         return (points - 1) * min(self.recipe.clean_images, self.train) + self.train + points * self.test
 
 
 def paper(depth: int) -> Case:
-    """CIFAR-10's shape, by the protocol of Sec. 4.2."""
+    """A case of CIFAR-10's shape, by the protocol of Sec. 4.2."""
     return Case(depth, _PAPER, channels=3, size=32, train=50_000, test=10_000)
 
 
 def quickstart(depth: int) -> Case:
-    """The digits' shape, by conf/recipe/quickstart.yaml."""
+    """A case of the digits' shape, by conf/recipe/quickstart.yaml."""
     return Case(depth, QUICKSTART, channels=1, size=8, train=1_437, test=360)
 
 
 def flops(net: NetSpec, channels: int, size: int) -> float:
-    """FLOPs of one training step, per image: two a multiply-add; forward, and the gradients by weights and by inputs.
+    """FLOPs of one training step per image: two a multiply-add; forward, and the gradients by weights and by inputs.
 
-    The first layer needs no gradient by its inputs. Of convolutions and the last layer alone: the limit of any
-    implementation that multiplies as the formula says.
+    The first layer needs no gradient by its inputs. Only convolutions and the last layer count: no implementation that
+    multiplies as the formula says can do less.
     """
     forward = nets.cost(net, channels=channels, classes=CLASSES, size=size).multiply_adds
     stem = size * size * net.width * channels * 9

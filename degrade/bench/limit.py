@@ -1,4 +1,4 @@
-"""The limit: how many FLOP/s this machine can do at most, by short measurements of what comes closest to it."""
+"""The limit: the most FLOP/s that this machine can do, by short measurements of the work that comes closest."""
 
 import ctypes
 import time
@@ -13,22 +13,22 @@ from degrade.data.images import Note
 from degrade.errors import UnavailableError
 from degrade.train.backends.native import build
 
-_LEAST_TIMES = 3  # measurements of each kind
+_LEAST_TIMES = 3  # measurements of each kind, at least
 _TYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 LAYER_SHAPES = ((16, 32), (32, 16), (64, 8))  # channels and pixels of a side in the three stages (Sec. 4.2)
 
 
 @dataclass(frozen=True)
 class Peak:
-    """The most FLOP/s found in one precision, and by what."""
+    """The most FLOP/s in one precision, and the kind of work that reached it."""
 
     flops: float
     by: str
-    all: dict[str, float]  # of each kind tried
+    all: dict[str, float]  # FLOP/s of each kind of work
 
 
 def peaks(device: torch.device, threads: int, seconds: float, note: Note) -> dict[str, Peak]:
-    """By precision; each kind of work takes about `seconds`."""
+    """Measures the peak of each precision; each kind of work takes about `seconds`."""
     found: dict[str, Peak] = {}
     kinds = _try_cpu if device.type == "cpu" else _try_gpu
     for done, precision in enumerate(_TYPES):
@@ -41,7 +41,7 @@ def peaks(device: torch.device, threads: int, seconds: float, note: Note) -> dic
 
 
 def _try_gpu(precision: str, device: torch.device, threads: int, seconds: float) -> Iterator[tuple[str, float]]:
-    """A large product of matrices."""
+    """Times a large product of matrices."""
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     try:
@@ -51,8 +51,11 @@ def _try_gpu(precision: str, device: torch.device, threads: int, seconds: float)
 
 
 def _try_cpu(precision: str, device: torch.device, threads: int, seconds: float) -> Iterator[tuple[str, float]]:
-    """A product of matrices, which some libraries do poorly on some processors; convolutions; and multiply-adds that
-    stay in registers. Convolutions count their padding, and so can seem to beat these."""
+    """Times a product of matrices, convolutions, and multiply-adds that stay in registers.
+
+    Some libraries multiply matrices poorly on some processors. Convolutions count their padding as work, so they can
+    seem to beat the multiply-adds in registers.
+    """
     if precision == "tf32":
         return
     before = torch.get_num_threads()
@@ -74,7 +77,7 @@ def _time_product(side: int, precision: str, device: torch.device, seconds: floa
 
 
 def _time_convolution(channels: int, size: int, precision: str, seconds: float) -> tuple[str, float]:
-    """A 3x3 layer of one stage, batch 128, channels last. Padding counts as work, as it does in the net's FLOPs."""
+    """Times a 3x3 layer of one stage, batch 128, channels last. Padding counts as work, as in the net's FLOPs."""
     last = torch.channels_last
     x = torch.randn(128, channels, size, size).to(_TYPES[precision]).to(memory_format=last)
     weight: Tensor = torch.randn(channels, channels, 3, 3).to(_TYPES[precision]).to(memory_format=last)
@@ -84,7 +87,7 @@ def _time_convolution(channels: int, size: int, precision: str, seconds: float) 
 
 
 def _measure_registers(precision: str, threads: int, seconds: float) -> float:
-    """By the library of the compiled kernels. Raises UnavailableError where there is none, or it does not say."""
+    """Asks the library of the compiled kernels. Raises UnavailableError where it is not there or cannot tell."""
     library = build.kernels(precision)
     try:
         peak = library.peak
@@ -95,7 +98,7 @@ def _measure_registers(precision: str, threads: int, seconds: float) -> float:
 
 
 def _time_quickest(act: Callable[[], object], device: torch.device, seconds: float) -> float:
-    """The least seconds that `act` takes, of as many as fit in `seconds`."""
+    """The least time of `act`, in seconds, over as many calls as fit in `seconds`."""
     act()
     spent: list[float] = []
     while len(spent) < _LEAST_TIMES or sum(spent) < seconds:

@@ -1,4 +1,4 @@
-"""On what it was measured: processor, what it can multiply, GPU, versions, date."""
+"""The machine of a measurement: processor and its vector flags, GPU, versions, date."""
 
 import os
 import platform
@@ -11,17 +11,18 @@ import torch
 
 from degrade.train.environment import environment
 
-_SPEED_FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")  # what the speed hangs on
+# the speed depends on these
+_SPEED_FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Hardware and versions, as they stand in the JSON and above the tables."""
+    """Hardware and versions, for the JSON and the heading of the tables."""
 
-    device: str  # what is measured: the GPU's name, else the processor's
+    device: str  # name of the GPU or, without one, of the processor
     processor: str
     cores: int  # that this process may use
-    flags: tuple[str, ...]  # those of FLAGS that it has
+    flags: tuple[str, ...]  # of _SPEED_FLAGS, those that the processor has
     memory: float  # bytes of main memory
     environment: dict[str, Any]  # versions, commit, command, date
 
@@ -35,7 +36,7 @@ class Machine:
 
     @property
     def slug(self) -> str:
-        """For a file's name: amd-epyc-family-25-model-17-2-cores, nvidia-h200."""
+        """Words for a file's name: amd-epyc-family-25-model-17-2-cores, nvidia-h200."""
         words = self.device if self.environment["cuda"] else f"{self.processor} {self.cores} cores"
         return re.sub(r"[^a-z0-9]+", "-", re.sub(r"\(\w+\)|CPU|@.*Hz", "", words).lower()).strip("-")
 
@@ -57,7 +58,7 @@ def machine(device: torch.device, command: str) -> Machine:
 
 
 def _read_cpuinfo() -> dict[str, str]:
-    """What Linux says of the first processor; {} elsewhere."""
+    """Reads what Linux says of the first processor; {} on other systems."""
     try:
         first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
     except OSError:
@@ -67,5 +68,5 @@ def _read_cpuinfo() -> dict[str, str]:
 
 
 def cores() -> int:
-    """That this process may use."""
+    """Counts the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

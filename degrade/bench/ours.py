@@ -1,4 +1,4 @@
-"""Our loop, which is Fit, and what a run does besides its steps: evaluation, checkpoints, curves."""
+"""Our loop, which is Fit, and the work of a run besides its steps: evaluation, checkpoints, curves."""
 
 import tempfile
 import time
@@ -17,24 +17,24 @@ from degrade.store.state import BEAT, State
 from degrade.train.checkpoint import pack
 from degrade.train.fit import EVALUATION_BATCH, Fit
 
-_TIMES = 5  # that each of the other acts is timed
-_ROWS_A_POINT = 3  # rows of a curve at each of its points: train, train_clean, test
-_SAVE_SECONDS = 60.0  # seconds between two checkpoints: engine.checkpoint_every
+_TIMES = 5  # each act besides the steps is timed so often
+_ROWS_A_POINT = 3  # of a curve: train, train_clean, test
+_SAVE_SECONDS = 60.0  # seconds between two checkpoints, as engine.checkpoint_every
 
 
 @dataclass(frozen=True)
 class Aside:
-    """Seconds of what a run does besides its steps, each time."""
+    """Seconds of each act besides the steps, for one time."""
 
     image: float  # evaluation of one image
     checkpoint: float  # the state as bytes, written and flushed to disk
-    curve: float  # the curve of half the run, rewritten: the mean over the run
+    curve: float  # rewriting half of the curve: the mean over the run
     beat: float  # state.json
 
 
 @dataclass(frozen=True)
 class Shares:
-    """Seconds of a whole run, by what they go to."""
+    """Seconds of a whole run, by kind of work."""
 
     steps: float
     evaluation: float
@@ -46,12 +46,12 @@ class Shares:
         return self.steps + self.evaluation + self.checkpoints + self.logging
 
     def of(self, part: str) -> float:
-        """Share of the whole, from 0 to 1."""
+        """The share of one kind of work in the whole run, from 0 to 1."""
         return getattr(self, part) / self.total
 
 
 class Ours:
-    """Fit on one backend, with every step it would do in a run."""
+    """Fit on one backend, with all that a step does in a run."""
 
     def __init__(self, case: Case, engine: EngineSpec) -> None:
         """Raises SpecError where there is no such backend or precision."""
@@ -59,13 +59,13 @@ class Ours:
         self.fit = Fit(case.spec(engine), case.splits())
 
     def go(self, steps: int) -> int:
-        """Images of so many steps, all of them done when it returns."""
+        """Does so many steps, waits for the device, and returns the images."""
         self.fit.advance(steps)
         self.fit.backend.tally.tolist()  # waits for the device
         return steps * self.case.recipe.batch
 
     def aside(self) -> Aside:
-        """Measured on the net as it stands, in a folder that is gone afterwards."""
+        """Times the acts besides the steps, on the net as it stands, in a temporary folder."""
         fit, recipe = self.fit, self.case.recipe
         few = min(1_000, len(fit.test))
         points = [_make_point(fit, i) for i in range(-(-recipe.iterations // recipe.eval_every) * _ROWS_A_POINT // 2)]
@@ -81,7 +81,7 @@ class Ours:
 
 
 def _evaluate(fit: Fit, images: int) -> None:
-    """As Fit does it: in batches, one wait for the device at the end."""
+    """Evaluates as Fit does: in batches, with one wait for the device at the end."""
     sums = torch.zeros(2, dtype=torch.float64, device=fit.device)
     for start in range(0, images, EVALUATION_BATCH):
         sums += fit.backend.evaluate(fit.test, start, min(start + EVALUATION_BATCH, images))
@@ -89,12 +89,12 @@ def _evaluate(fit: Fit, images: int) -> None:
 
 
 def _make_point(fit: Fit, i: int) -> Point:
-    """A row of a curve as long as a real one."""
+    """Makes a row of a curve that is as long as a real row."""
     return Point(i, i / 3, "train_clean", i**0.5, i**0.5, 5000, 0.1, 1 / (i + 1), 1000.0 + i**0.5, i * 1.1)
 
 
 def _time_act(act: Callable[[], object]) -> float:
-    """Median seconds of doing `act`, after once for warmth."""
+    """The median time of `act`, in seconds, after one call to warm up."""
     act()
     spent: list[float] = []
     for _ in range(_TIMES):
@@ -105,7 +105,7 @@ def _time_act(act: Callable[[], object]) -> float:
 
 
 def shares(case: Case, step: float, aside: Aside) -> Shares:
-    """Of a run of this case by its recipe, whose steps take `step` seconds each."""
+    """Shares of a run of this case by its recipe; each step takes `step` seconds."""
     recipe = case.recipe
     steps, evaluation = recipe.iterations * step, case.evaluated * aside.image
     points, seconds = -(-recipe.iterations // recipe.eval_every), steps + evaluation
@@ -114,6 +114,6 @@ def shares(case: Case, step: float, aside: Aside) -> Shares:
 
 
 def engine_of(name: str, device: str, threads: int) -> EngineSpec:
-    """Of a loop's name: native-bf16."""
+    """The engine of a loop by its name, as native-bf16."""
     backend, precision = name.rsplit("-", 1)
     return EngineSpec(backend=backend, precision=precision, device=device, threads=threads)

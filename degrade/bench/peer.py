@@ -1,8 +1,8 @@
-"""The peer: the training loop of common practice, as a good practitioner's script has it.
+"""The peer: the training loop of common practice, as in a good practitioner's script.
 
-torchvision's transforms on PIL pictures, one at a time, in the processes of a DataLoader; the net in fp32 as PyTorch
-runs it, NCHW; torch.optim.SGD; loss and accuracy read at every step, for the meters of the progress line. On a GPU:
-pinned memory, copies that do not wait, and cuDNN's search for the fastest algorithms.
+torchvision's transforms work on PIL pictures, one at a time, in the processes of a DataLoader. PyTorch runs the net in
+fp32, NCHW, with torch.optim.SGD. Loss and accuracy are read at every step, for the meters of a progress line. On a GPU
+it has pinned memory, copies that do not wait, and cuDNN's search for the fastest algorithms.
 """
 
 import sys
@@ -21,13 +21,14 @@ from degrade.data.images import Images
 from degrade.spec import NetSpec
 from degrade.train.schedule import Warmup, lr_at
 
-_FORK = "fork" if sys.platform == "linux" else None  # as in a script; a process like ours would pass on how it began
+# as in a script; a process started like ours would start its workers likewise
+_FORK = "fork" if sys.platform == "linux" else None
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
-    """As torchvision.datasets.CIFAR10 has them: bytes (N, H, W, C), a PIL picture and its transform on demand.
+    """Pictures as in torchvision.datasets.CIFAR10: bytes (N, H, W, C); a PIL picture and its transform on demand.
 
-    The bytes are noise, so they are only called channels last, not moved.
+    The bytes are noise, so they are reshaped to channels last, not moved.
     """
 
     def __init__(self, images: Images, transform: Any) -> None:
@@ -53,7 +54,7 @@ def transform(case: Case) -> transforms.Compose:
 
 
 class Peer:
-    """Epoch after epoch of a case; the last batch of each is what is left, as a DataLoader has it."""
+    """Trains a case epoch after epoch. The last batch of each may be smaller, as in a DataLoader."""
 
     def __init__(self, case: Case, device: torch.device, *, workers: int, threads: int) -> None:
         torch.set_num_threads(threads)
@@ -93,5 +94,5 @@ class Peer:
         return len(y)
 
     def go(self, steps: int) -> int:
-        """Images of so many steps."""
+        """Does so many steps and returns the images."""
         return sum(self.step() for _ in range(steps))

@@ -1,9 +1,9 @@
-"""Whether every backend and precision computes what eager fp32 does: 200 steps of plain and residual nets on digits.
+"""Compares every backend and precision with eager fp32: 200 steps of plain and residual nets on the digits.
 
-In step: at every fourth of 200 steps of eager fp32, the other gets the same weights, momentum and statistics, and does
-the same batch. So a deviation is that of one step, and no chaos of training hides or makes it. On its own: 200 steps
-from the same initial weights on the same batches, through the whole loop; training amplifies rounding there, so this
-says no more than that the loops train alike.
+In step: at every fourth of 200 steps of eager fp32, the other loop gets the same weights, momentum and statistics, and
+trains on the same batch. So a deviation comes from one step, and no chaos of training hides or makes it. On its own:
+the other loop does 200 steps from the same initial weights on the same batches, through the whole loop. Training
+amplifies rounding there, so this says no more than that the loops train alike.
 """
 
 import math
@@ -32,22 +32,22 @@ from degrade.train.schedule import Warmup, lr_at
 STEPS, _EVERY, _FIRST_STEPS = 200, 4, 10
 COMPARED_NETS = ("residual", "plain")
 
-# Relative deviations that are rounding alone. Measured over three seeds (x86 with AVX512-BF16, torch 2.15): fp32 4e-7,
-# 3e-6 and 8e-6; bf16 3e-3, 0.045 and 0.012. tf32 rounds to a quarter of bf16's steps, and was not measured. A rate that
-# is a tenth off makes an update of 0.1, a forgotten weight decay one of 6e-4.
+# Bounds on relative deviations that come from rounding alone. Measured over three seeds (x86 with AVX512-BF16, torch
+# 2.15): fp32 4e-7, 3e-6 and 8e-6; bf16 3e-3, 0.045 and 0.012. tf32 rounds to a quarter of bf16's steps, and was not
+# measured. A learning rate that is a tenth off makes an update deviate by 0.1; a forgotten weight decay, by 6e-4.
 _BOUNDS: dict[str, dict[str, float]] = {
     "fp32": {"loss": 1e-5, "update": 1e-4, "statistics": 1e-4},
     "tf32": {"loss": 3e-3, "update": 0.02, "statistics": 0.01},
     "bf16": {"loss": 1e-2, "update": 0.08, "statistics": 0.03},
 }
-# Eager fp32 on two threads against one, another order of sums alone, is up to 0.02 apart over the first ten steps of a
-# plain net, and 0.28 over steps 50 to 200. So these are not a matter of precision.
+# Eager fp32 on two threads differs from one thread by the order of sums alone. It is up to 0.02 apart over the first
+# ten steps of a plain net, and 0.28 over steps 50 to 200. So these bounds do not depend on the precision.
 _ALONE_BOUNDS = {"first": 0.1, "all": 0.4}
 
 
 @dataclass(frozen=True)
 class Sameness:
-    """How far one loop is from eager fp32 on one net, in relative deviations beside their bounds."""
+    """Relative deviations of one loop from eager fp32 on one net, and their bounds."""
 
     loop: str  # backend and precision
     net: str
@@ -60,7 +60,7 @@ class Sameness:
 
     @property
     def ok(self) -> bool:
-        return all(getattr(self, name) <= bound for name, bound in self.bounds.items())  # false for what is no number
+        return all(getattr(self, name) <= bound for name, bound in self.bounds.items())  # false for NaN
 
     @property
     def nearest(self) -> float:
@@ -72,7 +72,7 @@ class Sameness:
 def compare_loops(
     loops: Sequence[str], device: str, *, depth: int = 20, steps: int = STEPS, note: Note = data.quiet
 ) -> list[Sameness]:
-    """Of each loop on each net, on one thread; the nets at once, in processes of their own."""
+    """Compares each loop on each net with eager fp32, on one thread. The nets run at once, each in its own process."""
     found = list[Sameness]()
     with ExitStack() as stack:
         apart = [stack.enter_context(Apart(partial(Comparison, net, device, depth, steps))) for net in COMPARED_NETS]
@@ -85,7 +85,7 @@ def compare_loops(
 
 
 class Comparison:
-    """Of loops with eager fp32, on one net."""
+    """Compares loops with eager fp32 on one net."""
 
     def __init__(self, net: str, device: str, depth: int = 20, steps: int = STEPS) -> None:
         self.net, self.device, self.depth, self.steps = net, device, depth, steps
@@ -97,11 +97,10 @@ class Comparison:
         net, engine = NetSpec(net=self.net, depth=self.depth), engine_of(loop, self.device, threads=1)
         return Fit(RunSpec(net=net, data=self.data, recipe=recipe, engine=engine), self.splits)
 
-    def of(self, loops: Sequence[str]) -> list[Sameness]:
+    def compare(self, loops: Sequence[str]) -> list[Sameness]:
         fits = {loop: self.fit(loop) for loop in loops}
-        own = {
-            loop: _train_losses(fit, self.steps) for loop, fit in fits.items()
-        }  # first: in step, they lose their own states
+        # first, since the steps in step overwrite their states
+        own = {loop: _train_losses(fit, self.steps) for loop, fit in fits.items()}
         exact, right, apart = self.fit("eager-fp32"), list[float](), {loop: list[_Deviation]() for loop in loops}
         for iteration in range(self.steps):
             if iteration % _EVERY:
@@ -112,9 +111,9 @@ class Comparison:
             end = exact.backend.state()
             for loop, fit in fits.items():
                 apart[loop].append(_compare_states(begin, end, _step_from(fit, begin, iteration)))
-        return [self.summary(loop, apart[loop], own[loop], right) for loop in loops]
+        return [self._summarise(loop, apart[loop], own[loop], right) for loop in loops]
 
-    def summary(
+    def _summarise(
         self, loop: str, apart: "Sequence[_Deviation]", own: Sequence[float], right: Sequence[float]
     ) -> Sameness:
         return Sameness(
@@ -130,7 +129,7 @@ class Comparison:
 
 
 def _train_losses(fit: Fit, steps: int) -> list[float]:
-    """The mean loss of each of the next steps, in nats."""
+    """Does so many steps and returns the mean loss of each, in nats."""
     settle(fit.spec.engine.precision, fit.device)  # the fits of one process share torch's settings
     sums = [fit.backend.tally[0].item()]
     for _ in range(steps):
@@ -140,7 +139,7 @@ def _train_losses(fit: Fit, steps: int) -> list[float]:
 
 
 def _step_from(fit: Fit, state: Mapping[str, Any], iteration: int) -> dict[str, Any]:
-    """The state after one step from another's state."""
+    """Does one step from the state of another loop and returns the new state."""
     settle(fit.spec.engine.precision, fit.device)
     fit.backend.restore(state)
     fit.backend.lr.fill_(lr_at(fit.spec.recipe, iteration, Warmup()))
@@ -158,7 +157,7 @@ class _Deviation:
 
 
 def _compare_states(begin: Mapping[str, Any], right: Mapping[str, Any], found: Mapping[str, Any]) -> _Deviation:
-    """Of two states that were reached from one."""
+    """Compares two states that were reached from one state by one step."""
     weights = list(begin["momentum"])
     statistics = [name for name, value in begin["net"].items() if name not in weights and value.is_floating_point()]
     change = [float(state["tally"][0] - begin["tally"][0]) for state in (found, right)]
@@ -170,7 +169,7 @@ def _compare_states(begin: Mapping[str, Any], right: Mapping[str, Any], found: M
 
 
 def _distance(begin: Mapping[str, Any], right: Mapping[str, Any], found: Mapping[str, Any], names: list[str]) -> float:
-    """||(found - begin) - (right - begin)|| / ||right - begin||, over all these tensors."""
+    """||(found - begin) - (right - begin)|| / ||right - begin||, over the tensors of these names."""
     start, one, other = (_flatten(state["net"], names) for state in (begin, right, found))
     return float((other - one).norm() / (one - start).norm())
 
@@ -184,7 +183,7 @@ def _relative_deviation(found: float, right: float) -> float:
 
 
 def find_available(loops: Sequence[str], device: str) -> tuple[list[str], dict[str, str]]:
-    """Those loops that can be had here, and why the others cannot."""
+    """Finds the loops that can be had here, and why the others cannot."""
     comparison, had, refused = Comparison(COMPARED_NETS[0], device, depth=8), list[str](), dict[str, str]()
     for loop in loops:
         try:

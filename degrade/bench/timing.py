@@ -1,4 +1,4 @@
-"""The rounds: all loops of one case, in turn, and what comes of it."""
+"""The rounds: times all loops of one case in turn, and makes a row of each loop."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -21,11 +21,11 @@ _PEER = "peer"  # the beginning of the names of its loops
 
 @dataclass(frozen=True)
 class How:
-    """What is common to all cases of a measurement."""
+    """The settings that all cases of a measurement share."""
 
     device: torch.device
     threads: int
-    workers: tuple[int, ...]  # of the peer's loader: each is tried, the best counts
+    workers: tuple[int, ...]  # of the peer's loader: each number is tried, and the best counts
     seconds: float  # of one loop in one round
     rounds: int
 
@@ -40,11 +40,11 @@ class Row:
     most: float
     rounds: tuple[float, ...]  # images/s of each
     step: float  # seconds, of the median round
-    ratio: float  # images/s over those of the best peer
+    ratio: float  # images/s over images/s of the best peer
     of_limit: float  # FLOP/s over the peak in its precision; 0 where there is no peak
-    memory: int  # bytes at most
-    run: float  # seconds of the recipe's iterations; for ours with all it does besides its steps
-    shares: Shares | None  # None: a peer, which does only steps here
+    memory: int  # the most bytes held
+    run: float  # seconds of the recipe's iterations; for our loops, with all work besides the steps
+    shares: Shares | None  # None for a peer, which does only steps here
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _precision_of(loop: str) -> str:
 
 
 def time_case(case: Case, loops: Sequence[str], how: How, peaks: Mapping[str, Peak], note: Note) -> Measured:
-    """Interleaved rounds of the peers and of `loops`, each in a process of its own."""
+    """Times the peers and `loops` in interleaved rounds, each in its own process."""
     with ExitStack() as stack:
         made = {
             f"{_PEER}, {n} workers": partial(Peer, case, how.device, workers=n, threads=how.threads)
@@ -96,7 +96,7 @@ def time_case(case: Case, loops: Sequence[str], how: How, peaks: Mapping[str, Pe
 
 
 def _interleave_rounds(case: Case, apart: Mapping[str, Apart], how: How, note: Note) -> dict[str, list[Round]]:
-    """By loop. Every other round goes backwards, so that a machine that slows down slows all alike."""
+    """loop -> its rounds. Every other round goes backwards, so that a machine that slows down slows all loops alike."""
     rounds = {name: list[Round]() for name in apart}
     for number in range(how.rounds):
         for name in list(apart)[:: 1 if number % 2 == 0 else -1]:

@@ -1,4 +1,4 @@
-"""A report on paper: tables for terminal and Markdown, and JSON."""
+"""Writes a report: tables for terminal and Markdown, and JSON."""
 
 import math
 from collections.abc import Sequence
@@ -42,11 +42,12 @@ COLUMNS = {
         "same": "whether all are within their bounds",
     },
 }
-_TARGETS = {"evaluation": 0.05, "checkpoints and logging": 0.01}  # shares of a run with the paper's recipe, at most
+# shares of a run with the paper's recipe; each must stay below
+_TARGETS = {"evaluation": 0.05, "checkpoints and logging": 0.01}
 
 
 def sheets(report: Report) -> list[Sheet]:
-    """Everything that was found, in reading order."""
+    """Makes the tables of a report, in reading order."""
     same = {loop: all(row.ok for row in report.same if row.loop == loop) for loop in {row.loop for row in report.same}}
     cases = [_rates_sheet(case, same) for case in report.cases] if report.timed else [_short_sheet(report)]
     return [
@@ -70,7 +71,7 @@ def _describe_peak(peak: Peak) -> str:
 
 
 def _rates_sheet(measured: Measured, same: dict[str, bool]) -> Sheet:
-    """One case: medians of interleaved rounds."""
+    """The table of one case: medians of interleaved rounds."""
     iterations = f">{measured.case.recipe.iterations / 1000:g}k its"
     columns = ("loop", ">images/s", ">least-most", ">x peer", ">limit", iterations, ">memory", "same")
     title = f"{measured.case.name}: {measured.flops / 1e9:.4g} GFLOP an image"
@@ -107,14 +108,14 @@ def _cells(row: Row, same: dict[str, bool]) -> tuple[str, ...]:
 
 
 def _short_sheet(report: Report) -> Sheet:
-    """The short form: that every loop goes, and no times."""
+    """The short form: every loop runs, and no times."""
     loops = [f"{row.loop}: goes" for case in report.cases for row in case.rows]
     failed = [f"{loop}: {why}" for case in report.cases for loop, why in case.unavailable.items()]
     return Sheet(f"{', '.join(case.case.name for case in report.cases)}: loops", notes=(*loops, *failed))
 
 
 def _besides_sheet(cases: Sequence[Measured]) -> Sheet:
-    """Shares of a whole run that are not steps, and whether those with the paper's recipe are within the targets."""
+    """The shares of a whole run besides its steps; with the paper's recipe, also whether they meet the targets."""
     rows: list[tuple[str, ...]] = []
     worst = dict.fromkeys(_TARGETS, 0.0)
     for measured in cases:
@@ -136,7 +137,7 @@ def _besides_sheet(cases: Sequence[Measured]) -> Sheet:
 
 
 def _sameness_sheet(found: Sequence[Sameness]) -> Sheet:
-    """Relative deviations from eager fp32 beside their bounds."""
+    """The table of relative deviations from eager fp32 and their bounds."""
     columns = ("loop", "net", ">loss", ">update", ">BN", ">first 10", ">all", ">of bound", "same")
     rows = [
         (row.loop, row.net, *(f"{getattr(row, name):.0e}" for name in row.bounds), _percent(row.nearest), _yes(row.ok))
@@ -176,7 +177,7 @@ def _duration(seconds: float) -> str:
 
 
 def _tree(report: Report) -> dict[str, Any]:
-    """Plain values for JSON."""
+    """A report as plain values for JSON."""
     values: dict[str, Any] = {"format": _REPORT_FORMAT, "ok": report.ok, **asdict(report)}
     values["same"] = [{**asdict(row), "nearest": row.nearest, "ok": row.ok} for row in report.same]
     for case, measured in zip(values["cases"], report.cases, strict=True):
@@ -189,7 +190,7 @@ def as_json(report: Report) -> str:
 
 
 def save(report: Report, folder: Path) -> list[Path]:
-    """Markdown and JSON, named by date and hardware. Raises RunError where they cannot be written."""
+    """Writes Markdown and JSON, named by date and hardware. Raises RunError where they cannot be written."""
     name = f"{report.machine.environment['started'][:10]}-{report.machine.slug}"
     contents = {".md": markdown(sheets(report)), ".json": as_json(report)}
     try:

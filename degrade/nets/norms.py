@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 
-class _SubBatchNorm(nn.BatchNorm2d):
+class SubBatchNorm(nn.BatchNorm2d):
     """BN over sub-batches of `group` images, as on several GPUs. (N, C, H, W) -> the same.
 
     N need not be a multiple of `group`. Each sub-batch in turn moves the running averages, so that these follow `group`
@@ -21,7 +21,7 @@ class _SubBatchNorm(nn.BatchNorm2d):
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
             return super().forward(input)
-        return torch.cat([super(_SubBatchNorm, self).forward(part) for part in split_batch(input, self.group)])
+        return torch.cat([super(SubBatchNorm, self).forward(part) for part in split_batch(input, self.group)])
 
 
 def split_batch(x: Tensor, size: int) -> list[Tensor]:
@@ -40,7 +40,7 @@ def exchange(net: nn.Module, norm: str, group: int | None) -> nn.Module:
             if norm == "none":
                 pair[0], pair[1] = _add_bias(cast(nn.Conv2d, pair[0])), nn.Identity()
             elif group is not None:
-                pair[1] = _SubBatchNorm(last.num_features, group)
+                pair[1] = SubBatchNorm(last.num_features, group)
     return net
 
 

@@ -84,10 +84,8 @@ def tensors_of(content: Any, depth: int = 0) -> dict[str, Tensor]:
     Raises RunError where there is no state dict, or several, or where a tensor does not hold floating-point numbers.
     """
     if not isinstance(content, Mapping) or depth > _DEEPEST:
-        what = (
-            "one mapping in another without end" if depth > _DEEPEST else f"a {type(content).__name__}, no state dict"
-        )
-        raise RunError(f"holds {what}; {_SAVE}")
+        kind = f"a {type(content).__name__}, no state dict"
+        raise RunError(f"holds {'one mapping in another without end' if depth > _DEEPEST else kind}; {_SAVE}")
     inner = {key: content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)}
     if len(inner) == 1:
         return tensors_of(*inner.values(), depth=depth + 1)

@@ -93,7 +93,7 @@ def check(state: Mapping[str, Any], known: Mapping[str, Any], iterations: int) -
     if format != known["format"]:
         raise RunError(f"is of format {format!r}, which this degrade does not know")
     if state.get("run") != run:
-        raise RunError(f"is a checkpoint of {state.get('run')}, and {run} is another run")
+        raise RunError(f"is a checkpoint of {state.get('run')}, not of {run}; they are different runs")
     wanted = {key: value for key, value in known.items() if key not in (*_LATER, *_ROW_LISTS)}
     if said := _find_difference({key: state[key] for key in wanted if key in state}, wanted, "state"):
         raise RunError(f"{said}: no training of {run}")

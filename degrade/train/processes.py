@@ -83,9 +83,8 @@ def signals() -> Generator[list[int]]:
 
     def note(number: int, frame: FrameType | None) -> None:
         nonlocal first
-        if (
-            not received or time.monotonic() - first > 1
-        ):  # one Ctrl-C can arrive from the terminal and again from a parent
+        # one Ctrl-C can arrive from the terminal and again from a parent
+        if not received or time.monotonic() - first > 1:
             first = first or time.monotonic()
             received.append(number)
 

@@ -70,7 +70,7 @@ def _find_harm(folder: RunDir) -> str:
 
 
 def demand_probe(folder: RunDir) -> None:
-    """Raises RunError where the probe is damaged: a rerun made it, and no checkpoint holds what was in it."""
+    """Raises RunError where only the probe is damaged: a rerun made it, and no checkpoint holds what was in it."""
     probe = folder.tables["probe"]
     if damaged_tables(folder) == [probe]:
         way_out = "move it away, and `degrade sweep ... engine.probe=N --reprobe` makes it again"

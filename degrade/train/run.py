@@ -78,9 +78,8 @@ def run_one(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: b
         if state in OVER or (unknown and (damaged_tables(folder) or ended(spec, folder))):  # the run may have been over
             return _mend(spec, folder, state, pulse, command)
         try:
-            folder.write_state(
-                State("running")
-            )  # this early, so that another host sees it even if it does not see our locks
+            # this early, so that another host sees it even if it does not see our locks
+            folder.write_state(State("running"))
             with pulse.of(folder), _translate_refusals(folder):
                 return (yield from _train(spec, folder, pulse, command))
         except GeneratorExit:
@@ -168,7 +167,7 @@ def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str
         yield
         fit.book_wait(time.perf_counter() - paused)
         measured = (fit.iteration - before) * TURN / (time.perf_counter() - begin)
-        pace = min(2 * max(1.0, pace), measured)  # a GPU accepts the first turns long before it has done them
+        pace = min(2 * max(1.0, pace), measured)  # a GPU accepts the first turns before it has done them
     if lost(folder):
         return "elsewhere"
     save(fit, folder)

@@ -77,21 +77,18 @@ def escape_latex(text: str) -> str:
 
 def latex(sheets: Sequence[Sheet]) -> str:
     """The sheets as LaTeX floats that need no package."""
-    return "\n\n".join(_latex_float(sheet) for sheet in sheets)
+    return "\n\n".join(filter(None, map(_latex_float, sheets)))
 
 
 def _latex_float(sheet: Sheet) -> str:
     notes = [rf"\par\smallskip\noindent {escape_latex(note)}" for note in (*sheet.notes, *sheet.lines)]
     if not sheet.columns:
-        return "\n".join([rf"\paragraph{{{escape_latex(sheet.title)}}}", *notes])
+        head = [rf"\paragraph{{{escape_latex(sheet.title)}}}"] if sheet.title else []
+        return "\n".join([*head, *notes])
     align = "".join("r" if column.startswith(">") else "l" for column in sheet.columns)
     head, *rows = (" & ".join(map(escape_latex, row)) + r" \\" for row in (sheet.heads, *sheet.rows))
-    begin = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{escape_latex(sheet.title)}}}",
-        rf"\begin{{tabular}}{{{align}}}",
-    ]
+    caption = [rf"\caption{{{escape_latex(sheet.title)}}}"] if sheet.title else []
+    begin = [r"\begin{table}", r"\centering", *caption, rf"\begin{{tabular}}{{{align}}}"]
     return "\n".join([*begin, r"\hline", head, r"\hline", *rows, r"\hline", r"\end{tabular}", *notes, r"\end{table}"])
 
 

@@ -1,4 +1,4 @@
-"""The benchmark's own promises: fair work, right sums, and a check that notices what is wrong. No time is judged."""
+"""The promises of the benchmark: fair work, right sums, and a check that notices errors. No test judges a time."""
 
 import json
 from collections import Counter
@@ -87,7 +87,7 @@ def test_a_round_takes_about_the_time_it_is_given():
 
 
 def test_shares_add_up_to_the_run():
-    """By hand: 20 iterations with 2 points, so clean 40 and 40 images and 2 x 10 of the test set."""
+    """By hand: 20 iterations with 2 points evaluate 40 and 40 clean images, and 2 x 10 images of the test set."""
     assert TINY.evaluated == 100
     whole = shares(TINY, 6.0, Aside(image=0.3, checkpoint=0.5, curve=2.0, beat=0.01))
     assert (whole.steps, whole.evaluation) == (120.0, pytest.approx(30.0))
@@ -122,8 +122,8 @@ class NextBatch(Eager):
 
 
 def in_this_process(loops: list[str], depth: int, steps: int) -> list[Sameness]:
-    """`sameness`, with what a test has put into this process."""
-    return [row for net in COMPARED_NETS for row in Comparison(net, "cpu", depth, steps).of(loops)]
+    """`compare_loops` in this process, so that it sees what a test has patched."""
+    return [row for net in COMPARED_NETS for row in Comparison(net, "cpu", depth, steps).compare(loops)]
 
 
 def test_nets_are_compared_at_once_and_come_to_what_each_does_by_itself():
@@ -248,7 +248,7 @@ def test_the_short_form_checks_and_judges_no_time(short, here):
 
 def test_what_is_not_the_same_ends_with_code_1(short, here, monkeypatch):
     monkeypatch.setitem(BACKENDS, "native", Doubled)
-    monkeypatch.setattr(bench, "timed", lambda case, *_: timing.Measured(case, case.flops, (), {}))
+    monkeypatch.setattr(bench, "time_case", lambda case, *_: timing.Measured(case, case.flops, (), {}))
     monkeypatch.setattr(timing.Measured, "peer", timing.Row("peer", *[0.0] * 3, (), *[0.0] * 3, 0, 0.0, None))
     done = here("bench", "--check", "--only", "native-fp32", "--device", "cpu", "--json", "-")
     assert done.returncode == 1

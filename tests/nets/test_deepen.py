@@ -1,4 +1,4 @@
-"""The solution by construction of Sec. 1, as nets."""
+"""The nets of the solution by construction of Sec. 1."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ X = torch.randn(40, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
 def net_of(net, shortcut, **options):
-    """A net of 8 layers after a few training-mode passes, so that its statistics are those of its features."""
+    """A net of 8 layers after a few training-mode passes, so that its statistics fit its features."""
     spec = NetSpec(net=net, shortcut=shortcut, depth=8, width=4)
     made = nets.build(spec, channels=3, classes=5, **options).train()
     for norm in (m for m in made.modules() if isinstance(m, nn.BatchNorm2d)):

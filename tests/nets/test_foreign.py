@@ -1,4 +1,4 @@
-"""Nets as others write them: their own modules and names, matched by order and shape, must say the same."""
+"""Nets as others write them, with their own modules and names: once matched, our net must compute the same."""
 
 import json
 import random
@@ -18,7 +18,7 @@ from degrade.spec import NetSpec
 
 
 class TheirBlock(nn.Module):
-    """A basic block as most repositories have it; `kind`: plain, after, split, B, C."""
+    """A basic block as in most repositories; `kind`: plain, after, split, B, C."""
 
     def __init__(self, cin, cout, stride, kind, bias, projected):
         super().__init__()
@@ -62,7 +62,7 @@ class TheirNet(nn.Module):
 
 
 def same(theirs, found):
-    """Whether our net with the matched tensors says what theirs says."""
+    """Whether our net with the matched tensors computes the same as theirs."""
     ours = nets.build(found.spec, channels=found.channels, classes=found.classes)
     ours.load_state_dict({**ours.state_dict(), **found.state})
     x = torch.randn(5, found.channels, 9, 9, generator=torch.Generator().manual_seed(2))

@@ -1,4 +1,4 @@
-"""Layer responses, by claims; the figures they make are in test_response_figures.py."""
+"""The responses of layers, by claims; tests/figures/test_responses.py tests their figures."""
 
 from itertools import pairwise
 
@@ -17,7 +17,7 @@ X = torch.randn(23, 2, 12, 12, generator=torch.Generator().manual_seed(0))
 
 
 def trained(net="residual", shortcut="A", depth=14, **options):
-    """A net whose BN statistics and scales are anything but those it starts with."""
+    """A net whose BN statistics and scales differ from the initial ones."""
     torch.manual_seed(1)
     made = nets.build(NetSpec(net=net, shortcut=shortcut, depth=depth, width=4), channels=2, classes=5, **options)
     for norm in (m for m in made.modules() if isinstance(m, nn.BatchNorm2d)):
@@ -96,7 +96,7 @@ def test_a_residual_block_that_adds_nothing_is_the_identity():
 
 
 def test_batch_statistics_normalise_each_layer_to_its_scale():
-    """Under batch statistics the std of a channel is |gamma|, so the mean over channels is that of |gamma|."""
+    """Under batch statistics the std of a channel is |gamma|, so the mean over channels is the mean of |gamma|."""
     made = trained()
     layers, _ = measured(made, bn="batch")
     for row, layer in zip(layers, conv_layers(made), strict=True):

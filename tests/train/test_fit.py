@@ -57,7 +57,7 @@ def test_every_option_changes_the_curve_its_name_and_survives_being_put_down(opt
 @pytest.mark.parametrize("backend", ON_CPU)
 @pytest.mark.parametrize("scope", ["all", "conv"])
 def test_weight_decay_reaches_what_its_scope_says(scope, backend):
-    """Momentum after one step is the gradient plus the decay's part."""
+    """Momentum after one step is the gradient plus the decay term."""
 
     def moved(decay):
         recipe = {"decay_scope": scope, "weight_decay": decay, "momentum": 0.0, "init": "he"}

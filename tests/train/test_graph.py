@@ -1,4 +1,4 @@
-"""The graph backend. All but the capture itself is tested on the CPU, with a capture that does the act again."""
+"""The graph backend. All but the capture itself is tested on the CPU, with a capture that repeats the act."""
 
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,7 +23,7 @@ from degrade.train.fit import Fit
 
 CPU = torch.device("cpu")
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-# Operators that wait for the device, or whose result is as large as the data has it.
+# Operators that wait for the device, or whose result has a size that depends on the data.
 WAITS = ("_local_scalar_dense", "item", "equal", "is_nonzero", "nonzero", "masked_select", "_unique", "unique")
 HOST = ("lift_fresh", "scalar_tensor", "pin_memory")  # values that come from the host
 RECIPES = [
@@ -38,7 +38,7 @@ RECIPES = [
 
 
 def pretend(act: Act) -> Act:
-    """As a capture: does the act a few times, and gives what does it again."""
+    """Pretends to capture: does the act a few times, and returns a call that repeats it."""
     for _ in range(3):
         act()
     return act
@@ -65,7 +65,7 @@ def bits(backend: Any) -> list[bytes]:
 
 @pytest.mark.parametrize(("n", "batch"), [(50, 16), (50, 50), (48, 16), (7, 16), (1, 3), (5, 13)])
 def test_a_window_gives_the_batches_that_are_meant(n, batch):
-    """Across the borders of epochs, and where a batch is longer than they are."""
+    """Across the borders of epochs, and where a batch is longer than an epoch."""
     drawn = batches(batch, n=n, size=8)
     window, counter = Window(drawn), torch.zeros((), dtype=torch.int64)
     for i in [*range(4 * n), 10**6, 3]:
@@ -132,7 +132,7 @@ def test_evaluation_is_that_of_eager_for_whole_batches_and_the_last():
 )
 @pytest.mark.parametrize("kill", [0, 1, 5, 7, 12])
 def test_a_training_by_graph_is_that_of_eager_wherever_it_is_taken_up(monkeypatch, changes, kill):
-    """Points, probes and weights; the states of both fit each other's runs."""
+    """Points, probes and weights agree; each backend goes on from the state of the other."""
     monkeypatch.setitem(backends.BACKENDS, "graph", partial(Graph, capture=pretend))
     spec = tiny(**changes)
 
@@ -153,7 +153,7 @@ def test_a_training_by_graph_is_that_of_eager_wherever_it_is_taken_up(monkeypatc
 
 @dataclass(frozen=True)
 class Call:
-    """One operator, and the shapes of all tensors it takes and gives."""
+    """One operator, and the shapes of its inputs and outputs."""
 
     name: str
     taken: tuple[tuple[int, ...], ...]
@@ -162,7 +162,7 @@ class Call:
 
 @dataclass
 class Record(TorchDispatchMode):
-    """Every operator that runs, those of the backward pass too."""
+    """Records every operator that runs, also in the backward pass."""
 
     calls: list[Call] = field(default_factory=list)
 
@@ -222,7 +222,7 @@ def test_the_check_sees_what_it_looks_for():
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=str)
 def test_a_step_runs_where_no_tensor_has_values(recipe, monkeypatch):
-    """On torch's meta device, where asking for a value is an error, and so is a tensor left on the host."""
+    """On torch's meta device it is an error to ask for a value or to leave a tensor on the host."""
     monkeypatch.setattr("degrade.train.backends.eager.autocast", lambda *_: torch.autocast("cpu", enabled=False))
     graph = made(Graph, tiny(recipe=recipe), torch.device("meta"), capture=pretend)
     graph.step(0)
@@ -260,7 +260,7 @@ def test_out_of_memory_is_no_reason_to_go_on_without_a_graph():
 
 
 def test_auto_on_a_gpu_is_a_graph_or_eager_and_why(monkeypatch):
-    """With pictures that say they are on a GPU, as far as the choice goes."""
+    """The pictures claim to be on a GPU; only the choice is tested."""
 
     class Elsewhere:
         images = type("Pictures", (), {"pixels": type("Pixels", (), {"device": torch.device("cuda")})})

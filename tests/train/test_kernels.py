@@ -1,4 +1,4 @@
-"""Where compiled kernels come from, and when they are used: built once, checked, and never somebody else's."""
+"""Compiled kernels are built once, checked, and never loaded from somebody else."""
 
 import os
 
@@ -40,7 +40,7 @@ def test_what_has_no_kernels_says_so_and_is_trained_by_torch(changes, reason):
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
-    """A cache of its own, and no memory of what was found before."""
+    """A new cache, and no memory of kernels that were found before."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     build.kernels.cache_clear()
     yield tmp_path / "cache" / "degrade" / "kernels"

@@ -22,7 +22,7 @@ pytestmark = with_kernels()
 
 
 def pair(spec: RunSpec, **shape) -> list:
-    """The eager backend and the native one at the same beginning."""
+    """The eager and the native backend, from the same beginning."""
     known = {"channels": shape.get("channels", 3), "classes": shape.get("classes", 10)}
     made = []
     for kind in (Eager, Native):
@@ -43,7 +43,7 @@ def stepped(spec: RunSpec, steps: int = 2, **shape) -> list:
 def assert_same(eager, native) -> None:
     """Weights, statistics, momentum and tally, each tensor by its norm.
 
-    Most agree to rounding; not all, since a ReLU whose input is 0 but for rounding may be open in one backend and
+    Most tensors agree to rounding. Not all do: a ReLU whose input is 0 but for rounding may be open in one backend and
     shut in the other.
     """
     ours, theirs = native.state(), eager.state()
@@ -161,7 +161,7 @@ def test_a_state_of_one_backend_is_taken_up_by_the_other():
 
 @with_kernels("bf16")
 def test_bfloat16_is_as_far_from_float32_as_torchs():
-    """One step's gradient; activations are rounded to 8 bits at every layer, in the one as in the other."""
+    """Compares one step's gradient. Both round activations to 8 bits at every layer."""
     far = {}
     for precision in ("fp32", "bf16"):
         spec = RunSpec(net=NetSpec(depth=20), recipe=RecipeSpec(batch=64), engine=EngineSpec(precision=precision))
@@ -189,7 +189,7 @@ def test_the_way_back_has_the_same_pairs_as_the_way_forward(source, side, stride
 
 
 def test_after_a_diverged_step_a_good_state_is_as_good_as_in_a_new_backend():
-    """NaN in the places of images that are not there must not stay."""
+    """NaN in the places of missing images must not stay."""
     spec = RunSpec(net=NetSpec(depth=8), recipe=RecipeSpec(batch=20))
     used, fresh = pair(spec)[1], pair(spec)[1]
     used.step(0)

@@ -1,4 +1,4 @@
-"""fp32, tf32, bf16: what a run is computed in is part of what it is."""
+"""fp32, tf32, bf16: the precision is part of what a run is."""
 
 import math
 

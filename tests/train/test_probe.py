@@ -26,7 +26,7 @@ def start(spec, **options) -> Fit:
 
 
 def bits(fit: Fit):
-    """Weights, momentum, BN and all that was measured, but for the timings."""
+    """Weights, momentum, BN and all measurements except the timings."""
     state = fit.state()
     points = [(p.iteration, p.split, p.loss, p.error, p.lr, p.grad_norm) for p in fit.points]
     tensors = {**state["net"], **{f"m.{k}": v for k, v in state["momentum"].items()}, "tally": state["tally"]}
@@ -40,7 +40,7 @@ def finish(fit: Fit, steps: int = 1000) -> Fit:
 
 
 def first_batch(spec):
-    """A new net, and the batch of its first step, in float64: what remains is no matter of rounding."""
+    """A new net, and the batch of its first step, in float64, so that rounding explains no difference."""
     fit = start(spec)
     x, y = fit.batches.at(0)
     return fit.backend.copy().double(), x.double(), y
@@ -184,7 +184,7 @@ def test_an_interrupted_run_has_every_row_once(tmp_path, polls):
 
 
 def test_rows_after_the_last_checkpoint_go_with_a_crash(tmp_path):
-    """As after a kill: the table is ahead of the checkpoint, or there is no checkpoint at all."""
+    """A kill may leave this: the table is ahead of the checkpoint, or there is no checkpoint at all."""
     spec, left = tiny(engine={"probe": 2}), iter(range(6))
     run([spec], tmp_path, stop=lambda: next(left, None) is None)
     folder = RunDir(tmp_path, spec.run)

@@ -20,7 +20,7 @@ def trained(device="cpu", **changes) -> Fit:
 
 
 def both(**changes) -> tuple[Fit, Fit]:
-    """As the eager backend does it, and with recomputation."""
+    """The eager backend without and with recomputation."""
     engine = {"backend": "eager", **changes.pop("engine", {})}
     return trained(engine=engine, **changes), trained(engine={**engine, "recompute": True}, **changes)
 
@@ -50,7 +50,7 @@ def test_a_run_can_be_taken_up_with_recomputation():
 
 
 def kept_bytes(through) -> int:
-    """Bytes that are held for the way back through a net of 32 layers, of 16 pictures 16x16."""
+    """Bytes held for the backward pass of 16 pictures, 16x16, through a net of 32 layers."""
     net = build(tiny(depth=32).net, channels=3, classes=10)
     held: dict[int, int] = {}
 
@@ -75,7 +75,7 @@ def test_auto_is_then_the_eager_backend_and_native_is_refused():
 
 
 def test_a_run_that_the_kernels_began_goes_on_with_them():
-    """What a run begins with is part of its bits; the option is not."""
+    """The backend that a run began with decides its bits; the option does not."""
     first = Fit(tiny(), data.load(tiny().data), device=torch.device("cpu"))
     first.advance(3)
     second = Fit(tiny(engine={"recompute": True}), data.load(tiny().data), device=torch.device("cpu"))

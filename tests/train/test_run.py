@@ -121,7 +121,7 @@ def test_chosen_checkpoints_stay(tmp_path):
 
 
 def test_a_curve_ahead_of_its_checkpoint_is_cut_back(tmp_path):
-    """As a kill between a point and the next checkpoint leaves it."""
+    """A kill between a point and the next checkpoint leaves this."""
     spec = tiny()
     folder = cut_short(tmp_path, spec, 4)
     run([spec], tmp_path / "whole")
@@ -158,7 +158,7 @@ def beat_of_another(folder, heartbeat):
 
 
 def test_a_heartbeat_of_the_future_is_of_a_clock_that_was_wrong(tmp_path):
-    """It held the run for as long as that future was away."""
+    """It would hold the run until that future has come."""
     folder = cut_short(tmp_path, tiny(), 4)
     beat_of_another(folder, time.time() + 3600)
     assert folder.standing().name == "interrupted"
@@ -166,7 +166,7 @@ def test_a_heartbeat_of_the_future_is_of_a_clock_that_was_wrong(tmp_path):
 
 
 def test_a_run_is_signed_before_its_pictures_are_loaded(tmp_path, monkeypatch):
-    """So that a host whose locks are not ours sees it early: loading may take minutes."""
+    """So a host that does not share our locks sees it early: loading may take minutes."""
     folder, load = RunDir(tmp_path, tiny().run), running.data.load
     seen = []
 
@@ -249,7 +249,7 @@ def test_a_pack_told_to_stop_leaves_checkpoints_and_goes_on(tmp_path, monkeypatc
 
 
 def broken_at(monkeypatch, victim, iteration, error):
-    """From now on that run raises `error` once it has come so far."""
+    """From now on this run raises `error` from that iteration on."""
     advance = running.Fit.advance
 
     def spoilt(fit, steps):

@@ -13,7 +13,7 @@ def test_the_papers_rate_over_all_64k_iterations():
 
 
 def test_the_papers_rate_with_a_warm_up_that_ends_after_391():
-    """Other versions stay at 0.01 for good, or never come back to 0.1."""
+    """Other versions stay at 0.01 for good, or never return to 0.1."""
     wanted = [0.01] * 391 + [0.1] * 31_609 + [0.01] * 16_000 + [0.001] * 16_000
     assert trace(PAPER, Warmup(391, "error")) == wanted
 

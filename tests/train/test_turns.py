@@ -8,7 +8,7 @@ GIB = 2**30
 
 
 def counting(name, count, said, error=None):
-    """A run of `count` turns that writes down each, and its end."""
+    """A run of `count` turns that records each turn and its end."""
     try:
         for turn in range(count):
             said.append((name, turn))
@@ -84,7 +84,7 @@ class Event:
 
 @pytest.mark.parametrize(("size", "together"), [(1, 4), (20, 3), (30, 2), (50, 1)])
 def test_on_a_gpu_no_more_runs_are_begun_than_there_is_room_for(monkeypatch, size, together):
-    """20 GiB: beside three of them 20 are free, less than 1.5 times as much."""
+    """Each run takes 20 GiB. Beside three runs 20 GiB are free, less than 1.5 times as much."""
     gpu = Gpu(monkeypatch)
     in_turn([gpu.run(size) for _ in range(6)], 4, on_gpu=True)
     assert gpu.most == together

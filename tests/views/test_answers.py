@@ -41,6 +41,15 @@ def test_pages_hold_title_rows_notes_and_lines(form):
     assert all(word in page for word in ("one", "plain", "1.50", "a note", "a line"))
 
 
+def test_a_sheet_without_title_has_no_empty_one():
+    bare = [Sheet(columns=("net",), rows=[("plain",)]), Sheet(lines=("said",)), Sheet(name="nothing")]
+    assert render(bare, "markdown") == "| net |\n| --- |\n| plain |\n\nsaid"
+    page = render(bare, "latex")
+    assert "caption" not in page
+    assert "paragraph" not in page
+    assert page.endswith("said")
+
+
 def test_an_unknown_format_is_named():
     with pytest.raises(SpecError, match=r"--format=xml: unknown; .*markdown"):
         check_format("xml")

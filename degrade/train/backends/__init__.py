@@ -1,4 +1,7 @@
-"""The part of training that speed depends on, behind one protocol; each file or folder holds one way to do it."""
+"""The backends: the part of training that speed depends on, behind one protocol. Each file or folder is one backend.
+
+Other rooms use `BACKENDS` and `choose`, and compare backends with `eager`.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -15,7 +18,7 @@ from degrade.train.backends.native.check import worthwhile
 
 
 class Backend(Protocol):
-    """Holds a net, its gradient and momentum on one device; nothing in `step` waits for the device.
+    """Holds a net, its gradient and its momentum on one device; `step` never waits for the device.
 
     lr: () float32, filled between steps. tally: (2,) float64, sums over all images ever stepped on: loss, mistakes.
     """
@@ -32,16 +35,18 @@ class Backend(Protocol):
         ...
 
     def copy(self) -> nn.Module:
-        """The net as it stands, on its device: fp32 weights and statistics that nothing else holds, no gradients."""
+        """A copy of the net as it stands, on its device: its own fp32 weights and statistics, no gradients."""
         ...
 
     def average_statistics(self, batches: Iterable[Tensor]) -> None:
-        """Sets BN's statistics to their averages over x (N, C, H, W), by the images of each; weights unchanged."""
+        """Sets BN's statistics to their averages over x (N, C, H, W), weighted by images; the weights stay."""
         ...
 
     def evaluate(self, images: Resident, start: int, stop: int) -> Tensor:
-        """(2,) float64 over images `start` to `stop`, as they are: summed loss, mistakes; evaluation mode, nothing
-        changes."""
+        """(2,) float64, summed loss and mistakes over images `start` to `stop`, without augmentation.
+
+        The net is in evaluation mode, and nothing changes.
+        """
         ...
 
     def state(self) -> dict[str, Any]:
@@ -56,7 +61,7 @@ BACKENDS: dict[str, _MakeBackend] = {"eager": Eager, "graph": Graph, "native": N
 
 
 class Choice(NamedTuple):
-    """A backend, its name in BACKENDS, and why it is no faster one; empty where there is none faster."""
+    """A backend, its name in BACKENDS, and why it is not a faster one; "" where none is faster."""
 
     backend: Backend
     name: str
@@ -64,9 +69,9 @@ class Choice(NamedTuple):
 
 
 def choose(name: str, net: nn.Module, spec: RunSpec, batches: Batches) -> Choice:
-    """The backend of that name; for `auto` the fastest that this run can have here.
+    """Makes the backend of that name; for `auto`, the fastest that this run can have here.
 
-    Raises SpecError for a name that is unknown or cannot be had.
+    Raises SpecError for an unknown name, and for a backend that cannot be had.
     """
     if name != "auto":
         try:

@@ -33,9 +33,9 @@ class Eager:
         self._flatten()
 
     def _flatten(self) -> None:
-        """Parameters and gradients become views of two vectors, so that the update is four operators, not 4 a layer.
+        """Makes parameters and gradients views of two vectors, so that the update is four operators, not 4 a layer.
 
-        Kernels lie channels last, which torch's CPU convolutions and batch norm are 15 % faster on.
+        Kernels lie channels last: torch's CPU convolutions and batch norm are 15 % faster so.
         """
         parameters = list(self.net.parameters())
         self.flat = torch.cat([_to_channels_last(p.detach()).flatten() for p in parameters])
@@ -55,8 +55,9 @@ class Eager:
         self.learn(*self.batches.at(iteration))
 
     def learn(self, x: Tensor, y: Tensor) -> None:
-        """One step on x (N, C, H, W), y (N,): tensors in, tallies on the device, no branch on a value; so that a graph
-        can hold it.
+        """One step on x (N, C, H, W), y (N,).
+
+        Tallies stay on the device and no branch depends on a value, so that a CUDA graph can hold the step.
         """
         self.grad.zero_()
         with self.cast:
@@ -68,7 +69,7 @@ class Eager:
             self.tally += torch.stack((loss * len(y), (logits.argmax(1) != y).sum()))
 
     def _update(self) -> None:
-        """p and v from the gradient, which keeps its value for `grad_norm`."""
+        """Updates p and v from the gradient, which keeps its value for `grad_norm`."""
         recipe, m = self.recipe, self.recipe.momentum
         decay = self.flat if self.kernels is None else self.flat * self.kernels
         if recipe.momentum_form == "torch" and not recipe.nesterov:
@@ -88,7 +89,7 @@ class Eager:
         return torch.linalg.vector_norm(self.grad)
 
     def copy(self) -> nn.Module:
-        return copy.deepcopy(self.net)  # a parameter's copy has no gradient, and a storage of its own
+        return copy.deepcopy(self.net)  # a parameter's copy has its own storage and no gradient
 
     def average_statistics(self, batches: Iterable[Tensor]) -> None:
         with self.cast:
@@ -132,5 +133,5 @@ def _to_channels_last(p: Tensor) -> Tensor:
 
 
 def _shape_like(piece: Tensor, p: Tensor) -> Tensor:
-    """A view of `piece` with the shape of p, its values in the order of `channels_last`."""
+    """A view of `piece` with the shape of p, its values in the order of `_to_channels_last`."""
     return piece.view(_to_channels_last(p).shape).permute(0, 3, 1, 2) if p.ndim == 4 else piece.view(p.shape)

@@ -1,7 +1,7 @@
-"""The eager step as one CUDA graph: a GPU is given hundreds of small kernels at the price of one call.
+"""The eager step as one CUDA graph: one call starts hundreds of small kernels on a GPU.
 
-Nothing but the capture needs a GPU: what is captured is the eager backend's step as a function of tensors that stay
-where they are, and any `Capture` can be given in place of the real one.
+Only the capture needs a GPU. It captures the eager backend's step as a function of tensors that stay where they are,
+and any `Capture` can take the place of the real one.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -15,17 +15,18 @@ from degrade.errors import UnavailableError
 from degrade.spec import RunSpec
 from degrade.train.backends.eager import Eager
 
-_WARMUP_STEPS = 3  # times that a step is done before it is captured: libraries load and choose what they will use
+_WARMUP_STEPS = 3  # steps done before the capture: libraries load meanwhile, and choose their algorithms
 Act = Callable[[], None]
-Capture = Callable[[Act], Act]  # an act on tensors that stay where they are -> what does it again; may do it meanwhile
+# an act on tensors that stay where they are -> a call that repeats it; may act meanwhile
+Capture = Callable[[Act], Act]
 
 
 class Graph:
     """SGD as in the eager backend, to the bit, replayed as one graph: augmentation, both passes, update, tallies.
 
-    A graph does again what it was captured with, so all that changes from step to step stands on the device: `counter`
-    () int64, the iteration, which the graph itself raises; the order of the images; the rate. The host fills in the
-    rate, and at the borders of epochs the order, between two replays.
+    A graph repeats exactly what it captured, so all that changes from step to step lies on the device: `counter` ()
+    int64, the iteration, which the graph itself raises; the order of the images; the learning rate. Between two replays
+    the host fills in the rate and, at the borders of epochs, the order.
     Raises UnavailableError where there is no CUDA device, or where the step cannot be captured.
     """
 
@@ -36,11 +37,11 @@ class Graph:
         self.net, self.lr, self.tally = self.eager.net, self.eager.lr, self.eager.tally
         self.counter = torch.zeros((), dtype=torch.int64, device=device)
         self.splits = dict[int, _SplitGraph]()
-        self.replay = self._captured()
+        self.replay = self._capture_step()
         self.next = 0  # what `counter` holds
 
-    def _captured(self) -> Act:
-        """The step as one call; whatever it did to the net in the meantime is undone."""
+    def _capture_step(self) -> Act:
+        """Captures the step as one call, and undoes what the capture did to the net."""
         before = self.state()
         self.window.reach(0)
         try:
@@ -77,9 +78,9 @@ class Graph:
         self.eager.average_statistics(batches)
 
     def evaluate(self, images: Resident, start: int, stop: int) -> Tensor:
-        """As Eager's. Each split has a graph for batches of the size that it was first asked for."""
+        """As Eager's. Each split has a graph, for batches of the size that was asked for first."""
         if id(images) not in self.splits:
-            self.splits[id(images)] = self._split(images, stop - start)
+            self.splits[id(images)] = self._capture_split(images, stop - start)
         split = self.splits[id(images)]
         if stop - start != split.size:  # the last batch
             return self.eager.evaluate(images, start, stop)
@@ -87,8 +88,8 @@ class Graph:
         split.replay()
         return split.sums.clone()
 
-    def _split(self, images: Resident, size: int) -> "_SplitGraph":
-        """The evaluation of `size` images of a split as one call."""
+    def _capture_split(self, images: Resident, size: int) -> "_SplitGraph":
+        """Captures the evaluation of `size` images of a split as one call."""
         start, places = torch.zeros_like(self.counter), torch.arange(size, device=self.counter.device)
         sums = torch.zeros_like(self.tally)
 
@@ -105,7 +106,7 @@ class Graph:
 
 
 class _SplitGraph(NamedTuple):
-    """Images and the call that measures the net on `size` of them from `start` () int64 on, into `sums` (2,)."""
+    """The images of a split, and a call that measures `size` of them, from `start` () int64 on, into `sums` (2,)."""
 
     images: Resident  # kept, so that no other gets its id
     size: int
@@ -115,12 +116,12 @@ class _SplitGraph(NamedTuple):
 
 
 class _CudaCapture:
-    """Captures what is done on one CUDA device. All graphs of one share their memory: they never run at once, and leave
-    nothing in it that is needed later.
+    """Captures acts on one CUDA device.
 
-    Each has a stream of its own: graphs captured on one stream share the workspace of cuBLAS, and lose it with
-    the first of them that is freed (pytorch issue 193402). `thread_local`: other threads, as that of the backward pass,
-    may ask for memory meanwhile.
+    All graphs of one capture share their memory: they never run at once, and leave nothing in it that is needed later.
+    Each capture has its own stream: graphs captured on one stream share the workspace of cuBLAS, and lose it when the
+    first of them is freed (pytorch issue 193402). `thread_local` lets other threads, as the one of the backward pass,
+    ask for memory meanwhile.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -1,7 +1,8 @@
-"""A whole SGD step in compiled kernels, on a CPU: the same nets, states and curves as the eager backend, sooner.
+"""A whole SGD step in compiled kernels, on a CPU: the nets, states and curves of the eager backend, sooner.
 
-What torch's own operators lose on a CPU is batch normalisation and, on small pictures, the cost of each call; here one
-call does all layers. kernels.c says how; tape.py and phases.py write a net down for it.
+torch's own operators lose time on a CPU to batch normalisation and, on small pictures, to the cost of each call; here
+one call does all layers. kernels.c says how; tape.py and phases.py write a net down for it. `bench` also uses `build`;
+`backends` uses `Native` and `check`.
 """
 
 import copy
@@ -24,13 +25,13 @@ from degrade.train.backends.native.tape import Tape
 from degrade.train.precision import autocast
 
 _BN_MOMENTUM = 0.1  # of BN's running averages, as torch has it
-_LEVELS = torch.arange(256).float().div_(255)  # a byte as a fraction of full scale
+_LEVELS = torch.arange(256).float().div_(255)  # byte -> fraction of full scale
 
 
 class Native:
     """SGD as in the eager backend, on a CPU, for plain and residual nets with batch normalisation.
 
-    The result does not depend on the number of threads. Raises UnavailableError where it cannot be.
+    The result does not depend on the number of threads. Raises UnavailableError where there are no kernels for a run.
     """
 
     def __init__(self, net: nn.Module, spec: RunSpec, batches: Batches) -> None:
@@ -43,7 +44,7 @@ class Native:
         self.lr, self.tally = torch.zeros(()), torch.zeros(2, dtype=torch.float64)
         self.precision = spec.engine.precision
         self.storage = Storage(net, layout)
-        self.tensors, self.uncounted = self.storage.tensors(), 0  # steps that BN's counts of batches lack
+        self.tensors, self.uncounted = self.storage.tensors(), 0  # steps that are missing in BN's counts of batches
         self.groups, chunks = _groups_of(spec, layout)
         self.tape = Tape(net, self.storage, batches.images.pixels.shape[1:], self.groups)
         self.ready, self.forward, self.backward = (pack_phases(way(self.tape)) for way in (lay_out, forward, backward))
@@ -66,7 +67,7 @@ class Native:
     def _load(self, tensors: Mapping[str, Tensor]) -> None:
         self.skeleton.load_state_dict(tensors)
         for flat in (self.storage.values, self.storage.running):
-            flat.zero_()  # what only pads is 0, whatever a diverged step has left there
+            flat.zero_()  # padding is 0, whatever a diverged step has left there
         for name, view in self.tensors.items():
             view.copy_(tensors[name])
         self.uncounted = 0
@@ -91,7 +92,7 @@ class Native:
 
     def copy(self) -> nn.Module:
         self._count()
-        net = copy.deepcopy(self.skeleton)  # channels last, and with old values but for BN's counts
+        net = copy.deepcopy(self.skeleton)  # channels last; its values are old, except BN's counts
         with torch.no_grad():
             for name, tensor in (*net.named_parameters(), *net.named_buffers()):
                 if name in self.tensors:
@@ -107,16 +108,16 @@ class Native:
     def evaluate(self, images: Resident, start: int, stop: int) -> Tensor:
         if id(images) not in self.known:
             self.known[id(images)] = _source_of(images)
-        source, found = self.known[id(images)], torch.zeros(2, dtype=torch.float64)
+        source, sums = self.known[id(images)], torch.zeros(2, dtype=torch.float64)
         for first in range(start, stop, self.layout.batch):
             n = min(self.layout.batch, stop - first)
             source.start = first
             blocks = -(-n // self.layout.images)
-            self._run(Step(images=n, blocks=blocks, source=pointer(source), tally=found.data_ptr()), self.forward)
-        return found
+            self._run(Step(images=n, blocks=blocks, source=pointer(source), tally=sums.data_ptr()), self.forward)
+        return sums
 
     def _count(self) -> None:
-        """Brings BN's counts of batches up to date: nothing else of the skeleton is kept so."""
+        """Brings BN's counts of batches up to date. Of the skeleton's values, only these counts are kept up to date."""
         for count in self.skeleton.buffers():
             if not count.is_floating_point():
                 count += self.uncounted
@@ -150,7 +151,7 @@ def _layout_of(library: CDLL, spec: RunSpec) -> Layout:
 
 
 def _why_unsuited(spec: RunSpec, batches: Batches, layout: Layout) -> str:
-    """Why there are no kernels for this run; empty where there are."""
+    """Why there are no kernels for this run; "" where there are."""
     if batches.images.pixels.device.type != "cpu":
         return "they are for CPUs"
     if spec.net.net not in ("plain", "residual"):
@@ -176,7 +177,7 @@ def _descent_of(spec: RunSpec, squares: Tensor) -> Descent:
 
 
 def _groups_of(spec: RunSpec, layout: Layout) -> tuple[int, int]:
-    """(over how many sub-batches BN takes its statistics, chunks of each but the last), as degrade.nets.norms.parts."""
+    """(number of BN's sub-batches, chunks of each but the last), split as by degrade.nets.norms.split_batch."""
     batch = spec.recipe.batch
     group = min(spec.recipe.bn_group or batch, batch)
     whole, rest = divmod(batch, group)
@@ -184,7 +185,7 @@ def _groups_of(spec: RunSpec, layout: Layout) -> tuple[int, int]:
 
 
 def _source_of(images: Resident) -> Source:
-    """Where pictures lie, and how they are scaled."""
+    """Tells the kernels where pictures lie and how to scale them."""
     pixels, labels = images.pixels.contiguous(), images.labels.contiguous()
     channels, height, width = pixels.shape[1:]
     mean = images.mean.expand(channels, height, width).contiguous()

@@ -1,4 +1,4 @@
-"""The kernels as a shared library: built on first use by the compiler that is there, and kept."""
+"""Builds the kernels as a shared library, on first use and with the compiler of this machine, and keeps it."""
 
 import ctypes
 import hashlib
@@ -16,20 +16,23 @@ from degrade.store.files import user_cache
 
 _HERE = Path(__file__).parent
 _SOURCES = ("kernels.c", "kernels.h", "lanes.h", "pool.h", "convolve.h", "normalise.h", "ends.h")
-_COMPILE_FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-strict-aliasing")  # bf16: two reals are read as one unit
+# -fno-strict-aliasing: bf16 reads two reals as one unit
+_COMPILE_FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-strict-aliasing")
 _LINK_FLAGS = ("-shared", "-fPIC", "-pthread", "-lm")
 _COMPILERS = ("cc", "gcc", "clang")
-_PATIENCE = 120.0  # seconds for a compiler that takes one
+_PATIENCE = 120.0  # seconds to wait for a compiler, which takes one
 _PRECISION_FLAGS = {"fp32": (), "bf16": ("-DBF16",)}
 
 
 @cache
 def kernels(precision: str) -> ctypes.CDLL:
-    """The kernels for a precision of EngineSpec. Raises UnavailableError."""
+    """Loads the kernels for a precision of EngineSpec. Raises UnavailableError where there are none."""
     if precision not in _PRECISION_FLAGS:
         raise UnavailableError(f"there are kernels for {' and '.join(_PRECISION_FLAGS)} alone")
     compiler, flags = _find_compiler(), (*_COMPILE_FLAGS, *_PRECISION_FLAGS[precision])
-    target = _run_compiler(compiler, *flags, "-dM", "-E", "-x", "c", os.devnull)  # what compiler, for what processor
+    target = _run_compiler(
+        compiler, *flags, "-dM", "-E", "-x", "c", os.devnull
+    )  # says which compiler, for which processor
     if precision == "bf16" and "__AVX512BF16__" not in target:
         raise UnavailableError("this processor does not multiply bfloat16, or the compiler does not know that it does")
     name = f"{precision}-{_fingerprint(target, *flags)}.so"
@@ -43,7 +46,7 @@ def kernels(precision: str) -> ctypes.CDLL:
 
 
 def _find_compiler() -> tuple[str, ...]:
-    """The C compiler: $CC, else one of COMPILERS. Raises UnavailableError."""
+    """Finds the C compiler: $CC, else the first of _COMPILERS. Raises UnavailableError where there is none."""
     named = os.environ.get("CC", "").strip()
     try:
         found = shlex.split(named) if named else [name for name in _COMPILERS if shutil.which(name)][:1]
@@ -55,6 +58,7 @@ def _find_compiler() -> tuple[str, ...]:
 
 
 def _run_compiler(compiler: tuple[str, ...], *arguments: str) -> str:
+    """Returns what the compiler prints. Raises UnavailableError, with its first error, where it fails."""
     try:
         done = subprocess.run(
             [*compiler, *arguments], capture_output=True, text=True, errors="replace", timeout=_PATIENCE, check=False
@@ -75,7 +79,7 @@ def _fingerprint(*parts: str) -> str:
 
 
 def _build(command: list[str], folder: Path, name: str) -> Path:
-    """The library in `folder`, from the compiler if it is not there yet; whole or not at all. Raises OSError."""
+    """Builds the library in `folder` unless it is there; a file is whole or not there. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _check_owner(folder)
     path = folder / name
@@ -91,7 +95,7 @@ def _build(command: list[str], folder: Path, name: str) -> Path:
 
 
 def _check_owner(path: Path) -> None:
-    """Raises PermissionError where others could have put what lies there: it will run here."""
+    """Raises PermissionError where others could have written the file or folder: what lies there will run here."""
     about = path.lstat()
     if about.st_uid != os.getuid() or stat.S_ISLNK(about.st_mode) or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise PermissionError(f"{path} belongs to somebody else, or others can write to it")

@@ -1,4 +1,4 @@
-"""Whether the kernels are right and worth it on this machine: asked once, and kept beside them."""
+"""Checks once whether the kernels are right and faster on this machine, and keeps the answer beside them."""
 
 import contextlib
 import os
@@ -21,16 +21,16 @@ from degrade.train.backends.native import Native
 from degrade.train.backends.native.build import kernels
 
 _SPEC = RunSpec(net=NetSpec(depth=8, shortcut="B"), recipe=RecipeSpec(batch=32))
-BOUNDS = {"fp32": 1e-3, "bf16": 0.3}  # relative distance of one step's gradient from eager fp32 that is rounding alone
+BOUNDS = {"fp32": 1e-3, "bf16": 0.3}  # relative distance of one step's gradient from eager fp32: rounding stays below
 _STEPS = 20
-_WIDE, _FEW = 128, 8  # beyond, eager was found as fast or faster (Zen4: width 256, 0.4 of its time; batch 3, 0.7)
+_WIDE, _FEW = 128, 8  # beyond these, eager was as fast or faster (Zen4: width 256, 0.4 of its time; batch 3, 0.7)
 
 
 def worthwhile(spec: RunSpec) -> None:
-    """Raises UnavailableError where the kernels go wrong, or eager is faster: on this machine, or for such a net.
+    """Raises UnavailableError where the kernels are wrong, or eager is faster: on this machine, or for such a net.
 
-    That they are right and faster is kept beside the library, which is of one compiler and one kind of processor; that
-    they are slower may be the load of a moment.
+    The answer "right and faster" is kept beside the library, which belongs to one compiler and one kind of processor.
+    The answer "slower" is not kept, since it may be the load of a moment.
     """
     if spec.net.width > _WIDE or spec.recipe.batch < _FEW:
         raise UnavailableError(
@@ -46,12 +46,12 @@ def worthwhile(spec: RunSpec) -> None:
             raise UnavailableError(f"their gradients are {far:.1g} off those of torch")
         if ratio < 1:
             raise UnavailableError(f"they are slower than torch here ({1 / ratio:.1f} times)")
-        with contextlib.suppress(OSError):  # measured again next time
+        with contextlib.suppress(OSError):  # the next run measures again
             write(path, f"gradients {far:.1g} off, {ratio:.2f} times as fast as eager\n".encode())
 
 
 def compare_with_eager(precision: str) -> tuple[float, float]:
-    """(relative distance of a gradient from that of eager fp32, eager's time a step in the same precision / ours)."""
+    """(relative distance of the gradient from eager fp32's, time of an eager step in the same precision / ours)."""
     threads, spec = torch.get_num_threads(), replace(_SPEC, engine=EngineSpec(precision=precision))
     torch.set_num_threads(1)
     try:
@@ -77,7 +77,7 @@ def _build_net() -> torch.nn.Module:
 
 
 def _make_batches() -> Batches:
-    """Of noise, 16x16."""
+    """Makes batches of noise, 16x16."""
     draw = np.random.default_rng(0)
     pixels, labels = draw.integers(0, 256, (64, 3, 16, 16), dtype=np.uint8), draw.integers(0, 10, 64)
     images = Images(pixels, labels, tuple("0123456789"))

@@ -1,4 +1,5 @@
-// Convolutions of 3x3 or 1x1 taps: forward, by their input (the same with other tables and weights), by their weights.
+// Convolutions of 3x3 or 1x1 taps: forward; the gradient by the input (the same code with other tables and weights);
+// the gradient by the weights.
 #pragma once
 #include <string.h>
 
@@ -34,8 +35,8 @@
 POSITION(one, BEGIN_1, ADD_1, END_1, )
 POSITION(two, BEGIN_2, ADD_2, END_2, units v = load_units(w + LANES);)
 
-// b = a * kernel (forward), or the gradient by a from that by b (weights `backward`): whatever the tables say. With
-// `accumulate`, it is added to what is there.
+// b = a * kernel (forward) or, with the weights `backward`, the gradient by the input from the gradient by the output.
+// The tables decide. With `accumulate`, the result is added to b.
 static void convolve(const Step *step, const Call *call, int block) {
     (void)step;
     const Map *a = &call->a, *b = &call->b;
@@ -85,7 +86,7 @@ static void convolve(const Step *step, const Call *call, int block) {
         EACH(STOP)                                                                                                     \
     }
 
-// Which row (or column) of the input meets this tap; -1: padding.
+// The row (or column) of the input that meets this tap; -1: padding.
 static inline int met(const Taps *taps, int tap) {
     const int i = tap - taps->tap[0];
     return i >= 0 && i < taps->count ? taps->at[i] : -1;
@@ -123,9 +124,9 @@ static const unit *side_by_side(const Map *map, int block, int which) {
 }
 #endif
 
-#define STRIP 4  // output rows whose products are summed before the next tap: what they read stays near
+#define STRIP 4  // output rows whose products are summed before the next tap: their inputs stay in the cache
 
-// The gradient by the weights, summed over a chunk: partial += a^T b, of the input a and the gradient b by the output.
+// The gradient by the weights, summed over a chunk: partial += a^T b; a is the input, b the gradient by the output.
 static void correlate(const Step *step, const Call *call, int block) {
     (void)step;
     const Kernel *kernel = call->kernel;

@@ -1,4 +1,4 @@
-// Where a batch comes in, where it goes out, what option A does to it, and how weights are laid out for a step.
+// The first and the last layer of a batch, the shortcut of option A, and the layout of weights for a step.
 #pragma once
 #include <math.h>
 #include <stdint.h>
@@ -6,7 +6,7 @@
 
 #include "kernels.h"
 
-// b = the pictures: cropped, mirrored, scaled; 0 where a crop goes beyond the picture, and in channels that only pad.
+// b = the pictures: cropped, mirrored, scaled; 0 where a crop goes beyond the picture, and in padding channels.
 static void take(const Step *step, const Call *call, int block) {
     const Source *source = step->source;
     const Map *b = &call->b;
@@ -33,7 +33,7 @@ static void take(const Step *step, const Call *call, int block) {
     }
 }
 
-// b = every stride-th position of a, its channels moved up by `offset`, zeros beside them: option A's shortcut.
+// The shortcut of option A: b = every stride-th position of a, its channels moved up by `offset`, zeros beside them.
 static void gather(const Step *step, const Call *call, int block) {
     (void)step;
     const Map *a = &call->a, *b = &call->b;
@@ -48,7 +48,7 @@ static void gather(const Step *step, const Call *call, int block) {
         }
 }
 
-// The gradient by the input of `gather` from that by its output: a -> b.
+// The gradient by the input of `gather`, from the gradient by its output: a -> b.
 static void scatter(const Step *step, const Call *call, int block) {
     (void)step;
     const Map *a = &call->a, *b = &call->b;
@@ -76,7 +76,7 @@ static void average(const Step *step, const Call *call, int block) {
         }
 }
 
-// The gradient by the input of `average` from that by its output: pooled -> b.
+// The gradient by the input of `average`, from the gradient by its output: pooled -> b.
 static void unpool(const Step *step, const Call *call, int block) {
     const Map *b = &call->b;
     const int positions = b->height * b->width, images = valid(step, block);
@@ -89,7 +89,7 @@ static void unpool(const Step *step, const Call *call, int block) {
         }
 }
 
-// Weights as `convolve` reads them. float32 has those of the way forward as they are.
+// Lays out weights as `convolve` reads them. In float32 the way forward reads the trained weights themselves.
 static void pack(const Step *step, const Call *call) {
     (void)step;
     const Kernel *kernel = call->kernel;
@@ -112,7 +112,7 @@ static void pack(const Step *step, const Call *call) {
     }
 }
 
-// The sum over chunks of what `correlate` found, in order, and the update by it while it is in the cache.
+// Sums the gradients of `correlate` over chunks, in order, and updates the weights while the sum is in the cache.
 static void fold_weights(const Step *step, const Call *call) {
     const Kernel *kernel = call->kernel;
     const long size = (long)kernel->taps * kernel->cin * kernel->cout;
@@ -124,7 +124,7 @@ static void fold_weights(const Step *step, const Call *call) {
     pack(step, call);
 }
 
-// The cross-entropy of one image, whose logits become their softmax; adds to the tally.
+// Adds one image's cross-entropy and mistake to the tally; the logits become their softmax.
 static void softmax(const Head *head, int label, double *tally) {
     float *p = head->logits, sum = 0;
     int best = 0;
@@ -137,8 +137,8 @@ static void softmax(const Head *head, int label, double *tally) {
     tally[1] += best != label;
 }
 
-// The last layer: loss and mistakes of the batch; with a way back the gradient by `pooled` in its place, and an update.
-// The gradient by the logits is softmax - onehot, over the images.
+// The last layer: loss and mistakes of the batch. With a way back `pooled` becomes its gradient; weights are updated.
+// The gradient by the logits is (softmax - onehot) / images.
 static void classify(const Step *step, const Call *call) {
     const Head *head = call->head;
     const int classes = head->classes, channels = head->channels;

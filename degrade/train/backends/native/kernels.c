@@ -1,10 +1,10 @@
-// One SGD step of a 6n+2 net as a list of phases. Each phase is a list of calls that every chunk of images goes through
-// without waiting for others, so that what one call writes the next finds in the cache; what needs the whole batch (the
-// statistics of BN, the sums of gradients) is folded between phases, over chunks in their order: the result does not
-// depend on the number of threads.
+// One SGD step of a 6n+2 net as a list of phases. Each phase is a list of calls. Every chunk of images goes through the
+// calls without waiting for other chunks, so that a call finds in the cache what the call before has written. Sums over
+// the whole batch (the statistics of BN, the sums of gradients) are folded between phases, over chunks in their order:
+// the result does not depend on the number of threads.
 //
-// Activations lie as [block][height][width][IMAGES][channels]. IMAGES of a block go through a convolution together, and
-// each weight is read once for all of them; taps that would meet padding are not in the tables and cost nothing.
+// Activations lie as [block][height][width][IMAGES][channels]. The IMAGES of a block go through a convolution together,
+// and each weight is read once for all of them. Taps that would meet padding are not in the tables and cost nothing.
 #include <time.h>
 
 #include "kernels.h"
@@ -43,7 +43,7 @@ void run(const Step *step, const Phase *phases, int count, int threads) {
     }
 }
 
-// How this was built: LANES, IMAGES, CHUNK; and how large the structures are that structs.py mirrors.
+// How the kernels were built: LANES, IMAGES, CHUNK; then the sizes of the structures that structs.py mirrors.
 void layout(int numbers[13]) {
     const int all[13] = {
         LANES,        IMAGES,         CHUNK,        sizeof(Taps),    sizeof(Map),  sizeof(Kernel), sizeof(Norm),
@@ -52,18 +52,18 @@ void layout(int numbers[13]) {
     memcpy(numbers, all, sizeof all);
 }
 
-unit numbers[LANES];  // not static: for all the compiler knows, others write to it
+unit numbers[LANES];  // not static, so that the compiler must expect other writers
 #define EACH_ITS_OWN(i) lanes a##i = (lanes){} + i, b##i = (lanes){} - i - 1;
 #define BOTH(i) a##i = multiply_add(a##i, x, u), b##i = multiply_add(b##i, x, u);
 #define FOLD(i) sum += a##i + b##i;
 
-// Multiply-adds that touch nothing but registers: the limit of all that does no less.
+// Multiply-adds that touch registers alone: no code that multiplies as much is faster.
 static void multiply(const void *what, int job) {
     (void)job;
     const long rounds = *(const long *)what;
     EACH_8(EACH_ITS_OWN)
     for (long round = 0; round < rounds; round++) {
-        __asm__ volatile("" ::: "memory");  // so that no product is taken out of the loop
+        __asm__ volatile("" ::: "memory");  // keeps every product inside the loop
         const unit x = numbers[0];
         const units u = load_units(numbers);
         EACH_8(BOTH)

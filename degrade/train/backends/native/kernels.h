@@ -1,33 +1,33 @@
-// What a step is made of: shared by all kernels here, and mirrored by degrade/train/backends/native/tape.py.
+// The structures of a step. All kernels here share them, and degrade/train/backends/native/structs.py mirrors them.
 #pragma once
 #include <stdint.h>
 
 #include "lanes.h"
 
-#define IMAGES 8  // of a block
-#define CHUNK 2   // blocks that one job takes; sums are folded over chunks
+#define IMAGES 8  // images of a block
+#define CHUNK 2   // blocks of one job; sums are folded over chunks
 
-typedef struct {  // for one row or column of the destination: which of the source meet which taps of the kernel
+typedef struct {  // for one row or column of the destination: the rows or columns of the source that meet taps
     int count, at[3], tap[3];
 } Taps;
 
 typedef struct {  // activations or their gradients: [block][height][width][IMAGES][channels]
     real *data;
-    int height, width, channels;  // channels with those that only pad
+    int height, width, channels;  // channels include padding
 } Map;
 
 typedef struct {  // a convolution's weights
     float *weight, *momentum; // [tap][cin][cout], as they are trained
     float *partial;           // [chunk][tap][cin][cout], shared by all layers
     unit *forward, *backward; // [tap][cin / UNIT][cout], [tap][cout / UNIT][cin]
-    int taps, cin, cout;      // taps: 9 or 1; channels with those that only pad
+    int taps, cin, cout;      // taps: 9 or 1; channels include padding
 } Kernel;
 
-typedef struct {  // batch normalisation of `channels` channels, those that only pad included
+typedef struct {  // batch normalisation of `channels` channels, padding included
     float *gamma, *beta;
     float *vgamma, *vbeta;     // momentum
     float *mean, *variance;    // running
-    float *scale, *shift;      // [group][channels] of what is done now: y * scale + shift
+    float *scale, *shift;      // [group][channels] of this step: y * scale + shift
     float *centre, *inverse;   // [group][channels] mean and 1 / deviation of the batch
     float *first, *second;     // [group][channels] means of g and of g * normalised y
     float *gradient;           // [2][channels] by gamma, by beta
@@ -38,17 +38,17 @@ typedef struct {  // batch normalisation of `channels` channels, those that only
 typedef struct {  // the last layer: logits = weight pooled + bias
     float *weight, *bias, *momentum, *bias_momentum;
     float *gradient;           // [classes][channels], and [classes] padded
-    float *pooled;             // [image][channels]; for the way back, the gradient by it
+    float *pooled;             // [image][channels]; on the way back, its gradient
     float *logits;             // [classes] of one image
     int classes, channels;
 } Head;
 
-typedef struct {  // where a batch comes from
+typedef struct {  // the pictures of a batch
     const uint8_t *pixels;     // [image][channel][height][width]
     const int64_t *labels;     // [image]
-    const int64_t *index;      // which images; NULL: from `start` on
+    const int64_t *index;      // the images of the batch; NULL: images from `start` on
     long start;
-    const int64_t *down, *right, *flip;  // of each image, by how much its crop is moved; NULL: not at all
+    const int64_t *down, *right, *flip;  // the shift and flip of each image's crop; NULL: none
     const float *levels;       // [256] a byte as a fraction of full scale
     const float *mean;         // [channel][height][width]
     const float *deviation;    // [channel]; NULL: 1
@@ -57,10 +57,10 @@ typedef struct {  // where a batch comes from
 
 typedef struct {
     int kind;
-    int backward, accumulate;  // convolve: with the weights of the way back; adding to what is there
+    int backward, accumulate;  // convolve: with the weights of the way back; adds to the destination
     int plain;                 // normalise: without ReLU
-    int stride, offset, kept;  // gather, scatter: of a padding shortcut, `kept` channels from `offset` on
-    Map a, b, c;  // what is read, what is written, what is read beside it
+    int stride, offset, kept;  // gather, scatter: a padding shortcut keeps `kept` channels, from `offset` on
+    Map a, b, c;  // read, written, read as well
     const Kernel *kernel;
     const Norm *norm;
     const Taps *rows, *columns;
@@ -73,18 +73,18 @@ typedef struct {
 } Phase;
 
 typedef struct {  // SGD; caffe and nesterov as in RecipeSpec
-    float lr, momentum, decay, other_decay;  // other_decay: of what is no convolution's weight
+    float lr, momentum, decay, other_decay;  // other_decay: for parameters other than kernels
     int caffe, nesterov;
     double *squares;           // () of all gradients of a step, summed
 } Descent;
 
 typedef struct {
-    int images, blocks;        // of the batch; the last block may be part empty
-    int groups, chunks_of_group;  // over which BN takes its statistics, each in turn; 0: running ones, nothing is noted
-    float momentum;            // of the running averages
+    int images, blocks;        // of the batch; the last block may be partly empty
+    int groups, chunks_of_group;  // BN takes statistics over each group; groups 0: running ones, none are taken
+    float momentum;            // of BN's running averages
     const Source *source;
-    const Descent *descent;    // for the way back; NULL: only forward
-    double *tally;             // [2] what is added to: loss, mistakes
+    const Descent *descent;    // for the way back; NULL: forward only
+    double *tally;             // [2] loss and mistakes are added here
 } Step;
 
 static inline long size_of(const Map *map) { return (long)map->height * map->width * IMAGES * map->channels; }
@@ -98,10 +98,10 @@ static inline int valid(const Step *step, int block) {  // images of a block
 static inline int group_of(const Step *step, int block) {
     if (!step->groups) return 0;
     int group = block / CHUNK / step->chunks_of_group;
-    return group < step->groups ? group : step->groups - 1;  // what is left over joins the last
+    return group < step->groups ? group : step->groups - 1;  // the rest joins the last group
 }
 
-// One update of n parameters p with momentum v, n a multiple of LANES; the formulas: degrade.train.backends.eager.
+// Updates n parameters p with momentum v; n is a multiple of LANES. degrade.train.backends.eager has the formulas.
 static inline void descend(const Descent *by, float *p, float *v, const float *gradient, float decay, long n) {
     lanes squares = {};
     for (long i = 0; i < n; i += LANES) {

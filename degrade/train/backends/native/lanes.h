@@ -1,9 +1,9 @@
-// What a vector is on this processor, and what one multiply-add takes, in float32 or (with -DBF16) in bfloat16.
+// The vectors of this processor and the operands of a multiply-add, in float32 or (with -DBF16) in bfloat16.
 //
-// `real`   a stored activation: float, or the upper half of one
+// `real`   a stored activation: a float, or the upper half of a float
 // `lanes`  LANES float32 numbers in a register
-// `unit`   what a multiply-add takes at once along the sum: one float, or two neighbouring bfloat16
-// `units`  LANES of these in a register
+// `unit`   the operand of a multiply-add along the sum: one float, or two neighbouring bfloat16
+// `units`  LANES units in a register
 #pragma once
 #include <stdint.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-// Batch normalisation with ReLU and the addition of a shortcut, forward and back, and what is folded between phases.
+// Batch normalisation with ReLU and the addition of a shortcut, forward and back, and the folds between phases.
 #pragma once
 #include <math.h>
 #include <string.h>
@@ -53,8 +53,8 @@ static void normalise(const Step *step, const Call *call, int block) {
         }
 }
 
-// The gradient a by relu(...) becomes g, that by what is inside, where b is the ReLU's output (none: no ReLU); and the
-// sums of g and of g * normalised y over the images of a block. c is y.
+// Turns a, the gradient by relu(z), into g, the gradient by z; b is the ReLU's output (missing: no ReLU). Adds up g and
+// g * normalised y over the images of a block. c is y.
 static void mask(const Step *step, const Call *call, int block) {
     const Map *a = &call->a;
     const int channels = a->channels, images = valid(step, block);
@@ -85,7 +85,7 @@ static void mask(const Step *step, const Call *call, int block) {
         }
 }
 
-// b = the gradient by y from g = a: scale * (g - its mean - normalised y * the mean of their product). c is y.
+// b = the gradient by y, from g = a: scale * (g - mean(g) - normalised y * mean(g * normalised y)). c is y.
 static void centre(const Step *step, const Call *call, int block) {
     const Map *a = &call->a;
     const int channels = a->channels, images = valid(step, block), group = group_of(step, block) * channels;
@@ -99,13 +99,13 @@ static void centre(const Step *step, const Call *call, int block) {
         for (long position = 0; position < (long)a->height * a->width; position++)
             for (int n = 0; n < IMAGES; n++) {
                 const long at = (position * IMAGES + n) * channels + c;
-                const int there = n < images;  // of none comes no gradient, whatever a diverged step has left there
+                const int there = n < images;  // a missing image has no gradient, whatever a diverged step left there
                 store(out + at, there ? (load(g + at) + load(y + at) * slope + rest) * scale : (lanes){});
             }
     }
 }
 
-// Images of a group, which ends with the batch if it is the last.
+// The images of a group. The last group ends with the batch.
 static long images_of(const Step *step, int group) {
     const long each = (long)step->chunks_of_group * CHUNK * IMAGES;
     return group < step->groups - 1 ? each : step->images - group * each;
@@ -122,7 +122,7 @@ static void fold(const Step *step, const Norm *norm, int group, int channel, dou
     }
 }
 
-// What `normalise` needs; the running averages move once a group, by the variance of a sample as torch has it.
+// Computes scale and shift for `normalise`. The running averages move once a group, by a sample's variance as in torch.
 static void fold_moments(const Step *step, const Call *call) {
     const Norm *norm = call->norm;
     const int channels = norm->channels;
@@ -148,7 +148,7 @@ static void fold_moments(const Step *step, const Call *call) {
         }
 }
 
-// What `centre` needs, and the update of gamma and beta, which it needs no more.
+// Computes the means of `centre`, and updates gamma and beta, which `centre` does not need.
 static void fold_gradient(const Step *step, const Call *call) {
     const Norm *norm = call->norm;
     const Descent *by = step->descent;

@@ -1,4 +1,4 @@
-// Jobs on several threads. Which thread does a job makes no difference to its result.
+// Jobs on several threads. The result of a job does not depend on the thread that does it.
 #pragma once
 #include <pthread.h>
 #include <sched.h>
@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #define MOST_THREADS 255  // fits in the low byte of `round`
-#define PATIENCE 20000  // looks for work before a thread goes to sleep: about 0.2 ms
+#define PATIENCE 20000  // looks for work before a thread sleeps: about 0.2 ms
 
 static struct {
     pthread_mutex_t lock;
@@ -19,7 +19,7 @@ static struct {
     const void *what;
     int jobs;
     atomic_int next, done;
-    atomic_uint round;  // 256 x how many there have been + how many helpers this one takes
+    atomic_uint round;  // 256 x the number of rounds so far + the helpers of this round
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
 
 static inline void breathe(void) {
@@ -82,6 +82,6 @@ static void spread(void (*job)(const void *, int), const void *what, int jobs, i
     work();
     for (int look = 1; atomic_load(&pool.done) < helpers; look++) {
         breathe();
-        if (look % PATIENCE == 0) sched_yield();  // somebody else has the core that a helper waits for
+        if (look % PATIENCE == 0) sched_yield();  // another process has the core that a helper waits for
     }
 }

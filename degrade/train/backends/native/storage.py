@@ -1,4 +1,4 @@
-"""Where parameters, gradients, momentum and running statistics lie for the kernels, and as torch sees them."""
+"""Where parameters, momentum and running statistics lie in memory, for the kernels and for torch."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Layout:
-    """How the kernels were built, and for what batch."""
+    """How the kernels were built, and the batch that they work on."""
 
     lanes: int  # float32 numbers in a register
     images: int  # of a block
@@ -26,22 +26,22 @@ class Layout:
         return -(-self.blocks // self.chunk)
 
     def padded(self, channels: int) -> int:
-        """Channels with those that only pad: they hold zeros, and every step leaves them zeros."""
+        """The number of channels with padding. Padding channels hold zeros, and every step leaves them zeros."""
         unit = max(self.lanes, 8)
         return -(-channels // unit) * unit
 
     def padded_pictures(self, channels: int) -> int:
-        """The same for pictures, which no kernel writes whole registers of."""
+        """The same for pictures: no kernel writes whole registers of them."""
         return -(-channels // 4) * 4
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where one tensor of a net lies inside a flat vector."""
+    """The place of one tensor of a net inside a flat vector."""
 
     start: int
     padded: tuple[int, ...]  # its shape there
-    seen: Callable[[Tensor], Tensor]  # a view of that shape -> a view of torch's
+    seen: Callable[[Tensor], Tensor]  # a view of that shape -> a view in torch's shape
 
     @property
     def size(self) -> int:
@@ -55,8 +55,8 @@ class _Place:
 class Storage:
     """Flat float32 vectors of all parameters, their momentum, and of all running statistics.
 
-    A kernel (cout, cin, k, k) lies as [k, k, cin, cout] with cin and cout padded; vectors are padded, and so are the
-    columns of the last layer's weight (classes, cin).
+    A kernel (cout, cin, k, k) lies as [k, k, cin, cout] with cin and cout padded. Vectors are padded, and so are the
+    rows of the last layer's weight (classes, cin).
     """
 
     def __init__(self, net: nn.Module, layout: Layout) -> None:
@@ -68,7 +68,7 @@ class Storage:
         self.running = torch.zeros(sum(place.size for place in self.statistics.values()))
 
     def views(self, flat: Tensor, places: dict[str, _Place]) -> dict[str, Tensor]:
-        """The tensors inside `flat`, in torch's shapes; what is written to them is written there."""
+        """Views of the tensors inside `flat`, in torch's shapes."""
         return {name: place.seen(place.within(flat)) for name, place in places.items()}
 
     def tensors(self) -> dict[str, Tensor]:
@@ -77,7 +77,7 @@ class Storage:
 
 
 def _place_tensors(tensors: Iterable[tuple[str, Tensor]], layout: Layout) -> dict[str, _Place]:
-    """A place for each tensor, one after the other."""
+    """Gives each tensor a place, one after the other."""
     places, start = dict[str, _Place](), 0
     for name, tensor in tensors:
         places[name] = _Place(start, *_padded_shape(name, tensor, layout))
@@ -86,7 +86,7 @@ def _place_tensors(tensors: Iterable[tuple[str, Tensor]], layout: Layout) -> dic
 
 
 def _padded_shape(name: str, tensor: Tensor, layout: Layout) -> tuple[tuple[int, ...], Callable[[Tensor], Tensor]]:
-    """The padded shape of a tensor, and how torch's is seen in it."""
+    """The padded shape of a tensor, and the view of torch's shape in it."""
     shape = tensor.shape
     if tensor.ndim == 4:
         cout, cin, *sides = shape

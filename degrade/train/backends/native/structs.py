@@ -8,7 +8,7 @@ KERNELS = (
     *("take", "convolve", "correlate", "moments", "normalise", "mask", "centre"),
     *("gather", "scatter", "average", "unpool"),
 )  # in the order of kernels.c
-FOLDS = ("fold_moments", "fold_gradient", "fold_weights", "pack", "classify")  # the same
+FOLDS = ("fold_moments", "fold_gradient", "fold_weights", "pack", "classify")  # in the order of kernels.c
 
 
 class Taps(Structure):
@@ -89,15 +89,16 @@ class Step(Structure):
     ]
 
 
-MIRRORED = (Taps, Map, Kernel, Norm, Head, Source, Call, Phase, Descent, Step)  # whose sizes `layout` tells
+# `layout` in kernels.c tells their sizes
+MIRRORED = (Taps, Map, Kernel, Norm, Head, Source, Call, Phase, Descent, Step)
 
 
 @cache
 def taps(source: int, side: int, stride: int, *, backward: bool = False) -> Any:
-    """For each row of the destination, which rows of the source meet which taps of a `side`-wide kernel.
+    """Lists, for each row of the destination, the rows of the source that meet the taps of a `side`-wide kernel.
 
     Forward, the source is the input: row = stride * destination + tap - padding, if there is such a row. Backward, the
-    destination is the input, and the source the gradient by the output: the same pairs seen from the other end.
+    source is the gradient by the output and the destination is the input: the same pairs from the other end.
     """
     padding, out = side // 2, -(-source // stride)
     pairs = [(o, tap, o * stride + tap - padding) for o in range(out) for tap in range(side)]
