@@ -1,4 +1,7 @@
-"""The command line: get, do, say. Heavy imports stand inside the commands, so that --help takes a moment."""
+"""The command line: get, do, say. Heavy imports stand inside the commands, so that --help takes a moment.
+
+Each module holds some commands; `app` holds what they share. Others use `main`.
+"""
 
 from degrade.cli import bench, experiments, identity, results, sweeps
 from degrade.cli.app import app, main

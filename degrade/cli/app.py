@@ -1,4 +1,4 @@
-"""The application, what its commands share, and the one place where errors become a line."""
+"""The application, what its commands share, and the one place where an error becomes a line."""
 
 import gc
 import io
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from degrade.figures import Drawn
 
 _Number = TypeVar("_Number", int, float)
-_LONGEST_LINE = 2000  # characters of an error: a value can be a book
-# as `degrade --help` lists them: train, look, judge, open trained nets, look after runs, the program itself
+_LONGEST_LINE = 2000  # characters of an error: a value in it can be long
+# as `degrade --help` lists the commands: train, look, judge, open trained nets, look after runs, the program itself
 _ORDER = [
     "sweep",
     "train",
@@ -41,7 +41,7 @@ _ORDER = [
 
 
 class _InOrder(TyperGroup):
-    """The commands in our order, not that in which modules are imported; those that ORDER does not have come last."""
+    """Lists commands in the order of _ORDER rather than of imports. Commands that _ORDER lacks come last."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(self.commands, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
@@ -52,43 +52,44 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
-    rich_markup_mode=None,  # plain help: loading what draws boxes takes twice as long as all the rest
+    rich_markup_mode=None,  # plain help: to load what draws boxes takes twice as long as all the rest
     help="Measure the degradation problem of deep plain nets, and its cure by residual learning (arXiv:1512.03385).",
 )
 
 
 def main() -> None:
-    """Runs a command; an error that a user can cause is one line and exit code 2."""
-    gc.set_threshold(20_000)  # the rows of thousands of runs stay: looking for garbage in them is in vain
+    """Runs a command. An error that a user can cause becomes one line and exit code 2."""
+    gc.set_threshold(20_000)  # the rows of thousands of runs stay: a search for garbage in them finds nothing
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be valid text
     try:
         app()
     except DegradeError as error:
         raise _refuse(str(error)) from None
     except BrokenPipeError:  # the reader of a pipe has left, as in `degrade nets | head`
         raise SystemExit(0) from None
-    except OSError as error:  # of a path that a user gave, and that no command foresaw
+    except OSError as error:  # from a path that a user gave, where no command handles it
         where = f"{error.filename}: " if error.filename is not None else ""
         raise _refuse(f"{where}{error.strerror or error}") from None
     finally:
-        if "torch" not in sys.modules:  # whose compiler wants its objects taken down one by one
-            gc.freeze()  # the process ends: its memory goes as a whole, 0.3 s sooner after thousands of runs
+        if "torch" not in sys.modules:  # torch's compiler needs its objects taken down one by one
+            gc.freeze()  # memory goes as a whole, 0.3 s sooner after thousands of runs
 
 
 def _refuse(said: str) -> SystemExit:
-    """One line on stderr, whatever is in it, and exit code 2."""
+    """Prints one line on stderr, with control characters escaped. Returns an exit with code 2."""
     line = controls(said)
     print(f"degrade: {line if len(line) <= _LONGEST_LINE else f'{line[:_LONGEST_LINE]}...'}", file=sys.stderr)
     return SystemExit(2)
 
 
 def tell(text: object) -> None:
-    """A line on stdout, with what would move the cursor escaped."""
+    """Prints a line on stdout, with control characters escaped."""
     print(controls(str(text)))
 
 
 def _show_version(value: bool) -> None:
+    """Prints the version and exits, where --version is given."""
     if value:
         from importlib.metadata import version as installed
 
@@ -97,6 +98,7 @@ def _show_version(value: bool) -> None:
 
 
 def _offer(ctx: typer.Context, incomplete: str) -> list[str]:
+    """What the shell offers for a half-typed override."""
     from degrade.cli import complete
 
     return complete.complete_override(incomplete, list(ctx.params.get("overrides") or ()))
@@ -127,17 +129,17 @@ def _options(
 
 
 def choose_format(form: str, json: bool) -> str:
-    """--format, for which --json is short."""
+    """--format; --json is short for --format json."""
     return "json" if json else form
 
 
 def split_list(values: str) -> list[str]:
-    """The parts of a comma list: 20,56 is 20 and 56."""
+    """Splits a comma list: 20,56 is 20 and 56."""
     return [value.strip() for value in values.split(",") if value.strip()]
 
 
 def parse_numbers(key: str, values: str, kind: Callable[[str], _Number]) -> list[_Number]:
-    """The numbers of a comma list. Raises SpecError for anything else."""
+    """Reads the numbers of a comma list. Raises SpecError for anything else."""
     try:
         return [kind(value) for value in split_list(values)]
     except ValueError:
@@ -146,12 +148,12 @@ def parse_numbers(key: str, values: str, kind: Callable[[str], _Number]) -> list
 
 
 def command_line() -> str:
-    """What the user typed, for the metadata of what it makes."""
+    """What the user typed, for the metadata of files."""
     return shlex.join(["degrade", *sys.argv[1:]])
 
 
 def say(drawn: "Iterable[Drawn]") -> bool:
-    """Prints the files of each figure, or why there are none; whether one failed."""
+    """Prints the files of each figure, or why it has none. Returns whether one failed."""
     failed = False
     for figure in drawn:
         for path in figure.files:
@@ -163,8 +165,8 @@ def say(drawn: "Iterable[Drawn]") -> bool:
 
 
 def choose_figure_folder(out: Path | None, root: Path) -> Path:
-    """--out, else figures/ in the results folder. Raises RunError where that is a link: whoever made the results may
-    have made it too.
+    """Chooses --out, else figures/ in the results folder. Raises RunError where figures/ is a link: whoever made the
+    results may have made the link too.
     """
     inside = root / "figures"
     if out is None and inside.is_symlink():
@@ -173,13 +175,13 @@ def choose_figure_folder(out: Path | None, root: Path) -> Path:
 
 
 def tell_apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(paths and names, KEY=VALUE): what is there as a file is a path, even with a = in its name."""
+    """Splits words into (paths and names, KEY=VALUE). A word that names a file is a path, even with a = in it."""
     overrides = [word for word in words if "=" in word and not _exists(word)]
     return [word for word in words if word not in overrides], overrides
 
 
 def _exists(path: str) -> bool:
-    """Whether it exists; what cannot be a path does not."""
+    """Whether a path exists; a word that cannot be a path does not."""
     try:
         return Path(path).exists()
     except OSError:

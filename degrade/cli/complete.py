@@ -1,4 +1,4 @@
-"""What the shell offers for a half-typed KEY=VALUE: keys, groups, and values, also after a comma."""
+"""What the shell offers for a half-typed KEY=VALUE: keys, groups and values, also after a comma."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -26,10 +26,10 @@ _COMMON = {
 
 
 def complete_override(incomplete: str, before: Sequence[str] = ()) -> list[str]:
-    """All continuations of `dep`, `net=`, `net=plain,res`; none where nothing can be said.
+    """Lists all continuations of `dep`, `net=`, `net=plain,res`; none where nothing is known.
 
-    bash takes `net=plain,res` for three words and replaces the last one alone: then `before` ends in `net` (the sign
-    itself comes as nothing) or in `net` and `=`, and the continuations begin after the sign.
+    bash splits `net=plain,res` into three words and replaces only the last one. Then `before` ends in `net` (the sign
+    itself comes as an empty word) or in `net` and `=`, and the continuations begin after the sign.
     """
     if len(before) > 1 and before[-1] == "=":
         return _complete_value(before[-2], incomplete)
@@ -40,13 +40,14 @@ def complete_override(incomplete: str, before: Sequence[str] = ()) -> list[str]:
 
 
 def _complete_key(begin: str) -> list[str]:
+    """`dep` -> `depth=`: keys and groups that begin so."""
     with compose.start_hydra():
         names = [*compose.GROUPS, *compose.list_keys(compose.compose_body(()))]
     return [f"{name}=" for name in dict.fromkeys(names) if name.startswith(begin)]
 
 
 def _complete_value(key: str, typed: str) -> list[str]:
-    """`plain,res` -> `plain,residual`: what was typed, its last value completed, none twice."""
+    """`plain,res` -> `plain,residual`: completes the last value; offers no value twice."""
     try:
         with compose.start_hydra():
             known = compose.list_options(key) if key in compose.GROUPS else CHOICES.get(key, _COMMON.get(key, ()))

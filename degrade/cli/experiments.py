@@ -1,4 +1,4 @@
-"""Commands that open nets which are trained: runs of ours, or anybody's state dict."""
+"""Commands that open trained nets: runs of ours, or anybody's state dict."""
 
 from pathlib import Path
 from typing import Annotated
@@ -29,7 +29,8 @@ _Ckpt = Annotated[
     ),
 ]
 _Net = Annotated[
-    str | None, typer.Option(metavar="plain|residual", help="What a state dict of others is, where no tensor tells.")
+    str | None,
+    typer.Option(metavar="plain|residual", help="What a state dict of others is, where its tensors do not say."),
 ]
 _Pad = Annotated[str, typer.Option(metavar="after|split", help="Where option A's zeros go in nets of others.")]
 _Split = Annotated[
@@ -50,8 +51,8 @@ def evaluate(
 ) -> None:
     """Measure the error of trained nets on any pictures. As in `degrade evaluate --ckpt weights.pth data=cifar10`.
 
-    A run of ours is measured on its own data unless data=... names other; pictures are scaled as its training set was
-    unless data.normalize= is given. For a state dict of others data=... is needed. Loading never runs code from a file.
+    A run of ours is measured on its own data unless data=... names others. Pictures are scaled as its training set
+    was, unless data.normalize= is given. A state dict of others needs data=... Loading never runs code from a file.
     """
     from degrade.cli.sheets import evaluations
     from degrade.experiments import evaluate, trained
@@ -80,7 +81,7 @@ def ensemble(
     form: Form = "table",
     json: Json = False,
 ) -> None:
-    """Average the outputs of several nets, as one. Their error is shown beside that of each."""
+    """Average the outputs of several nets. Their joint error is shown beside the error of each."""
     from degrade.cli.sheets import evaluations
     from degrade.experiments import evaluate, trained
     from degrade.sweep import expand
@@ -115,9 +116,9 @@ def responses(
 ) -> None:
     """Measure and draw the responses of all layers, as in Figure 7.
 
-    Of the runs under RESULTS that have a checkpoint, or of the nets named by --ckpt, which are drawn together. The
-    numbers stay in the folder of each run, as responses.parquet and blocks.parquet; those of other nets, or on other
-    data, beside the figures.
+    Measures the runs under RESULTS that have a checkpoint, or the nets named by --ckpt, which are drawn together. The
+    numbers stay in the folder of each run, as responses.parquet and blocks.parquet. Numbers of other nets, or on other
+    data, go beside the figures.
     """
     from degrade import figures
     from degrade.experiments import responses, trained
@@ -160,7 +161,7 @@ def construct(
 ) -> None:
     """Make a deeper net that computes what a trained one does. As in `degrade construct --ckpt RUN depth=56`.
 
-    Its layers are copies and identities (Sec. 1). That predictions agree is shown on every image, and the net is stored
+    Its layers are copies and identities (Sec. 1). The predictions are compared on every image, and the net is stored
     as a run of its own. KEY=VALUE changes how it is trained on, as in recipe.iterations=900.
     """
     from degrade.cli.sheets import copies
@@ -175,7 +176,7 @@ def construct(
     with answer(choose_format(form, json), "constructed") as show:
         opened = trained.Sources(ckpts=tuple(ckpt), roots=(results,)).open()
         likes = [construct.derive_run(each, lambda run: expand.change(run, overrides or [])) for each in opened]
-        root = construct.find_root(opened)  # every line is known to be right before anything is made
+        root = construct.find_root(opened)  # every command line is found right before anything is made
         pairs = zip(opened, likes, strict=True)
         made = [
             construct.construct(net, it.net.depth, root, like=it, exact=exact, command=command_line())

@@ -27,9 +27,9 @@ def identity(
 ) -> None:
     """Train stacks of blocks to reproduce their input. Can solvers find the identity?
 
-    The question of Sec. 3.1. Plain and residual stacks get random, non-negative features and are to put them out again.
-    A solution is known for both, so the error that is left is the solver's. Takes about three minutes on two cores;
-    stopped, the same command goes on.
+    The question of Sec. 3.1. Plain and residual stacks get random, non-negative features and must reproduce them. A
+    solution is known for both, so the error that is left is the solver's. Takes about three minutes on two cores. If it
+    is stopped, the same command goes on.
     """
     from degrade.cli.sheets import stacks
     from degrade.experiments.identity import grid
@@ -51,7 +51,7 @@ def identity(
         try:
             frame = grid.measure_trials(asked, results, jobs or default_jobs(on_cpu=True))
         except Stopped as stopped:
-            print(f"stopped; what is done is kept in {grid.home(asked, results)}: the same command goes on")
+            print(f"stopped; finished trials are kept in {grid.home(asked, results)}: the same command goes on")
             raise typer.Exit(128 + stopped.signal) from None
         show([stacks(frame)])
         for path in grid.draw(frame, grid.home(asked, results), command_line()):

@@ -1,4 +1,4 @@
-"""Commands that turn what was trained into answers: figures and verdicts."""
+"""Commands that turn runs into answers: figures and verdicts."""
 
 import sys
 from pathlib import Path
@@ -10,11 +10,11 @@ from typer.core import TyperCommand, TyperOption
 from degrade.cli.app import Form, Json, Roots, app, choose_figure_folder, choose_format, command_line, say, split_list
 from degrade.errors import RunError
 
-_FIGURES = "FIGURES"  # stands for their names in the help
+_FIGURES = "FIGURES"  # stands for the names of all figures in the help
 
 
 class _Plot(TyperCommand):
-    """A command whose help names every figure: they are loaded where that is asked for, and not before."""
+    """A command whose help names every figure. It loads the figures only when help is asked for."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         from degrade import figures
@@ -45,7 +45,7 @@ def plot(
 ) -> None:
     """Draw the paper's figures of the runs under RESULTS. They come as PNG, SVG and PDF.
 
-    Several seeds become a mean and a band from the least to the greatest; runs under way are drawn as far as they are.
+    Several seeds become a mean and a band from the least to the greatest. Runs under way are drawn as far as they got.
     """
     from degrade import figures
     from degrade.analysis import curves
@@ -87,8 +87,9 @@ def compare(
 ) -> None:
     """Judge the runs by statistics. Does training error rise with depth, and are the errors the paper's?
 
-    Errors of each group over seeds, verdicts with intervals, the interaction of depth and net, the paper's numbers
-    beside ours. docs/verdicts.md explains every number. CSV is one table, the verdicts where --table names none.
+    Shows the errors of each group over seeds, verdicts with intervals, the interaction of depth and net, and the
+    paper's numbers beside ours. docs/verdicts.md explains every number. CSV is one table: the verdicts, unless --table
+    names another.
     """
     from degrade.analysis import compare, curves
     from degrade.store.results import load
@@ -117,4 +118,4 @@ def compare(
         return
     print(writing.render(found, form, names))
     if form == "csv" and len(found.left_out):
-        print(f"degrade: {len(found.left_out)} runs are not over and left out", file=sys.stderr)
+        print(f"degrade: {len(found.left_out)} runs are not over and were left out", file=sys.stderr)

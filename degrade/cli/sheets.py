@@ -1,4 +1,4 @@
-"""Sheets of what only a command puts together: errors and sizes of nets, copies, stacks that learn the identity."""
+"""Sheets that only commands show: errors and sizes of nets, copies, stacks that learn the identity."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -62,8 +62,10 @@ SHEET_COLUMNS = {
 
 
 def evaluations(rows: "Sequence[Evaluation]") -> list[Sheet]:
-    """Loss and error of nets, and of nets together: a sheet for each dataset and split."""
-    named = any(row.net and not row.label.startswith(row.net) for row in rows)  # what nets of others turned out to be
+    """Loss and error of nets and ensembles: a sheet for each dataset and split."""
+    named = any(
+        row.net and not row.label.startswith(row.net) for row in rows
+    )  # whether to show what the nets of others turned out to be
     sheets: list[Sheet] = []
     for data, split, n in dict.fromkeys((row.data, row.split, row.n) for row in rows):
         own = [row for row in rows if (row.data, row.split, row.n) == (data, split, n)]
@@ -106,7 +108,7 @@ def sizes(specs: Sequence[RunSpec]) -> Sheet:
 
 
 def copies(label: str, made: "Constructed") -> Sheet:
-    """What was compared of a constructed net and the one it copies, and that it is the same."""
+    """How a constructed net compares with the net it copies."""
     same = "all equal" if not made.differ else f"{made.differ} differ"
     gap = "outputs equal to the bit" if made.gap == 0 else f"largest output difference {made.gap:.1g}"
     errors = ", ".join(f"{split} {percent(error)} %" for split, error in made.errors.items())
@@ -125,7 +127,7 @@ def copies(label: str, made: "Constructed") -> Sheet:
 
 
 def stacks(frame: "pd.DataFrame") -> Sheet:
-    """Mean ± sample standard deviation of the last relative error over seeds; below, what it is to copy nothing."""
+    """Mean ± sample standard deviation of the last relative error over seeds; below, the errors of trivial answers."""
     from degrade.figures.identity import finals
 
     records = records_of(finals(frame), SHEET_COLUMNS["identity"])

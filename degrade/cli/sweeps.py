@@ -1,4 +1,4 @@
-"""Commands that train, and that look after what was trained."""
+"""Commands that train runs and look after them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -30,9 +30,9 @@ def sweep(
 ) -> None:
     """Train every combination of KEY=A,B,C that is not trained yet.
 
-    `degrade sweep study=quickstart` asks the paper's question on small digits, in about a minute on two
-    cores. A study is a preset: what is given beside it replaces its values and adds axes, and study=A,B is the union of
-    both. The first axis turns slowest. Keys and their values: conf/ and the README.
+    `degrade sweep study=quickstart` asks the paper's question on small digits, in about a minute on two cores. A
+    study is a preset: keys given beside it replace its values and add axes. study=A,B is the union of both. The first
+    axis turns slowest. Keys and their values: conf/ and the README.
     """
     from degrade.sweep import launch
     from degrade.views.terminal import answer
@@ -81,9 +81,9 @@ def rerun(
     form: Form = "table",
     json: Json = False,
 ) -> None:
-    """Train a stored run once more, and compare the curves. The new one lies beside it.
+    """Train a stored run once more, and compare the curves. The new run lies beside the old.
 
-    With `--probe N` its gradients by layer are logged; where the same curve comes out, they are put beside it.
+    With `--probe N` its gradients by layer are logged. If the same curve comes out, they are added to the old run.
     """
     from degrade.store.results import find
     from degrade.sweep import rerun
@@ -124,7 +124,7 @@ def status(
 
     form, roots = choose_format(form, json), results or [Path("results")]
     places = pick_furthest((folder, folder.standing()) for root in roots for folder in run_dirs(root))
-    if form == "json":  # an object by run, as it was before there were other formats
+    if form == "json":  # one object for each run, as before there were other formats
         print(as_json({run: {**state.tree(), "path": str(folder.path)} for run, (folder, state) in places.items()}))
         return
     with answer(form) as show:
@@ -154,7 +154,7 @@ def clean(
 
 
 def _confirm(question: str) -> bool:
-    """What the person says who is asked. Raises RunError where nobody answers."""
+    """Asks the person at the terminal. Raises RunError where nobody answers."""
     try:
         return typer.confirm(question)
     except typer.Abort:

@@ -1,10 +1,10 @@
-"""The solution by construction as a run of its own: made, proved on every image, stored, ready to be trained on."""
+"""Makes the solution by construction, proves it on every image, and stores it as a run that can be trained on."""
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ class Constructed(NamedTuple):
     run: RunSpec
     folder: RunDir
     images: int  # training, validation and test
-    differ: int  # of which the two nets predict different classes
+    differ: int  # images of which the two nets predict different classes
     gap: float  # the largest difference between two outputs (logits)
     errors: dict[str, float]  # %, by split, before its first step
     known: bool  # whether it was there already; then nothing was written
@@ -47,17 +47,17 @@ def construct(
     like: RunSpec | None = None,
     command: str = "",
 ) -> Constructed:
-    """Stores a net of `depth` layers that copies `source` and adds identities (Sec. 1) as a run under `root`.
+    """Stores a net of `depth` layers that copies `source` and adds identities (Sec. 1), as a run under `root`.
 
-    `like`: how it is to be trained on, the source's own recipe, data and seed where it is None; the stored run can be
-    trained by degrade.run([constructed.run], root). `exact`: added blocks are the identity to the bit under running
+    `like`: a run with the recipe, data and seed to train it on with; None: the source's own. To train the stored run,
+    call degrade.run([constructed.run], root). `exact`: added blocks are the identity to the bit under running
     statistics, rather than close to it in training mode too.
 
     Raises RunError for a net that is no run of ours, or if predictions differ on more than one image in a thousand (on
     any with `exact`); SpecError for a depth that is not above the source's.
     """
     if source.run is None:
-        raise RunError(f"{source.label}: is no run of degrade, so that its data and recipe are not known; give a run")
+        raise RunError(f"{source.label}: is no run of degrade, so its data and recipe are not known; give a run")
     begun = like or source.run
     origin = OriginSpec(
         run=source.run.run,
@@ -78,9 +78,9 @@ def construct(
 
 
 def derive_run(source: Trained, change: Callable[[RunSpec], RunSpec]) -> RunSpec:
-    """The run to copy, with what `change` makes of it.
+    """Derives the run of a copy: what `change` makes of the source's run.
 
-    Raises RunError for a net that is no run folder, SpecError where something else than depth and training differs.
+    Raises RunError for a net that lies in no run folder, SpecError where more than depth and training differs.
     """
     if source.run is None or source.folder is None:
         raise RunError(f"{source.label}: is no run folder of degrade, so its data and recipe are not known; give a run")
@@ -97,7 +97,7 @@ def derive_run(source: Trained, change: Callable[[RunSpec], RunSpec]) -> RunSpec
 
 
 def find_root(sources: Sequence[Trained]) -> Path:
-    """The results folder in which all of them lie. Raises RunError where it is not one."""
+    """Finds the results folder in which all of them lie. Raises RunError where there are several."""
     roots = {source.folder.root for source in sources if source.folder}
     if len(roots) != 1:
         raise RunError("--ckpt: the runs lie in different results folders; call the command once for each")
@@ -105,15 +105,22 @@ def find_root(sources: Sequence[Trained]) -> Path:
 
 
 def _prove(source: Trained, fit: Fit, *, exact: bool) -> tuple[nn.Module, int, int, float]:
-    """The deeper net on the device of `fit`, and how it agrees with the source over all images (`agreement`).
+    """Makes the deeper net on the device of `fit`, and compares it with the source over all images.
 
-    Raises RunError where it does not, or where there is nothing to agree with.
+    Returns the net and what `_compare_outputs` returns. Raises RunError where they do not agree, or where the source
+    has diverged.
     """
     spec, net = fit.spec, copy.deepcopy(source.net).to(fit.device).to(memory_format=torch.channels_last)
-    recipe: dict[str, Any] = {"seed": spec.seed, "norm": spec.recipe.norm, "bn_group": spec.recipe.bn_group}
-    deeper = deepen(net, source.spec, spec.net.depth, lambda: _read_inputs(fit.train), exact=exact, **recipe).to(
-        fit.device
-    )
+    deeper = deepen(
+        net,
+        source.spec,
+        spec.net.depth,
+        lambda: _read_inputs(fit.train),
+        exact=exact,
+        seed=spec.seed,
+        norm=spec.recipe.norm,
+        bn_group=spec.recipe.bn_group,
+    ).to(fit.device)
     deeper = deeper.to(memory_format=torch.channels_last)
     try:
         images, differ, gap = _compare_outputs(net, deeper, [part for part in (fit.train, fit.val, fit.test) if part])
@@ -127,23 +134,23 @@ def _prove(source: Trained, fit: Fit, *, exact: bool) -> tuple[nn.Module, int, i
 
 
 def _read_inputs(images: Resident) -> Iterator[Tensor]:
-    """All images as they are, x (N, C, H, W), channels last, which is faster."""
+    """Yields all images without augmentation, x (N, C, H, W), channels last, which is faster."""
     for start in range(0, len(images), EVALUATION_BATCH):
         x, _ = images.clean(slice(start, start + EVALUATION_BATCH))
         yield x.contiguous(memory_format=torch.channels_last)
 
 
 def _compare_outputs(one: nn.Module, other: nn.Module, splits: list[Resident]) -> tuple[int, int, float]:
-    """(images, those of which the predicted classes differ, the largest difference between two logits).
+    """Compares two nets: (images, images with other predicted classes, the largest difference between two logits).
 
-    Raises RunError where the outputs of the first are not finite.
+    Raises RunError where the outputs of the first net are not finite.
     """
     images, differ, gap = 0, 0, 0.0
     with torch.inference_mode():
         for x in (x for split in splits for x in _read_inputs(split)):
             first, second = one(x), other(x)
             if not first.isfinite().all():
-                raise RunError("what it puts out are no finite numbers: it has diverged, and there is nothing to copy")
+                raise RunError("its outputs are not finite: it has diverged, and there is nothing to copy")
             images += len(x)
             differ += int((first.argmax(1) != second.argmax(1)).sum())
             gap = max(gap, float((first - second).abs().max()))
@@ -151,9 +158,9 @@ def _compare_outputs(one: nn.Module, other: nn.Module, splits: list[Resident]) -
 
 
 def _store(folder: RunDir, fit: Fit, net: nn.Module, command: str) -> bool:
-    """Writes the run with its first checkpoint and the points of iteration 0; False where it is there already.
+    """Writes the run with its first checkpoint and the points of iteration 0. False where it is there already.
 
-    Raises RunError where another process has it.
+    Raises RunError where another process holds it.
     """
     with folder.claimed() as mine:
         if not mine:

@@ -1,10 +1,10 @@
-"""The error of trained nets on any dataset, each alone and several together."""
+"""Measures the error of trained nets on any dataset, each alone or several together."""
 
 import copy
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,7 @@ from degrade.train.precision import autocast
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """How one net, or several together, do on one split: evaluation mode, images as they are."""
+    """Loss and error of one net, or of several together, on one split: evaluation mode, no augmentation."""
 
     label: str  # of the net, or "ensemble of 3"
     net: str  # what it is: residual-A-20; "" for an ensemble
@@ -52,10 +52,10 @@ def evaluate(
     device: str = "auto",
     note: Note = quiet,
 ) -> Evaluation:
-    """Loss and error of a net on its own pictures, or on those `asked` for, scaled as `pictures` says.
+    """Measures a net on its own pictures, or on those `asked` for, scaled as `pictures` says.
 
-    On its own pictures and the same device, a run's last measured loss and error come out again: but for rounding, and
-    to the bit on a CPU if the run's backend was eager.
+    On its own pictures and the same device, a run's last measured loss and error come out again: up to rounding, and to
+    the bit on a CPU if the run's backend was eager.
     Raises as `pictures` does, and SpecError for a split or device that is not there.
     """
     shown = pictures(trained, asked, given_scale=given_scale, note=note)
@@ -72,8 +72,8 @@ def ensemble(
     device: str = "auto",
     note: Note = quiet,
 ) -> Ensemble:
-    """Several nets as one: the class of the largest mean softmax, taken in float64. Each sees the same pictures by its
-    own scale. As in Table 5 of the paper, whose members differ in depth.
+    """Measures several nets as one: the class of the largest mean softmax, taken in float64. Each net sees the same
+    pictures in its own scale. As in Table 5 of the paper, whose members differ in depth.
 
     Raises as `evaluate` does, and RunError for fewer than two nets, or nets whose own pictures are not the same.
     """
@@ -90,15 +90,23 @@ def ensemble(
         said, labels = compute_outputs(trained, shown, split, device)
         alone.append(_evaluate_outputs(trained, shown, split, said, labels))
         total = total + said.double().softmax(1)
-    both = _judge((total / len(members)).log(), labels)  # cross-entropy takes the softmax of it: the mean once more
-    first = alone[0]
-    known: dict[str, Any] = {"data": first.data, "split": split, **both._asdict()}
-    together = Evaluation(label=f"ensemble of {len(members)}", net="", iteration=0, weights="", **known)
+    both = _judge((total / len(members)).log(), labels)  # the softmax in cross-entropy gives the mean again
+    together = Evaluation(
+        label=f"ensemble of {len(members)}",
+        net="",
+        iteration=0,
+        data=alone[0].data,
+        split=split,
+        n=both.n,
+        loss=both.loss,
+        error=both.error,
+        weights="",
+    )
     return Ensemble(members=tuple(alone), together=together)
 
 
 def compute_outputs(trained: Trained, shown: Pictures, split: str, device: str) -> tuple[Tensor, Tensor]:
-    """Logits (n, classes) float32 and labels (n,) of a split. The net itself stays where it is."""
+    """Computes logits (n, classes) float32 and labels (n,) of a split. The net itself stays on its device."""
     place = pick_device(device)
     images = shown.resident(split, place)
     precision = trained.run.engine.precision if trained.run else "fp32"
@@ -107,15 +115,24 @@ def compute_outputs(trained: Trained, shown: Pictures, split: str, device: str) 
 
 
 def _evaluate_outputs(trained: Trained, shown: Pictures, split: str, said: Tensor, labels: Tensor) -> Evaluation:
-    what = trained.run or RunSpec(net=trained.spec)
-    known: dict[str, Any] = {"label": trained.label, "net": what.name, "iteration": trained.iteration}
-    known |= {"weights": trained.weights}
-    return Evaluation(**known, data=shown.spec.name, split=split, **_judge(said, labels)._asdict())
+    """Judges the logits of one net."""
+    what, measure = trained.run or RunSpec(net=trained.spec), _judge(said, labels)
+    return Evaluation(
+        label=trained.label,
+        net=what.name,
+        iteration=trained.iteration,
+        data=shown.spec.name,
+        split=split,
+        n=measure.n,
+        loss=measure.loss,
+        error=measure.error,
+        weights=trained.weights,
+    )
 
 
 @contextmanager
 def _use_threads(run: RunSpec | None) -> Generator[None]:
-    """As many CPU threads as a run was trained with: others add up in another order."""
+    """Uses as many CPU threads as the run was trained with: other numbers of threads add in another order."""
     before = torch.get_num_threads()
     torch.set_num_threads(run.engine.threads if run else before)
     try:
@@ -133,7 +150,7 @@ class _Measure(NamedTuple):
 
 
 def _compute_logits(net: nn.Module, images: Resident, precision: str = "fp32") -> Tensor:
-    """(n, classes) float32, in evaluation mode, by a net on the device of the images, in the precision of its run."""
+    """Logits (n, classes) float32 in evaluation mode, on the device of the images, in the precision of the run."""
     net.eval().to(memory_format=torch.channels_last)  # as the backends have it: the same sums in the same order
     found: list[Tensor] = []
     with torch.inference_mode(), autocast(precision, images.pixels.device):
@@ -144,7 +161,7 @@ def _compute_logits(net: nn.Module, images: Resident, precision: str = "fp32") -
 
 
 def _judge(logits: Tensor, labels: Tensor) -> _Measure:
-    """Logits (n, classes) against labels (n,); losses are added up in the batches of Fit, whose numbers come out."""
+    """Judges logits (n, classes) by labels (n,). Sums losses in the batches of Fit, so that Fit's numbers come out."""
     sums = torch.zeros(2, dtype=torch.float64, device=logits.device)
     batches = zip(logits.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True)
     for said, y in batches:

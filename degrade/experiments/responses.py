@@ -1,4 +1,4 @@
-"""Layer responses of trained nets, Fig. 7: measured once, kept beside the run, as frames."""
+"""Measures layer responses of trained nets (Fig. 7) once, keeps them beside the run, and returns frames."""
 
 import copy
 import errno
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TABLE_NAMES = ("responses", "blocks")  # of degrade.store.parquet.TABLES
-_SAME = ("run", "iteration", "split", "bn", "n")  # what makes two measurements the same
-_FOREIGN = "foreign"  # the protocol of nets that are no runs of ours
+_SAME = ("run", "iteration", "split", "bn", "n")  # columns that identify a measurement
+_FOREIGN = "foreign"  # the protocol of nets that are not runs of ours
 
 
 class Responses(NamedTuple):
-    """What was measured on some nets, each with the labels of its run."""
+    """The responses of some nets, with the labels of their runs."""
 
     layers: "pd.DataFrame"  # degrade.spec.rows.RESPONSES
     blocks: "pd.DataFrame"  # degrade.spec.rows.BLOCKS
@@ -40,11 +40,11 @@ class Responses(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Under:
-    """The conditions of a measurement. Raises SpecError for what cannot be."""
+    """The conditions of a measurement. Raises SpecError for a bad value."""
 
     split: str = "test"  # train | test
     bn: str = "running"  # running: evaluation mode; batch: BN normalises each batch by itself
-    batch: int | None = None  # images at once; None: the run's own under bn=batch, else what is handy
+    batch: int | None = None  # images at once; None: the run's own batch under bn=batch, else EVALUATION_BATCH
 
     def __post_init__(self) -> None:
         for name, known in (("split", ("train", "test")), ("bn", ("running", "batch"))):
@@ -54,6 +54,7 @@ class Under:
             raise SpecError(f"--batch={self.batch}: must be at least 2 images")
 
     def images(self, trained: Trained) -> int:
+        """Images at once for this net."""
         own = trained.run.recipe.batch if trained.run else 128  # Sec. 4.2
         return self.batch or (own if self.bn == "batch" else EVALUATION_BATCH)
 
@@ -61,10 +62,10 @@ class Under:
 def responses(
     nets: Sequence[Trained], under: Under | None = None, asked: DataSpec | None = None, *, given_scale: bool = False
 ) -> Responses:
-    """Responses of every 3x3 layer and block of `nets` (Fig. 7), on their own data or on those `asked` for.
+    """Measures every 3x3 layer and block of `nets` (Fig. 7), on their own data or on the data `asked` for.
 
-    What is measured on a run's own data is kept in its folder, and taken from there where it has the same iteration,
-    split and statistics. A net that is named twice counts once; a run at several iterations is several nets, called
+    Responses on a run's own data are kept in its folder, and taken from there where iteration, split and statistics are
+    the same. A net that is named twice counts once; a run at several iterations counts as several nets, called
     run@iteration. Raises as degrade.experiments.trained.pictures does.
     """
     distinct = {(net.run.run if net.run else net.label, net.iteration, net.weights): net for net in nets}
@@ -76,43 +77,45 @@ def responses(
 
 
 def _tell_apart(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """The rows with runs that are there at several iterations told apart by name."""
+    """Renames runs that are there at several iterations to run@iteration."""
     several = rows.groupby("run").iteration.transform("nunique") > 1
     at = "@" + rows.iteration.astype(str)
     return rows.assign(**{name: rows[name].where(~several, rows[name] + at) for name in ("run", "group")})
 
 
 def _measure(trained: Trained, under: Under, asked: DataSpec | None, given_scale: bool) -> dict[str, Any]:
-    """The tables of NAMES for one net."""
+    """Measures one net, or reads its earlier measurement: the tables by the names in TABLE_NAMES."""
     own = trained.folder if asked is None and under.batch is None else None
-    where: dict[str, Any] = {"iteration": trained.iteration, "split": under.split, "bn": under.bn}
+    at, split, bn = trained.iteration, under.split, under.bn
     before = {name: _relabel(trained, _read_rows(own, name)) for name in TABLE_NAMES} if own else {}
-    known = {name: parquet.split(rows, **where)[0] for name, rows in before.items()}
+    known = {name: parquet.split(rows, iteration=at, split=split, bn=bn)[0] for name, rows in before.items()}
     if known and all(len(rows) for rows in known.values()):
         return known
     shown, device = pictures(trained, asked, given_scale=given_scale), pick_device("auto")
-    images, net = shown.resident(under.split, device), copy.deepcopy(trained.net).to(device)
-    made = measure(net, _split_images(images, under.images(trained)), **where, pad=trained.spec.pad)
+    images, net = shown.resident(split, device), copy.deepcopy(trained.net).to(device)
+    made = measure(
+        net, _split_images(images, under.images(trained)), iteration=at, split=split, bn=bn, pad=trained.spec.pad
+    )
     tables = {
         name: parquet.table(_label(trained, shown.spec.name, elsewhere=asked is not None), rows, TABLES[name])
         for name, rows in zip(TABLE_NAMES, made, strict=True)
     }
     for name, rows in before.items():
         assert own is not None
-        with suppress(OSError):  # of a folder that may only be read; next time it is measured again
-            parquet.save(
-                own.tables[name], parquet.concatenate([parquet.split(rows, **where)[1], tables[name]], TABLES[name])
-            )
+        with suppress(OSError):  # from a read-only folder; the next call measures again
+            others = parquet.split(rows, iteration=at, split=split, bn=bn)[1]
+            parquet.save(own.tables[name], parquet.concatenate([others, tables[name]], TABLES[name]))
     return tables
 
 
 def _read_rows(folder: RunDir, name: str) -> Any:
+    """Reads a table of a run; an empty one where there is no file."""
     path = folder.tables[name]
     return parquet.read(path, TABLES[name]) if path.exists() else TABLES[name].empty()
 
 
 def _relabel(trained: Trained, rows: Any) -> Any:
-    """Rows from the folder of a run, with the labels of that run: they need not be of it because they say so."""
+    """Gives rows from the folder of a run the labels of that run: labels in the file prove nothing."""
     told = _label(trained, "", elsewhere=False)
     for place, field in enumerate(rows.schema):
         if field.name in told:
@@ -121,15 +124,15 @@ def _relabel(trained: Trained, rows: Any) -> Any:
 
 
 def _split_images(images: Resident, size: int) -> Iterator[Tensor]:
-    """All images as they are, x (N, C, H, W); none alone, of which BN could take no variance."""
+    """Yields all images without augmentation, x (N, C, H, W). No batch has a single image: BN needs a variance."""
     for index in split_batch(torch.arange(len(images), device=images.labels.device), size):
         yield images.clean(index)[0]
 
 
 def _label(trained: Trained, data: str, *, elsewhere: bool) -> dict[str, str | int]:
-    """The label columns of a net; of one that is no run of ours, what is known.
+    """The label columns of a net. For a net that is not a run of ours, they hold what is known.
 
-    `elsewhere`: on other data than it was trained on, which is no measurement of its protocol.
+    `elsewhere`: measured on other data than the net was trained on, which gets a protocol of its own.
     """
     if trained.run is not None:
         own = trained.run.labels()
@@ -141,10 +144,10 @@ def _label(trained: Trained, data: str, *, elsewhere: bool) -> dict[str, str | i
 
 
 def keep(measured: Responses, folder: Path) -> list[Path]:
-    """Writes what was measured on other nets than runs of ours, or on other data, to files beside their figures.
+    """Writes measurements of nets that are not runs of ours, or on other data, to files beside their figures.
 
-    Measurements that are there already stay, unless they are of the same net under the same conditions. Raises RunError
-    for what is no protocol's name, before anything is written, and where the folder cannot be written or is a link.
+    Earlier measurements stay there, unless they are of the same net under the same conditions. Raises RunError for a
+    bad name of a protocol, before it writes anything, and where the folder cannot be written or is a link.
     """
     found = [
         (folder / figures.check_protocol(str(protocol)) / f"{name}.parquet", name, rows)
@@ -158,7 +161,7 @@ def keep(measured: Responses, folder: Path) -> list[Path]:
 
 
 def _add(path: Path, name: str, rows: Any) -> None:
-    """Adds rows to a file, in the place of those of the same net, iteration, images and statistics."""
+    """Adds rows to a file. They replace rows of the same net, iteration, split, statistics and number of images."""
     new = {tuple(row[key] for key in _SAME) for row in rows.to_pylist()}
     try:
         if path.parent.is_symlink():

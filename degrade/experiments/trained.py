@@ -1,4 +1,4 @@
-"""Trained nets from anywhere: a run, a checkpoint of ours, or anybody's state dict; and pictures to measure them on."""
+"""Opens trained nets (a run, a checkpoint of ours, or anybody's state dict) and the pictures to measure them on."""
 
 import hashlib
 from collections.abc import Mapping
@@ -40,8 +40,8 @@ class Trained:
 
     net: nn.Module  # on the CPU, in evaluation mode; (N, channels, H, W) float32 -> (N, classes) logits
     spec: NetSpec
-    label: str  # residual-A-20-s0 for runs of ours, else the file's name without its end
-    run: RunSpec | None  # None: not known to be a run of ours
+    label: str  # residual-A-20-s0 for runs of ours, else the file's name without suffix
+    run: RunSpec | None  # None: not a run of ours, as far as we know
     folder: RunDir | None  # of the run, where the checkpoint lies in one
     iteration: int  # SGD steps done; 0 where unknown
     channels: int
@@ -51,14 +51,14 @@ class Trained:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Pictures:
-    """Pictures for one net: the splits of a dataset, and the scale that the net was trained with."""
+    """Pictures for one net: the splits of a dataset, and the scale to show them in."""
 
     spec: DataSpec
     splits: Splits
     scale: Scale
 
     def images(self, split: str) -> Images:
-        """train, test or val, after data.validation and the limits. Raises SpecError where there is no such split."""
+        """Picks train, test or val, after data.validation and the limits. Raises SpecError for a missing split."""
         found = {"train": self.splits.train, "test": self.splits.test, "val": self.splits.val}.get(split)
         if found is None:
             rule = "there are none; set data.validation" if split == "val" else "must be train, test or val"
@@ -66,19 +66,19 @@ class Pictures:
         return found
 
     def resident(self, split: str, device: torch.device) -> Resident:
-        """The images of `split` on the device, to be scaled when they are taken. Raises as `images` does."""
+        """Puts the images of `split` on the device; they are scaled when they are taken. Raises as `images` does."""
         return Resident(self.images(split), self.scale, device)
 
 
 def open_net(
     path: Path | str, *, results: Path = Path("results"), net: str | None = None, pad: str = "after"
 ) -> Trained:
-    """The net in a run folder, a checkpoint of ours, anybody's state dict (torch.save or safetensors), or the run
-    under `results` whose name begins so. Nothing in a file is run.
+    """Opens the net in a run folder, a checkpoint of ours, anybody's state dict (torch.save or safetensors), or the run
+    under `results` whose name begins with `path`. Runs no code from a file.
 
-    A state dict fits if its tensors are, in order and shape, those of a 6n+2 net of Sec. 4.2, whatever their names
-    (degrade.nets.foreign.match); `net` (plain or residual) and `pad` say what tensors cannot, and count for files of
-    others alone. Raises RunError where there is no such file or run, or where what is in it does not fit: it is named.
+    A state dict fits if its tensors have the order and shapes of a 6n+2 net of Sec. 4.2, whatever their names
+    (degrade.nets.foreign.match). `net` (plain or residual) and `pad` say what tensors cannot say; they matter only for
+    files of others. Raises RunError where there is no such file or run, or where its content does not fit; names it.
     """
     where = at_home(path)
     if not where.exists():
@@ -90,18 +90,18 @@ def open_net(
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Which nets a command is about: checkpoints, or all runs of results folders that have one."""
+    """The nets a command is about: checkpoints, or all runs with a checkpoint in some results folders."""
 
     ckpts: tuple[str, ...] = ()
-    roots: tuple[Path, ...] = ()  # results folders; names of runs are looked up in the first of them
+    roots: tuple[Path, ...] = ()  # results folders; names of runs are looked up in the first
     net: str | None = None  # of a foreign state_dict: plain or residual
     pad: str = "after"  # of a foreign state_dict with option A
 
     def open(self) -> list[Trained]:
-        """Raises RunError where there is nothing to open, or a net cannot be."""
+        """Opens the nets. Raises RunError where there is nothing to open, or where a named net cannot be opened."""
         if self.ckpts:
-            known = {"results": self.roots[0]} if self.roots else {}
-            return [open_net(path, net=self.net, pad=self.pad, **known) for path in self.ckpts]
+            results = self.roots[0] if self.roots else Path("results")
+            return [open_net(path, results=results, net=self.net, pad=self.pad) for path in self.ckpts]
         there = pick_furthest((folder, folder.read_standing()) for root in self.roots for folder in run_dirs(root))
         kept = [folder for folder, _ in there.values() if any(file.exists() for file in folder.checkpoints)]
         if missing := len(there) - len(kept):
@@ -110,7 +110,7 @@ class Sources:
         for folder in kept:
             try:
                 opened.append(open_net(folder.path))
-            except RunError as error:  # one that is damaged hides no other
+            except RunError as error:  # a damaged run hides no other
                 console.print(f"left out: {error}", style="red", soft_wrap=True)
         if not opened:
             where = ", ".join(map(str, self.roots))
@@ -121,7 +121,7 @@ class Sources:
 
 
 def _open_folder(folder: Path) -> Trained:
-    """The net of a run, from the newest of its checkpoints that is whole."""
+    """Opens the net of a run, from the newest whole checkpoint."""
     if not (folder / "spec.json").exists():
         raise RunError(f"{folder}: no run (there is no spec.json in it); name the folder of a run, or a file")
     reasons: list[str] = []
@@ -135,7 +135,7 @@ def _open_folder(folder: Path) -> Trained:
 
 
 def _open_file(file: Path, net: str | None = None, pad: str = "after") -> Trained:
-    """The net in a file. A checkpoint of ours that does not know what it is of is taken as anybody's."""
+    """Opens the net in a file. A checkpoint of ours that does not name its run counts as anybody's state dict."""
     try:
         content = _read_contents(file)
         ours = isinstance(content, dict) and all(
@@ -155,11 +155,11 @@ def _open_file(file: Path, net: str | None = None, pad: str = "after") -> Traine
 
 
 def _read_contents(file: Path) -> Any:
-    """Tensors and plain values in a file; of a checkpoint of ours, which ends in its checksum, if that is right.
+    """Reads tensors and plain values from a file. A checkpoint of ours ends in its checksum, which must be right.
 
-    A file in a run folder must be one of ours: otherwise it is damaged.
+    A file in a run folder must be a checkpoint of ours: otherwise it is damaged.
     """
-    if not file.is_file():  # of a device there is no end
+    if not file.is_file():  # a device has no end
         raise RunError("is no file")
     try:
         content = file.read_bytes()
@@ -170,7 +170,7 @@ def _read_contents(file: Path) -> Any:
 
 
 def _identify_run(file: Path, state: Mapping[str, Any]) -> RunSpec | None:
-    """What run a checkpoint of ours is of: as it says itself, or the folder it lies in; None where neither does."""
+    """Identifies the run of a checkpoint of ours, by its own spec or its folder's; None where neither has one."""
     if state["format"] != CHECKPOINT_FORMAT:
         raise RunError(f"of another degrade (format {state['format']}); update degrade to open it")
     tree = state.get("spec") or RunDir(file.parent, "").read(file.parent / "spec.json").get("spec")
@@ -184,42 +184,58 @@ def _identify_run(file: Path, state: Mapping[str, Any]) -> RunSpec | None:
 
 
 def _open_checkpoint(folder: Path, state: Mapping[str, Any], run: RunSpec) -> Trained:
+    """Opens a checkpoint of ours whose run is known. Raises RunError where its tensors do not fit the run."""
     tensors = list(statedict.tensors_of(state["net"]).values())
     kernels, matrices = ([tensor for tensor in tensors if tensor.ndim == ndim] for ndim in (4, 2))
     if not kernels or not matrices or len(tensors) < run.net.depth or len(kernels[0]) != run.net.width:
         raise RunError(f"holds {len(tensors)} tensors, which are not those of {run.name}, as it says")
     norm, channels, classes = run.recipe.norm, kernels[0].shape[1], matrices[-1].shape[0]
     asked = sum(p.numel() for p in nets.sketch(run.net, channels, classes).parameters())
-    if asked > 10 * sum(tensor.numel() for tensor in tensors):  # before there is memory for what a file only claims
+    if asked > 10 * sum(
+        tensor.numel() for tensor in tensors
+    ):  # checked before we take memory for what a file only claims
         raise RunError(f"holds tensors of too few numbers for the {asked:,} parameters of {run.name}, as it says")
     module = nets.build(run.net, channels=channels, classes=classes, norm=norm, bn_group=run.recipe.bn_group)
     place = RunDir(folder.parent.parent, folder.name)
-    known: dict[str, Any] = {"label": f"{run.name}-s{run.seed}", "run": run, "iteration": state["iteration"]}
-    return _load(module, state["net"], spec=run.net, folder=place if place.path == folder else None, **known)
+    label, own = f"{run.name}-s{run.seed}", place if place.path == folder else None
+    return _load(module, state["net"], spec=run.net, label=label, run=run, folder=own, iteration=state["iteration"])
 
 
-def _load(module: nn.Module, state: Mapping[str, Tensor], **known: Any) -> Trained:
-    """`module` with the tensors of `state`, and what follows from them. Raises RunError where they do not fit."""
+def _load(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    spec: NetSpec,
+    label: str,
+    run: RunSpec | None,
+    folder: RunDir | None,
+    iteration: int,
+) -> Trained:
+    """Loads the tensors of `state` into `module`. Raises RunError where they do not fit."""
     wanted = module.state_dict()
-    given = {**wanted, **state} if known["run"] is None else state  # BN's counts are nobody's business
+    given = {**wanted, **state} if run is None else state  # a file of others may lack BN's counts
     for name in {**wanted, **given}:
         have = given.get(name)
         if name not in wanted or not isinstance(have, Tensor) or have.shape != wanted[name].shape:
-            raise RunError(f"{name}: not of the shape it has in {known['label']}, which this says it is")
+            raise RunError(f"{name}: not of the shape it has in {label}, which this says it is")
     module.load_state_dict(given)
     convs = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
     classes = [layer.out_features for layer in module.modules() if isinstance(layer, nn.Linear)][-1]
     return Trained(
         net=module.eval(),
+        spec=spec,
+        label=label,
+        run=run,
+        folder=folder,
+        iteration=iteration,
         channels=convs[0].in_channels,
         classes=classes,
         weights=fingerprint_weights(module),
-        **known,
     )
 
 
 def fingerprint_weights(net: nn.Module) -> str:
-    """16 hexadecimal digits of the SHA-256 of all that a net computes with: BN's count of batches is left out."""
+    """16 hexadecimal digits of the SHA-256 of all that a net computes with, so without BN's count of batches."""
     total = hashlib.sha256()
     for name, tensor in net.state_dict().items():
         if not name.endswith("num_batches_tracked"):
@@ -233,33 +249,29 @@ def pictures(
 ) -> Pictures:
     """The pictures to measure a net on, and their scale.
 
-    `asked` None: those a run of ours was trained on. Else those asked for, scaled as the run's own training set was;
-    with `given_scale` as asked.normalize says, by their own training set. For a net of others that is always so, and
-    `asked` is needed. `note` hears how far fetching and decoding has come.
-    Raises RunError where they do not fit the net, DataError where they are not to be had.
+    `asked` None: the pictures that a run of ours was trained on. Else the pictures asked for, scaled as the run's own
+    training set was; with `given_scale` they are scaled as asked.normalize says, by their own training set. A net of
+    others needs `asked`, and its pictures are always scaled by their own training set. `note` hears how far fetching
+    and decoding has come. Raises RunError where the pictures do not fit the net, DataError where they cannot be had.
     """
     run = trained.run
     if asked is None and run is None:
         raise RunError(f"{trained.label}: trained on which pictures? say data=..., as in data=cifar10")
-    spec = (
-        _find_own_data(trained, run, note)
-        if asked is None and run is not None
-        else data.prepare_once(asked or DataSpec(), note)
-    )
+    spec = _find_own(trained, run, note) if run and not asked else data.prepare_once(asked or DataSpec(), note)
     splits = data.load(spec)
     if asked is None or run is None or given_scale:
         scale = scale_of(splits.train, spec.normalize)
     else:
-        scale = scale_of(data.load(_find_own_data(trained, run, note)).train, run.data.normalize)
+        scale = scale_of(data.load(_find_own(trained, run, note)).train, run.data.normalize)
     _check_fit(trained, spec, splits.train, scale)
     return Pictures(spec=spec, splits=splits, scale=scale)
 
 
-def _find_own_data(trained: Trained, run: RunSpec, note: Note) -> DataSpec:
-    """The data of a run: found by its content, else decoded again into the user's own cache, which must give the same.
+def _find_own(trained: Trained, run: RunSpec, note: Note) -> DataSpec:
+    """Finds the data of a run by its content, else decodes it again into the user's own cache and checks the content.
 
-    What a stranger's run names is not fetched, nor is a cache made where it points; for a checkpoint that lies in no
-    run folder the pictures are only looked for. Raises RunError, and DataError where they are not to be had.
+    Fetches nothing that a stranger's run names, and makes no cache where it points. For a checkpoint that lies in no
+    run folder it only looks for the pictures. Raises RunError, and DataError where they cannot be had.
     """
     try:
         data.load(run.data)
@@ -275,7 +287,7 @@ def _find_own_data(trained: Trained, run: RunSpec, note: Note) -> DataSpec:
 
 
 def _check_fit(trained: Trained, spec: DataSpec, images: Images, scale: Scale) -> None:
-    """Raises RunError where channels, classes or the mean image are not of the net's kind."""
+    """Raises RunError where channels, classes or the mean image do not fit the net."""
     channels, side, classes = images.pixels.shape[1], images.pixels.shape[-1], len(images.classes)
     if (channels, classes) != (trained.channels, trained.classes):
         has, wants = f"{channels} channels, {classes} classes", f"{trained.channels} and {trained.classes}"

@@ -1,7 +1,7 @@
-"""The identity experiment (Sec. 3.1): a grid of trials in processes of their own, each kept as soon as it is done.
+"""The identity experiment (Sec. 3.1): a grid of trials in processes of their own. Each is stored once it is done.
 
 <results>/identity/<settings>/trials/<trial>.parquet   trial.IDENTITY, a row at each of ten iterations
-                              identity.parquet         the same of all trials of the last call
+                              identity.parquet         the rows of all trials of the last call
                               identity.png .svg .pdf   relative error against depth
 """
 
@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 SCHEMA = parquet.Schema(IDENTITY)
 _ANEW = "remove it, and the same command makes it anew"
+_EXAMPLES = {"net": "plain,residual", "blocks": "1,2,4", "seeds": "0,1,2", "lr": "0.3,3"}
 
 
 def identity(
@@ -40,10 +42,10 @@ def identity(
 ) -> "pd.DataFrame":
     """Trains stacks to reproduce their input and returns trial.IDENTITY, a row at each of ten iterations.
 
-    `settings` are other fields of trial.Trial: layers, width, steps and so on. Trials that are done already are
-    read. With `jobs`, they are spread over so many processes; a script must then be guarded by `if __name__ ==
-    "__main__"`. identity.parquet and the figure are written, too. Raises SpecError for what cannot be, RunError for a
-    folder that cannot be written, Stopped after a signal (with `jobs`).
+    `settings` are other fields of trial.Trial: layers, width, steps and so on. Reads trials that are done already.
+    `jobs` spreads the others over so many processes; a script must then guard its code by `if __name__ ==
+    "__main__"`. Writes identity.parquet and the figure, too. Raises SpecError for a bad value, RunError for a folder
+    that cannot be written, Stopped after a signal (with `jobs`).
     """
     from degrade.figures.panels import NothingToDraw  # loads matplotlib, which a trial does not need
 
@@ -57,7 +59,7 @@ def identity(
 def trials(
     *, net: Sequence[str], blocks: Sequence[int], seeds: Sequence[int], lr: Sequence[float], **settings: Any
 ) -> list[Trial]:
-    """Every combination once. Raises SpecError for a value that cannot be, and where there is none of one kind."""
+    """Lists every combination once. Raises SpecError for a bad value, and for an axis without values."""
     for key, values in (("net", net), ("blocks", blocks), ("seeds", seeds), ("lr", lr)):
         if not values:
             raise SpecError(f"{key}=: names nothing; give one value or several, as in {_EXAMPLES[key]}")
@@ -65,20 +67,18 @@ def trials(
     return [build_spec(Trial, {"net": n, "blocks": b, "lr": r, "seed": s, **settings}) for n, b, r, s in axes]
 
 
-_EXAMPLES = {"net": "plain,residual", "blocks": "1,2,4", "seeds": "0,1,2", "lr": "0.3,3"}
-
-
 def home(asked: Sequence[Trial], results: Path) -> Path:
-    """The folder of trials with the same settings. Raises RunError where that is a link."""
+    """The folder of trials with the same settings. Raises RunError where it is a link."""
     return inside(results, "identity", asked[0].settings)
 
 
 def trial_file(trial: Trial, folder: Path) -> Path:
+    """Where a trial keeps its rows."""
     return folder / "trials" / f"{trial.name}.parquet"
 
 
 def measure_trials(asked: Sequence[Trial], results: Path, jobs: int | None = None) -> "pd.DataFrame":
-    """Trains the trials that are missing; the rows of all that are asked for, which identity.parquet holds too."""
+    """Trains the trials that are missing. Returns the rows of all, and writes them to identity.parquet."""
     folder = home(asked, results)
     missing = [trial for trial in asked if not trial_file(trial, folder).exists()]
     if missing:
@@ -96,7 +96,7 @@ def measure_trials(asked: Sequence[Trial], results: Path, jobs: int | None = Non
 
 
 def _read_rows(trial: Trial, folder: Path) -> Any:
-    """What a trial has measured. Raises RunError for a file that cannot be read, or is not of this trial."""
+    """Reads the rows of a trial. Raises RunError for a file that cannot be read or holds another trial."""
     path = trial_file(trial, folder)
     try:
         rows = parquet.read(path, SCHEMA)
@@ -111,7 +111,7 @@ def _read_rows(trial: Trial, folder: Path) -> Any:
 
 
 def _train(missing: Sequence[Trial], folder: Path, jobs: int | None) -> None:
-    """Long trials first. Raises Stopped after a signal, RunError where a process died; what is done is kept."""
+    """Trains trials, long ones first; keeps what is done. Raises Stopped after a signal, RunError if a process died."""
     queue = sorted(missing, key=lambda trial: -trial.cost)
     if jobs is not None:
         _spread(queue, folder, jobs)
@@ -129,13 +129,13 @@ def _describe_queue(queue: Sequence[Trial]) -> str:
 
 
 def _spread(queue: Sequence[Trial], folder: Path, jobs: int) -> None:
-    """The trials on `jobs` spawned processes, one CPU thread each."""
+    """Trains trials on `jobs` spawned processes, one CPU thread each."""
     how = processes.SPAWN
     halt, done, total = how.Event(), how.Value("q", 0), sum(trial.cost for trial in queue)
     jobs = min(jobs, len(queue))
     pool = ProcessPoolExecutor(jobs, mp_context=how, initializer=_begin, initargs=(halt, done))
     with processes.signals() as received, bar() as note, pool:
-        with processes.hold_back():  # inherited: a signal that comes before `begin` must not end a process
+        with processes.hold_back():  # inherited: a signal before `_begin` must not end a process
             futures = [pool.submit(_work, trial, folder) for trial in queue]
         while not received and wait(futures, timeout=processes.TICK).not_done:
             note(_describe_queue(queue), 100 * done.value // total, 100)
@@ -150,21 +150,31 @@ def _spread(queue: Sequence[Trial], folder: Path, jobs: int) -> None:
         raise RunError(f"{folder}: a process died; what is done is kept: run the same command again") from None
 
 
-_INSIDE: dict[str, Any] = {}  # what `begin` leaves for `work`, in a process of the pool
+@dataclass
+class _Pool:
+    """What a process of the pool shares with its parent."""
+
+    halt: Any = None  # an Event: whether to stop
+    done: Any = None  # a Value: work done so far, in units of Trial.cost
+
+
+_pool = _Pool()  # in a process of the pool: set by `_begin`, for `_work`
 
 
 def _begin(halt: Any, done: Any) -> None:
-    """Makes a process of the pool ready."""
+    """Prepares a process of the pool."""
     processes.begin()
-    _INSIDE.update(halt=halt, done=done)
+    _pool.halt, _pool.done = halt, done
 
 
 def _work(trial: Trial, folder: Path) -> None:
-    def tell() -> None:
-        with _INSIDE["done"].get_lock():
-            _INSIDE["done"].value += trial.cost // trial.steps
+    """Trains one trial in a process of the pool."""
 
-    keep(trial, folder, _INSIDE["halt"].is_set, tell)
+    def tell() -> None:
+        with _pool.done.get_lock():
+            _pool.done.value += trial.cost // trial.steps
+
+    keep(trial, folder, _pool.halt.is_set, tell)
 
 
 def keep(
@@ -173,7 +183,7 @@ def keep(
     stop: Callable[[], bool] = lambda: False,
     tell: Callable[[], None] = lambda: None,
 ) -> None:
-    """Trains one trial and writes its file, in one atomic step, unless it was stopped."""
+    """Trains one trial and writes its file in one atomic step, unless `stop` says so."""
     from degrade.experiments.identity.learn import learn  # only a process that trains loads torch
 
     rows = learn(trial, stop, tell)
@@ -182,7 +192,7 @@ def keep(
 
 
 def draw(frame: "pd.DataFrame", folder: Path, command: str = "") -> tuple[Path, ...]:
-    """The figure in all formats; its files."""
+    """Draws the figure in all formats. Returns its files."""
     from degrade import figures
     from degrade.figures.identity import panels, title_of
 

@@ -1,7 +1,7 @@
 """Can solvers find the identity (Sec. 3.1)? A stack of blocks learns to put out what comes in.
 
-A solution is known for both nets: kernels with a single 1 in a plain block, since its input is not negative; zeros in
-a residual block. So whatever error is left is the solver's.
+A solution is known for both nets. In a plain block it is kernels with a single 1, since the input is not negative; in a
+residual block it is zeros. So any error that is left is the solver's.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ class Chain(nn.Module):
 
 
 def stack(trial: Trial) -> nn.Sequential:
-    """The blocks of a trial one after another, with their initial weights; of two layers they are those of the nets."""
+    """Builds the blocks of a trial, with initial weights. Blocks of two layers are the blocks of the nets."""
     width, made = trial.width, nn.Sequential()
     for _ in range(trial.blocks):
         two = NETS[trial.net](width, width, 1, nn.Identity())
@@ -48,29 +48,30 @@ def stack(trial: Trial) -> nn.Sequential:
 
 
 def features(trial: Trial, images: int, draws: torch.Generator) -> Tensor:
-    """(images, width, size, size): relu of standard normal values; like what a block gets, not negative.
+    """Draws (images, width, size, size): relu of standard normal values. Like a block's input, they are not negative.
 
-    Each is drawn by itself: none can be guessed from the others, and the best that a stack can do but copy is the mean.
+    Each value is drawn by itself, so none can be guessed from the others. Short of copying, a stack can do no better
+    than the mean.
     """
     x = torch.randn(images, trial.width, trial.size, trial.size, generator=draws).relu_()
     return x.contiguous(memory_format=torch.channels_last)
 
 
 def generator(*words: object) -> torch.Generator:
-    """Draws of their own for these words; other than those of the weights of any seed, as good as surely."""
+    """A generator with draws of its own for these words: almost surely not the draws of any seed's weights."""
     return torch.Generator().manual_seed(int(digest(["identity", *words]), 16))
 
 
 def relative_error(y: Tensor, x: Tensor) -> float:
-    """||y - x||^2 / ||x||^2 over everything together: 0 is the identity, 1 no better than zeros."""
+    """||y - x||^2 / ||x||^2 over all elements together: 0 is the identity, 1 is no better than zeros."""
     return ((y - x).double().square().sum() / x.double().square().sum()).item()
 
 
 def rate(trial: Trial, iteration: int) -> float:
-    """The rate of step `iteration` (from 0): in proportion to the steps up to lr at half of them, then lr/10, lr/100.
+    """The rate of step `iteration` (from 0): it grows linearly to lr at half of the steps, then it is lr/10, lr/100.
 
-    Divided by 10 at half and at three quarters, as in Sec. 4.2, which has a warm-up for its deepest net. Here, deep
-    residual stacks put out too much at first, and at the full rate their ReLUs die of the correction.
+    It is divided by 10 at half and at three quarters, as in Sec. 4.2, which has a warm-up for its deepest net. Here,
+    deep residual stacks put out too much at first, and at the full rate their ReLUs die of the correction.
     """
     passed = sum(iteration >= m * trial.steps for m in _MILESTONES)
     return trial.lr * (min(1.0, (iteration + 1) / (_MILESTONES[0] * trial.steps)) if passed == 0 else 0.1**passed)
@@ -79,10 +80,10 @@ def rate(trial: Trial, iteration: int) -> float:
 def learn(
     trial: Trial, stop: Callable[[], bool] = lambda: False, tell: Callable[[], None] = lambda: None
 ) -> list[Copied]:
-    """Trains the stack of a trial on one CPU thread; its rows, fewer than POINTS if `stop` said so or it diverged.
+    """Trains the stack of a trial on one CPU thread. Returns its rows: fewer than POINTS if it stopped or diverged.
 
-    Loss: mean squared error. `stop` is polled and `tell` called at each step. A loss that is no finite number ends it
-    with a row of infinite errors. On one machine, the same trial gives the same rows.
+    Loss: mean squared error. Each step polls `stop` and calls `tell`. A loss that is not finite ends the training with
+    a row of infinite errors. On one machine, the same trial gives the same rows.
     """
     with _use_one_thread():
         net, draws = stack(trial), generator("train", trial.seed)
@@ -106,9 +107,9 @@ def learn(
 
 
 def step(net: nn.Module, velocity: Sequence[Tensor], x: Tensor, lr: float, trial: Trial) -> float:
-    """One SGD step on x (N, C, H, W): v = m v + (g + wd p), p = p - lr v; returns the relative error before it.
+    """One SGD step on x (N, C, H, W): v = m v + (g + wd p), p = p - lr v. Returns the relative error before the step.
 
-    As torch.optim.SGD does, to the bit; but that loads torch's compiler, 5 s of every process.
+    Equal to torch.optim.SGD to the bit, but torch.optim loads torch's compiler: 5 s of every process.
     """
     y = net(x)
     gradient = torch.autograd.grad(F.mse_loss(y, x), list(net.parameters()))
@@ -120,7 +121,7 @@ def step(net: nn.Module, velocity: Sequence[Tensor], x: Tensor, lr: float, trial
 
 
 def _evaluate(net: nn.Module, x: Tensor) -> float:
-    """The relative error in evaluation mode: with running statistics."""
+    """Measures the relative error in evaluation mode, with running statistics."""
     net.eval()
     with torch.inference_mode():
         error = relative_error(net(x), x)

@@ -1,4 +1,4 @@
-"""What one trial of the identity experiment is, and what is measured in it.
+"""One trial of the identity experiment, and the columns it measures.
 
 Sec. 3.1 of the paper: "The degradation problem suggests that the solvers might have difficulties in approximating
 identity mappings by multiple nonlinear layers." A trial asks that of one stack of blocks and one seed.
@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 from degrade.spec.rows import FURTHEST, ITERATION, LARGE, Columns, real, text, whole
 from degrade.spec.rules import LARGEST, LIMIT, Checked, digest, to_plain
 
-_NETS = ("plain", "residual")  # that a stack can be made of
-_AXES = ("net", "blocks", "lr", "seed")  # in which the trials of one folder differ
+_NETS = ("plain", "residual")  # whose blocks can make a stack
+_AXES = ("net", "blocks", "lr", "seed")  # fields in which the trials of one folder differ
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +27,8 @@ class Trial(Checked):
     size: int = 8  # pixels of a side
     batch: int = 16  # images, drawn anew for every step
     steps: int = 1500
-    lr: float = (
-        3.0  # the greatest of the schedule; of 0.03, 0.1, 0.3, 1, 3, 10 the best from 8 layers on, for both nets
-    )
+    # the greatest rate of the schedule; 3 is the best of 0.03, 0.1, 0.3, 1, 3, 10 from 8 layers on, for both nets
+    lr: float = 3.0
     momentum: float = 0.9  # Sec. 4.2
     weight_decay: float = 1e-4  # Sec. 4.2
     seed: int = 0  # of initial weights and images
@@ -47,7 +46,7 @@ class Trial(Checked):
 
     @property
     def name(self) -> str:
-        """plain-4-lr3.0-s0: what tells it from the others in its folder."""
+        """plain-4-lr3.0-s0: tells a trial from the others in its folder."""
         return f"{self.net}-{self.blocks}-lr{self.lr!r}-s{self.seed}"
 
     @property
