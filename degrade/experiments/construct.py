@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from degrade import data
-from degrade.data.batches import EVALUATION_BATCH, Resident
+from degrade.data.batches import Resident
 from degrade.errors import RunError, SpecError
 from degrade.experiments.trained import Trained
 from degrade.nets.deepen import deepen
@@ -134,10 +134,8 @@ def _prove(source: Trained, fit: Fit, *, exact: bool) -> tuple[nn.Module, int, i
 
 
 def _read_inputs(images: Resident) -> Iterator[Tensor]:
-    """Yields all images without augmentation, x (N, C, H, W), channels last, which is faster."""
-    for start in range(0, len(images), EVALUATION_BATCH):
-        x, _ = images.clean(slice(start, start + EVALUATION_BATCH))
-        yield x.contiguous(memory_format=torch.channels_last)
+    """All images without augmentation, x (N, C, H, W), channels last, which is faster."""
+    return (x.contiguous(memory_format=torch.channels_last) for x, _ in images.in_order())
 
 
 def _compare_outputs(one: nn.Module, other: nn.Module, splits: list[Resident]) -> tuple[int, int, float]:
