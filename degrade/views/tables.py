@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from degrade.analysis.deviations import deviations
 from degrade.spec import RunSpec
 from degrade.store.folder import RunDir
-from degrade.store.state import BROKEN, OVER, Board, State
+from degrade.store.state import BROKEN, Board, State
 from degrade.views.sheets import Sheet, mean_and_std, records_of
 from degrade.views.terminal import percent
 
@@ -87,17 +87,17 @@ def count_hidden(rows: int) -> tuple[str, ...]:
 
 
 def ends(specs: Sequence[RunSpec], board: Board, root: Path) -> list[Sheet]:
-    """The errors of the given runs, how many runs are in each state, and which runs failed."""
+    """The errors of the runs that are over, how many runs are in each state, and which runs failed.
+
+    A run that was interrupted stands at no end: its error would be averaged with those of whole trainings.
+    """
     from degrade.analysis import curves  # loads pandas
     from degrade.store.results import read_tables
 
-    folders = {run: RunDir(root, run) for run, state in board.items() if state.name != "damaged"}
-    begun = {run: (folder, board[run]) for run, folder in sorted(folders.items()) if folder.spec.exists()}
-    tables = read_tables(begun)
+    tables = read_tables({run: (RunDir(root, run), state) for run, state in sorted(board.items()) if state.over})
     sheets: list[Sheet] = []
     if len(tables.curves):
-        said = tables.runs.outcome.where(tables.runs.state.isin(OVER), tables.runs.state)
-        outcomes = said.groupby(tables.runs.group).agg(lambda each: ", ".join(sorted({*each} - {""})))
+        outcomes = tables.runs.outcome.groupby(tables.runs.group).agg(lambda each: ", ".join(sorted({*each} - {""})))
         sheets += _error_sheets(
             curves.final_errors(tables.curves).assign(outcome=lambda finals: finals.group.map(outcomes))
         )
