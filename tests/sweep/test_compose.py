@@ -68,7 +68,7 @@ STUDIES = {  # of somebody else: text of study/evil.yaml, and what is said of it
     "another folder": ("sweep: {dir: elsewhere}", "hydra.sweep.dir=elsewhere"),
     "an environment": ("job: {env_set: {PYTHONSTARTUP: evil.py}}", "hydra.job.env_set"),
     "what a launcher runs": ("launcher: {setup: [curl evil]}", "hydra.launcher.setup"),
-    "an axis of Hydra": ("sweeper: {params: {hydra.launcher.fail_fast: '1'}}", "hydra.launcher.fail_fast: no axis"),
+    "an axis of Hydra": ("sweeper: {params: {hydra.launcher.fail_fast: '1'}}", "hydra.launcher.fail_fast: not an axis"),
 }
 
 
