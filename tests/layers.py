@@ -32,6 +32,19 @@ MAY = {  # room -> the rooms it may import; `errors` is open to all
     ),
     "hydra_plugins": ("sweep",),
 }
+INSIDE = {  # room -> modules that no other room imports: what its docstring does not offer
+    "store": ("names",),
+    "nets": ("moments", "stacks"),
+    "data": ("cache", "cifar", "digits", "download", "folder", "pictures", "tree"),
+    "train": ("recompute", "turns"),
+    "analysis": ("stats",),
+    "figures": ("constructed", "draw", "gradients", "lines", "style"),
+    "views": ("summaries", "verdicts"),
+    "sweep": ("cost", "estimate", "limit", "queue", "sample", "worker"),
+    "experiments": ("identity.learn",),
+    "bench": ("apart", "cases", "limit", "machine", "ours", "peer", "same", "timing"),
+    "cli": ("app", "bench", "complete", "experiments", "identity", "results", "sheets", "sweeps"),
+}
 FRONT = "degrade"  # the package itself: __init__, __main__ and the doors; it may import all, and no room imports it
 FLOORS = 8  # from errors to cli
 ROOMS = len(MAY)
@@ -107,6 +120,17 @@ def up(arrows: Arrows) -> list[str]:
     ]
 
 
+def intrusions() -> list[str]:
+    """Imports of what another room keeps to itself."""
+    inside = {f"degrade.{name}.{module}": name for name, modules in INSIDE.items() for module in modules}
+    return [
+        f"{name} -> {other}"
+        for name, others in ours().items()
+        for other in sorted(others)
+        if other in inside and room(name) not in (inside[other], FRONT)
+    ]
+
+
 def circle(arrows: Mapping[str, Iterable[str]]) -> list[str]:
     """One circle of arrows, its members in order; empty where there is none."""
     done: set[str] = set()
@@ -149,7 +173,9 @@ def main() -> int:
     print(f"rooms: {len(arrows)} (modules at the root: {', '.join(flat)}); floors from errors to cli: {highest}")
     print(f"arrows: {sum(map(len, arrows.values()))}; up: {len(wrong)} {', '.join(wrong)}")
     print(f"circles: rooms {ring or 'none'}, modules {inside or 'none'}, C headers {included or 'none'}")
-    return int(bool(wrong or ring or inside or included or highest > FLOORS or flat != ["errors.py"]))
+    print(f"imports of what a room keeps to itself: {intrusions() or 'none'}")
+    broken = wrong or ring or inside or included or intrusions()
+    return int(bool(broken or highest > FLOORS or flat != ["errors.py"]))
 
 
 if __name__ == "__main__":

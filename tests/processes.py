@@ -77,7 +77,10 @@ class Zygote:
         assert self.process.stdout is not None
         while True:
             while b"\n" not in self.left:
-                self.left += os.read(self.process.stdout.fileno(), 65536)
+                said = os.read(self.process.stdout.fileno(), 65536)
+                if not said:
+                    raise RuntimeError(f"the process that commands are forked from has died: {self.process.wait()}")
+                self.left += said
             line, _, self.left = self.left.partition(b"\n")
             yield line
 

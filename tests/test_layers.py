@@ -42,6 +42,12 @@ def test_every_import_is_in_the_table():
     assert layers.up(layers.rooms()) == []
 
 
+def test_what_a_room_keeps_to_itself_no_other_imports():
+    assert layers.intrusions() == []
+    known = {f"degrade.{name}.{module}" for name, modules in layers.INSIDE.items() for module in modules}
+    assert known <= {*layers.modules()}
+
+
 def test_there_is_no_circle_of_rooms_modules_or_c_headers():
     assert layers.circle(layers.rooms()) == layers.circle(layers.ours()) == layers.circle(layers.headers()) == []
 

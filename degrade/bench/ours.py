@@ -15,7 +15,7 @@ from degrade.spec.rows import Point
 from degrade.store.folder import RunDir
 from degrade.store.state import BEAT, State
 from degrade.train.checkpoint import pack
-from degrade.train.fit import EVALUATION_BATCH, Fit
+from degrade.train.fit import Fit
 
 _TIMES = 5  # each act besides the steps is timed so often
 _ROWS_A_POINT = 3  # of a curve: train, train_clean, test
@@ -83,8 +83,8 @@ class Ours:
 def _evaluate(fit: Fit, images: int) -> None:
     """Evaluates as Fit does: in batches, with one wait for the device at the end."""
     sums = torch.zeros(2, dtype=torch.float64, device=fit.device)
-    for start in range(0, images, EVALUATION_BATCH):
-        sums += fit.backend.evaluate(fit.test, start, min(start + EVALUATION_BATCH, images))
+    for start, stop in fit.test.spans(images):
+        sums += fit.backend.evaluate(fit.test, start, stop)
     sums.tolist()
 
 

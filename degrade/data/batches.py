@@ -4,6 +4,7 @@ Every draw is a function of (seed, iteration, place) through a counter-based has
 restore, and draws are the same on every device.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -41,6 +42,9 @@ def epoch_order(seed: int, epoch: int, n: int, device: torch.device) -> Tensor:
     return mix(mix(torch.arange(n, device=device) ^ word) + word).argsort()
 
 
+EVALUATION_BATCH = 250  # images; a training looks between two batches whether it is to stop
+
+
 class Scale(NamedTuple):
     """Subtracted from pixels, then their divisor, in units of full scale. Deviation None: no division."""
 
@@ -64,6 +68,16 @@ class Resident:
         """Scaled images without augmentation: x (N, C, H, W) float32, y (N,)."""
         x = self.pixels[index].float().div_(255).sub_(self.mean)
         return (x if self.deviation is None else x.div_(self.deviation)), self.labels[index]
+
+    def spans(self, images: int | None = None) -> Iterator[tuple[int, int]]:
+        """(start, stop) of each evaluation batch, in order; of the first so many images where a number is given."""
+        last = len(self) if images is None else images
+        for start in range(0, last, EVALUATION_BATCH):
+            yield start, min(start + EVALUATION_BATCH, last)
+
+    def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images as they are, in evaluation batches: x (N, C, H, W) float32, y (N,)."""
+        return (self.clean(slice(start, stop)) for start, stop in self.spans())
 
 
 def scale_of(images: Images, normalize: str | tuple[float, ...]) -> Scale:

@@ -22,7 +22,7 @@ from degrade.store.folder import RunDir
 from degrade.store.state import CONSTRUCTED
 from degrade.train.checkpoint import pack, unpack
 from degrade.train.environment import environment
-from degrade.train.fit import EVALUATION_BATCH, Fit
+from degrade.train.fit import Fit
 from degrade.train.resume import progress
 
 
@@ -134,10 +134,8 @@ def _prove(source: Trained, fit: Fit, *, exact: bool) -> tuple[nn.Module, int, i
 
 
 def _read_inputs(images: Resident) -> Iterator[Tensor]:
-    """Yields all images without augmentation, x (N, C, H, W), channels last, which is faster."""
-    for start in range(0, len(images), EVALUATION_BATCH):
-        x, _ = images.clean(slice(start, start + EVALUATION_BATCH))
-        yield x.contiguous(memory_format=torch.channels_last)
+    """All images without augmentation, x (N, C, H, W), channels last, which is faster."""
+    return (x.contiguous(memory_format=torch.channels_last) for x, _ in images.in_order())
 
 
 def _compare_outputs(one: nn.Module, other: nn.Module, splits: list[Resident]) -> tuple[int, int, float]:

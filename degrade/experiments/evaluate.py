@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from degrade.data import quiet
-from degrade.data.batches import Resident
+from degrade.data.batches import EVALUATION_BATCH, Resident
 from degrade.data.images import Note, fingerprint
 from degrade.errors import RunError
 from degrade.experiments.trained import Pictures, Trained, pictures
 from degrade.spec import DataSpec, RunSpec
-from degrade.train.fit import EVALUATION_BATCH, pick_device
+from degrade.train.fit import pick_device
 from degrade.train.precision import autocast
 
 
@@ -154,8 +154,7 @@ def _compute_logits(net: nn.Module, images: Resident, precision: str = "fp32") -
     net.eval().to(memory_format=torch.channels_last)  # as the backends have it: the same sums in the same order
     found: list[Tensor] = []
     with torch.inference_mode(), autocast(precision, images.pixels.device):
-        for start in range(0, len(images), EVALUATION_BATCH):
-            x, _ = images.clean(slice(start, start + EVALUATION_BATCH))
+        for x, _ in images.in_order():
             found.append(net(x.contiguous(memory_format=torch.channels_last)).float())
     return torch.cat(found)
 

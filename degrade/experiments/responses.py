@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from degrade import figures
-from degrade.data.batches import Resident
+from degrade.data.batches import EVALUATION_BATCH, Resident
 from degrade.errors import RunError, SpecError
 from degrade.experiments.trained import Trained, pictures
 from degrade.nets.norms import split_batch
@@ -21,7 +21,7 @@ from degrade.spec import DataSpec
 from degrade.store import parquet
 from degrade.store.folder import RunDir
 from degrade.store.parquet import TABLES
-from degrade.train.fit import EVALUATION_BATCH, pick_device
+from degrade.train.fit import pick_device
 
 if TYPE_CHECKING:
     import pandas as pd

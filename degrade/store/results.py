@@ -1,6 +1,6 @@
 """What lies under results folders: the runs, where they stand, and their tables together."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, NamedTuple
@@ -88,10 +88,14 @@ def load(*roots: Path, runs: Collection[str] | None = None, measured: Collection
     Raises RunError for a folder that is not there or a file that cannot be read.
     """
     asked = [folder for root in roots for folder in run_dirs(root) if runs is None or folder.run in runs]
-    found = pick_furthest((folder, folder.read_standing()) for folder in asked)
-    specs = {run: folder.read_spec() for run, (folder, _) in found.items()}
-    rows = [{"outcome": "", **state.known_tree(), **specs[run].labels()} for run, (_, state) in found.items()]
-    folders = [folder for folder, _ in found.values()]
+    return read_tables(pick_furthest((folder, folder.read_standing()) for folder in asked), measured)
+
+
+def read_tables(places: Mapping[str, tuple[RunDir, State]], measured: Collection[str] = ()) -> Tables:
+    """As `load`, of runs whose states were read already. Raises RunError for a file that cannot be read."""
+    specs = {run: folder.read_spec() for run, (folder, _) in places.items()}
+    rows = [{"outcome": "", **state.known_tree(), **specs[run].labels()} for run, (_, state) in places.items()]
+    folders = [folder for folder, _ in places.values()]
     paths = {name: [folder.tables[name] for folder in folders if name in measured] for name in TABLES}
     frames = {name: _read_frame(paths[name], schema) for name, schema in TABLES.items()}
     import pandas as pd  # here, since processes that only write need no frames

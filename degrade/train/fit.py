@@ -25,7 +25,6 @@ from degrade.train.schedule import Warmup, judge, look_due, lr_at, point_due
 
 CHECKPOINT_FORMAT = 1  # of state(); a newer one is refused
 _values_of = attrgetter(*(f.name for f in fields(LayerGradient)))  # astuple takes four times as long, and rows are many
-EVALUATION_BATCH = 250  # images; `stop` is polled between two batches
 
 
 class Fit:
@@ -236,11 +235,11 @@ class Fit:
     def _evaluate(self, images: Resident) -> tuple[float, float, int]:
         """(mean loss in nats, error in %, images); meaningless where `stop` cut it short."""
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)
-        for start in range(0, len(images), EVALUATION_BATCH):
+        for start, stop in images.spans():
             self._cut = self._cut or self.stop()
             if self._cut:
                 break
-            sums += self.backend.evaluate(images, start, min(start + EVALUATION_BATCH, len(images)))
+            sums += self.backend.evaluate(images, start, stop)
         loss, wrong = sums.tolist()
         return loss / len(images), 100 * wrong / len(images), len(images)
 

@@ -89,12 +89,13 @@ def count_hidden(rows: int) -> tuple[str, ...]:
 def ends(specs: Sequence[RunSpec], board: Board, root: Path) -> list[Sheet]:
     """The errors of the given runs, how many runs are in each state, and which runs failed."""
     from degrade.analysis import curves  # loads pandas
-    from degrade.store.results import load
+    from degrade.store.results import read_tables
 
-    whole = [run for run, state in board.items() if state.name != "damaged"]
-    tables = load(root, runs=whole, measured=()) if root.is_dir() else None
+    folders = {run: RunDir(root, run) for run, state in board.items() if state.name != "damaged"}
+    begun = {run: (folder, board[run]) for run, folder in sorted(folders.items()) if folder.spec.exists()}
+    tables = read_tables(begun)
     sheets: list[Sheet] = []
-    if tables is not None and len(tables.curves):
+    if len(tables.curves):
         said = tables.runs.outcome.where(tables.runs.state.isin(OVER), tables.runs.state)
         outcomes = said.groupby(tables.runs.group).agg(lambda each: ", ".join(sorted({*each} - {""})))
         sheets += _error_sheets(

@@ -44,7 +44,7 @@ def folder(tmp_path) -> RunDir:
     return RunDir(tmp_path / "theirs", RUN.spec.run)
 
 
-def one_line(done, *words: str) -> None:
+def expect_one_line(done, *words: str) -> None:
     """Exit 2, and one line that has all the words."""
     assert (done.returncode, done.stdout.count("Traceback")) == (2, 0), done.stderr
     assert (done.stderr.count("\n"), done.stderr.startswith("degrade: ")) == (1, True), done.stderr
@@ -81,7 +81,9 @@ class TestStates:
 
     def test_not_more_was_done_than_there_is_to_do(self, here, folder):
         state(folder, state="interrupted", iteration=2**62, iterations=64_000)
-        one_line(here("compare", str(folder.path.parent.parent)), "state.json", f"iteration cannot be {2**62} of 64000")
+        expect_one_line(
+            here("compare", str(folder.path.parent.parent)), "state.json", f"iteration cannot be {2**62} of 64000"
+        )
 
     def test_what_is_damaged_says_why(self):
         with pytest.raises(ValueError, match="reason cannot be None"):
@@ -125,7 +127,7 @@ class TestSpecs:
     def test_half_a_character_is_no_name(self, here, folder, command):
         tree = RUN.spec.tree()
         write_json(folder.spec, {"spec": {**tree, "recipe": {**tree["recipe"], "name": HALF}}})
-        one_line(here(command, str(folder.path.parent.parent)), "spec.json", "recipe.name=\\ud800")
+        expect_one_line(here(command, str(folder.path.parent.parent)), "spec.json", "recipe.name=\\ud800")
 
     def test_nor_in_a_checkpoint(self, here, tmp_path):
         tree, path = RUN.spec.tree(), tmp_path / "checkpoint.pt"
@@ -137,7 +139,7 @@ class TestSpecs:
             "momentum": {},
         }
         path.write_bytes(pack({**state, "spec": {**tree, "recipe": {**tree["recipe"], "name": HALF}}}))
-        one_line(here("responses", "--ckpt", str(path), "data=digits"), str(path), "recipe.name=\\ud800")
+        expect_one_line(here("responses", "--ckpt", str(path), "data=digits"), str(path), "recipe.name=\\ud800")
 
     def test_a_folder_may_have_any_name(self):
         assert replace(RunSpec().data, root="/caf\udce9").root == "/caf\udce9"
@@ -153,14 +155,14 @@ class TestSpecs:
         assert RecipeSpec(batch=1_000_000).batch == 1_000_000
         for batch in (1_000_001, 10**11, 2**63 - 1):
             done = here("sweep", "data=digits", f"recipe.batch={batch}")
-            one_line(done, f"recipe.batch={batch}: must be from 1 to 1000000")
+            expect_one_line(done, f"recipe.batch={batch}: must be from 1 to 1000000")
         assert not Path("results").exists()
 
     def test_seconds_between_checkpoints_have_an_end(self, here):
         assert EngineSpec(checkpoint_every=f"{'9' * 18}s").checkpoint_every == f"{'9' * 18}s"
         for every in ("9" * 19, "9" * 5000):
             done = here("sweep", "data=digits", f"engine.checkpoint_every={every}s")
-            one_line(done, "engine.checkpoint_every=99", "must be seconds" if len(every) < 99 else "")
+            expect_one_line(done, "engine.checkpoint_every=99", "must be seconds" if len(every) < 99 else "")
         assert not Path("results").exists()
 
 
@@ -169,7 +171,7 @@ class TestTables:
     @pytest.mark.parametrize("command", ["compare", "plot"])
     def test_an_origin_is_one_that_degrade_writes(self, here, folder, command, origin):
         columns(folder.curve, CURVES, origin=origin)
-        one_line(here(command, str(folder.path.parent.parent)), "curve.parquet", f"origin cannot be '{origin}'")
+        expect_one_line(here(command, str(folder.path.parent.parent)), "curve.parquet", f"origin cannot be '{origin}'")
 
     def test_every_label_of_an_origin_is_read(self, folder):
         for how in ("matched", "exact"):
@@ -193,7 +195,9 @@ class TestTables:
     )
     def test_numbers_have_ends(self, here, folder, column, value):
         columns(folder.curve, CURVES, **{column: value})
-        one_line(here("compare", str(folder.path.parent.parent)), "curve.parquet", f"{column} cannot be {value!r}")
+        expect_one_line(
+            here("compare", str(folder.path.parent.parent)), "curve.parquet", f"{column} cannot be {value!r}"
+        )
 
     @pytest.mark.parametrize("column", ["loss", "grad_norm"])
     def test_runs_that_diverged_are_read(self, here, folder, column):
@@ -221,7 +225,7 @@ class TestTables:
         assert here("plot", "--figure", "fig7", str(folder.path.parent.parent)).returncode == 0
         columns(folder.tables[name], TABLES[name], **{column: value})
         done = here("plot", "--figure", "fig7", str(folder.path.parent.parent))
-        one_line(done, f"{name}.parquet", f"{column} cannot be {value!r}")
+        expect_one_line(done, f"{name}.parquet", f"{column} cannot be {value!r}")
 
 
 class TestTrials:
@@ -255,12 +259,14 @@ class TestTrials:
     def test_what_none_has_measured_is_named(self, trial, column, value):
         again, path = trial
         columns(path, grid.SCHEMA, **{column: value})
-        one_line(again(), path.name, f"{column} cannot be {value!r}", "remove it, and the same command makes it anew")
+        expect_one_line(
+            again(), path.name, f"{column} cannot be {value!r}", "remove it, and the same command makes it anew"
+        )
 
     def test_one_without_rows_is_named(self, trial):
         again, path = trial
         parquet.save(path, grid.SCHEMA.empty())
-        one_line(again(), path.name, "has no rows")
+        expect_one_line(again(), path.name, "has no rows")
 
     @pytest.mark.parametrize("value", [np.inf, 1e100, 0.0])
     def test_one_that_diverged_is_read(self, trial, value):
@@ -278,7 +284,7 @@ class TestCheckpoints:
         path.write_bytes(pack(state))
         with pytest.raises(RunError, match=f"checkpoint.pt: its iteration cannot be {iteration}"):
             open_net(path)
-        one_line(here("responses", "--ckpt", str(path), "data=digits"), str(path), f"cannot be {iteration}")
+        expect_one_line(here("responses", "--ckpt", str(path), "data=digits"), str(path), f"cannot be {iteration}")
 
     def test_what_torch_says_of_a_tensor_goes_nowhere(self, recwarn):
         rows = torch.tensor([[1.0, 0.0], [0.0, 2.0]])

@@ -247,3 +247,20 @@ def test_plan_shows_what_is_new_and_its_price(tmp_path, capsys, measured):
     out = capsys.readouterr().out
     assert "2 distinct runs, 1 finished, 1 to do" in out
     assert "1 runs to do: about 0:02 on 2 workers" in out
+
+
+def test_states_are_read_once_where_nothing_is_trained(tmp_path, monkeypatch):
+    """Each table of a command asked the folders again: six times and more for each run."""
+    asked: list[str] = []
+    read_state = RunDir.read_state
+
+    def counted(folder):
+        asked.append(folder.run)
+        return read_state(folder)
+
+    assert at_once(tmp_path, "net=plain,residual", "shortcut=A") == 0
+    monkeypatch.setattr(RunDir, "read_state", counted)
+    for dry_run in (True, False):  # all are finished: nothing is trained
+        asked.clear()
+        assert go(tmp_path, "net=plain,residual", "shortcut=A", dry_run=dry_run) == 0
+        assert (len(asked), len({*asked})) == (2, 2)
