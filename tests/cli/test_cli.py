@@ -19,7 +19,7 @@ def test_a_sweep_then_its_figure_then_nothing_to_do(fresh, degrade, tmp_path):
     files = [tmp_path / line for line in drawn.stdout.split()]
     drawable = [f"{name}.{kind}" for name in ("fig4", "fig6") for kind in FORMATS]
     assert [file.name for file in files[: len(drawable)]] == drawable
-    assert not {"fig1", "options", "fig7", "gradients"} & {file.stem for file in files}  # which the runs do not allow
+    assert not {"fig1", "options", "fig7", "gradients"} & {file.stem for file in files}  # the runs do not allow these
     assert b"degrade plot; runs: plain-8-s0-" in files[drawable.index("fig6.svg")].read_bytes()
     before = [file.read_bytes() for file in files]
     second = degrade(*keys)

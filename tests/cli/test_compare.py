@@ -63,7 +63,7 @@ def test_a_study_of_three_seeds_is_answered_in_words(degrade, tmp_path):
 
 @pytest.fixture
 def printed(tmp_path, monkeypatch, capsys):
-    """What `degrade compare` prints, in this process; its one-line errors are raised."""
+    """Runs `degrade compare` in this process and returns what it prints; raises its one-line errors."""
     lay(digits(), tmp_path / "results")
     monkeypatch.chdir(tmp_path)
 

@@ -120,7 +120,7 @@ def test_threads_are_as_they_were_after_an_evaluation(members):
 
 
 def call(monkeypatch, capsys, *arguments):
-    """What a command prints, in this process: starting one takes longer than all else here."""
+    """Runs a command in this process, since starting one takes longer than all else here. Returns what it prints."""
     monkeypatch.setattr("sys.argv", ["degrade", *arguments])
     with pytest.raises(SystemExit) as left:
         main()

@@ -33,7 +33,7 @@ def some(net="residual", blocks=2, layers=2):
 
 
 def dirac(net):
-    """Kernels with a single 1, and BN that leaves all as it is: in evaluation mode each conv-BN is the identity."""
+    """Kernels with a single 1, and BN that changes nothing: in evaluation mode each conv-BN is the identity."""
     for module in net.modules():
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.dirac_(module.weight)

@@ -1,4 +1,4 @@
-"""Responses of runs and of other people's nets: measured once, kept, drawn; and the command."""
+"""Responses of runs and of other people's nets: measured once, kept and drawn; and the command."""
 
 import shutil
 from pathlib import Path
@@ -66,7 +66,7 @@ def test_measurements_under_other_conditions_stand_beside_each_other(root, nets)
     own = stored[stored.run == SPECS["plain"].run]
     assert len(own) == len(own.drop_duplicates(["iteration", "split", "bn", "layer"]))
     assert {("test", "running"), ("test", "batch"), ("train", "running")} <= set(zip(own.split, own.bn, strict=True))
-    assert found[1]["std"].tolist() != found[3]["std"].tolist()  # a batch of one's own is not kept
+    assert found[1]["std"].tolist() != found[3]["std"].tolist()  # a measurement with --batch is not kept
     assert own[own.bn == "batch"]["std"].tolist() == found[1]["std"].tolist()
 
 
@@ -200,7 +200,7 @@ def test_a_strangers_checkpoint_is_no_reason_to_fetch_or_to_make_a_cache(root, t
 
 
 def test_what_a_file_says_its_rows_are_of_is_not_believed(here, root, tmp_path):
-    """A stranger's word made files wherever it pointed."""
+    """A protocol named by a stranger made files wherever it pointed."""
     shutil.copytree(root, tmp_path / "theirs")
     run = RunDir(tmp_path / "theirs", SPECS["plain"].run)
     first = responses([open_net(run.path)]).layers
@@ -212,7 +212,7 @@ def test_what_a_file_says_its_rows_are_of_is_not_believed(here, root, tmp_path):
     done = here("responses", "theirs")
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "OUTSIDE").exists()
-    responses([open_net(run.path)], Under(split="train", bn="batch"))  # what is kept of the other rows is mended
+    responses([open_net(run.path)], Under(split="train", bn="batch"))  # mends the other rows, too
     assert set(pd.read_parquet(run.tables["blocks"]).run) == {run.run}
 
 

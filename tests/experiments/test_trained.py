@@ -29,7 +29,7 @@ SPEC = tiny(engine={"checkpoint_every": 5, "keep_checkpoints": [5]}, data={"vali
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A results folder with one run, which tests leave as it is."""
+    """A results folder with one run. Tests do not change it."""
     root = tmp_path_factory.mktemp("made")
     assert run([SPEC], root) == {SPEC.run: "finished"}
     return root
@@ -251,7 +251,7 @@ def test_what_is_no_state_dict_is_one_line(tmp_path, name, content):
 
 
 def test_no_damage_to_a_file_does_worse_than_an_error_of_one_line(folder, tmp_path):
-    """Bytes flipped and ends cut off: a state dict has no checksum of its own, so it may also open, as what it is."""
+    """Flips bytes and cuts ends off. A state dict has no checksum of its own, so it may also open, with what it has."""
     net, draws, lines = open_net(folder.path).net, random.Random(0), list[str]()
     save_file(net.state_dict(), tmp_path / "whole.safetensors")
     zipped(net.state_dict(), tmp_path / "whole.pt")
@@ -331,7 +331,7 @@ def test_pictures_of_another_shape_are_refused(made, tmp_path):
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
-    """A net trained on a folder of noise of 8x8 pixels, the folder, and the cache that its pictures are in."""
+    """A net trained on a folder of 8x8 noise, the folder, and the cache of its pictures."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
     draws = np.random.default_rng(0)
     for split, name, place in product(("train", "test"), ("cat", "dog"), range(8)):

@@ -1,4 +1,4 @@
-"""Configurations that somebody made to do harm: studies, launchers, words to paste into a command line."""
+"""Configurations made to do harm: studies, launchers, words to paste into a command line."""
 
 import shutil
 from pathlib import Path
@@ -19,7 +19,7 @@ CODE = (
 
 @pytest.mark.parametrize("text", CODE)
 def test_a_configuration_names_no_code(here, tmp_path, monkeypatch, text):
-    """Of a study that somebody was given and put beside ours."""
+    """The code stands in a study from somebody else, put beside ours."""
     shutil.copytree(compose.conf_dir(), tmp_path / "conf")
     (tmp_path / "conf" / "study" / "evil.yaml").write_text(f"# @package _global_\n{text}")
     monkeypatch.setattr(compose, "conf_dir", lambda: tmp_path / "conf")
@@ -55,8 +55,8 @@ def test_nor_does_a_command_line(here, tmp_path, key):
 SMALL = ["net=plain", "depth=8", "width=4", "data=digits", "recipe=smoke", "recipe.iterations=2", "jobs=1"]
 SMALL += ["data.train_limit=20", "data.test_limit=20", "engine.device=cpu"]
 CREATE = "${oc.create:{_target_:os.mkdir,path:ran}}"
-HANDLER = "{x: {'()': os.mkdir, path: ran}}"  # what logging.config makes of it
-STUDIES = {  # of somebody else: text of study/evil.yaml, and what is said of it
+HANDLER = "{x: {'()': os.mkdir, path: ran}}"  # logging.config would call os.mkdir
+STUDIES = {  # from somebody else: text of study/evil.yaml, and the message it gets
     "a call": (f"launcher: {{x: '{CREATE}'}}", "hydra.launcher.x"),
     "a call by way of another key": (
         f"job_logging: {{x: '{CREATE}'}}\n  launcher: {{fail_fast: '${{hydra.job_logging.x}}'}}",
@@ -68,12 +68,12 @@ STUDIES = {  # of somebody else: text of study/evil.yaml, and what is said of it
     "another folder": ("sweep: {dir: elsewhere}", "hydra.sweep.dir=elsewhere"),
     "an environment": ("job: {env_set: {PYTHONSTARTUP: evil.py}}", "hydra.job.env_set"),
     "what a launcher runs": ("launcher: {setup: [curl evil]}", "hydra.launcher.setup"),
-    "an axis of Hydra": ("sweeper: {params: {hydra.launcher.fail_fast: '1'}}", "hydra.launcher.fail_fast: no axis"),
+    "an axis of Hydra": ("sweeper: {params: {hydra.launcher.fail_fast: '1'}}", "hydra.launcher.fail_fast: not an axis"),
 }
 
 
 def evil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, study: str) -> Path:
-    """Our configurations, and beside them a study that somebody was given."""
+    """Our configurations, and beside them a study from somebody else."""
     shutil.copytree(compose.conf_dir(), tmp_path / "conf")
     (tmp_path / "conf" / "study" / "evil.yaml").write_text(study)
     monkeypatch.setattr(compose, "conf_dir", lambda: tmp_path / "conf")
@@ -90,11 +90,11 @@ def refused(here, tmp_path: Path, *words: str) -> str:
 @pytest.mark.parametrize("launcher", ["workers", "basic"])
 @pytest.mark.parametrize("kind", STUDIES)
 def test_a_study_of_somebody_else_sets_axes_and_nothing_that_runs(here, tmp_path, monkeypatch, kind, launcher):
-    """Text is resolved when a launcher is made, and what it names was called; so was what a log's handler names."""
+    """Hydra resolves text when it makes a launcher, and called what the text names; it also called a log's handler."""
     text, said = STUDIES[kind]
     evil(tmp_path, monkeypatch, f"# @package _global_\nhydra:\n  {text}\n")
     line = refused(here, tmp_path, "study=evil", f"hydra/launcher={launcher}")
-    assert said in line or "not in 'BasicLauncherConf'" in line  # which has no keys but its own
+    assert said in line or "not in 'BasicLauncherConf'" in line  # the basic launcher knows only its own keys
 
 
 def test_nor_does_a_launcher_that_lies_beside_it(here, tmp_path, monkeypatch):

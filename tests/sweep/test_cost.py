@@ -21,7 +21,7 @@ def test_what_is_measured_is_the_price_and_others_lie_on_lines():
     assert interpolate(SAMPLES, 92).step == pytest.approx(1.6)
     assert interpolate({8: EIGHT, 20: TWENTY}, 56).memory == pytest.approx(9e6)
     assert interpolate({20: TWENTY}, 20) == TWENTY
-    assert interpolate({8: TWENTY, 20: EIGHT}, 110).step == 0.4  # noise: deeper is not for nothing
+    assert interpolate({8: TWENTY, 20: EIGHT}, 110).step == 0.4  # noise: a deeper net is never cheaper
 
 
 def test_a_run_costs_its_steps_evaluations_and_probes():

@@ -57,5 +57,5 @@ def test_whatever_ends_it_no_process_is_left(tmp_path, kind_of):
 
 
 def die(pipe, slot, specs, begun):
-    """As one does that the system kills for its memory."""
+    """Dies like a process that the system kills for its memory."""
     os._exit(9)

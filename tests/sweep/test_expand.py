@@ -9,7 +9,7 @@ from degrade.sweep import expand as expanding
 
 
 def expand(*overrides: str) -> expanding.Plan:
-    """On the digits where nothing else is said: the default wants an archive."""
+    """Uses the digits unless told otherwise: the default data needs an archive."""
     said = any(o.startswith(("data=", "study=", "+data=")) for o in overrides)
     with expanding.hydra():
         return expanding.expand([*overrides, *([] if said else ["data=digits"])])

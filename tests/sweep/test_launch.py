@@ -19,7 +19,7 @@ TINY = ["study=smoke", "depth=8", "recipe.iterations=4", "data.train_limit=40", 
 
 @pytest.fixture
 def measured(monkeypatch):
-    """Steps of 10 ms, beginnings of 0.1 s, workers that load for 2 s; evaluation is for nothing."""
+    """Steps of 10 ms, beginnings of 0.1 s, workers that load for 2 s; evaluation takes no time."""
     sample = Sample(load=2.0, begin=0.1, step=0.01, image=0.0, probe=0.0, memory=1e6, checkpoint=1e3)
 
     def known(specs, workers, gpus):
@@ -33,7 +33,7 @@ def go(root, *overrides: str, **how) -> int:
 
 
 def at_once(root, *overrides: str, **how) -> int:
-    """In this process, by Hydra's own launcher: no worker has to load torch."""
+    """Trains in this process, by Hydra's own launcher: no worker has to load torch."""
     return go(root, *overrides, "hydra/launcher=basic", **how)
 
 
@@ -56,7 +56,7 @@ def test_a_dry_run_lists_and_leaves_nothing(tmp_path, capsys, measured):
 
 
 def test_a_sweep_of_which_a_run_is_not_done_does_not_end_well(tmp_path, capsys):
-    """With a launcher that does not wait for who holds it, and with --retry-failed."""
+    """With a launcher that does not wait for a held run, and with --retry-failed."""
     assert at_once(tmp_path, "net=plain,residual", "shortcut=A") == 0
     first, second = run_dirs(tmp_path)
     first.write_state(State("interrupted"))
@@ -74,7 +74,7 @@ def test_a_sweep_of_which_a_run_is_not_done_does_not_end_well(tmp_path, capsys):
 
 @pytest.mark.parametrize("launcher", ["workers", "basic"])
 def test_why_a_finished_run_could_not_be_mended_is_what_the_command_says(tmp_path, capsys, launcher):
-    """It stood in the log alone; the terminal said to move the curve away, which helped nothing."""
+    """Only the log had the reason; the terminal advised to move the curve away, which did not help."""
     assert at_once(tmp_path, "net=plain,residual", "shortcut=A") == 0
     folders = run_dirs(tmp_path)
     for each in folders:
@@ -87,7 +87,9 @@ def test_why_a_finished_run_could_not_be_mended_is_what_the_command_says(tmp_pat
     with pytest.raises(RunError, match=rule) if ours else contextlib.nullcontext():
         assert go(tmp_path, "net=plain,residual", "shortcut=A", f"hydra/launcher={launcher}") == 1
     said = capsys.readouterr().out
-    assert said.count("there is no checkpoint: move") == (1 if ours else 2)  # of ours one is the error
+    assert said.count("there is no checkpoint: move") == (
+        1 if ours else 2
+    )  # with our launcher, one of them is the error
     assert "else move it away" not in said
 
 
@@ -106,7 +108,7 @@ def test_failed_runs_are_redone_and_only_those_when_asked(tmp_path):
     assert states(tmp_path) == {plain.run: "failed", residual.run: "finished"}
     for path in (plain.checkpoint, plain.previous):
         path.unlink()
-    assert go(tmp_path, "shortcut=A,B", retry_failed=True) == 1  # not all that is asked for has a result
+    assert go(tmp_path, "shortcut=A,B", retry_failed=True) == 1  # some of the runs asked for have no result
     assert states(tmp_path) == {plain.run: "finished", residual.run: "finished"}  # B was not begun
     assert go(tmp_path, "shortcut=A,B") == 0
     assert len(states(tmp_path)) == 3
@@ -136,7 +138,7 @@ def test_a_rerun_of_what_is_not_over_is_refused(tmp_path):
 
 
 def test_a_run_that_diverged_reruns_to_the_same_curve(tmp_path, capsys):
-    """Its last loss is no number, which equals nothing, itself included, unless asked kindly."""
+    """Its last loss is NaN, which does not equal itself."""
     assert at_once(tmp_path, "net=plain", "recipe.lr=1e9", "recipe.iterations=60") == 0
     assert list(states(tmp_path).values()) == ["diverged"]
     assert rerun.rerun(*find("plain", tmp_path)) == 0
@@ -163,7 +165,7 @@ ODD_TO_HYDRA = ["hydra.verbose=0.5", "++hydra.job.env_copy=[[1]]", "hydra.launch
 
 @pytest.mark.parametrize("key", [*ODD_TO_HYDRA, "hydra.launcher=null", "+hydra.launcher.x=1", "hydra.job.num=1,2"])
 def test_what_hydra_or_a_launcher_of_others_does_not_like_is_one_line(tmp_path, key):
-    """They were tracebacks; and of a hydra key with many values each was composed for 40 ms."""
+    """They were tracebacks, and each value of a hydra key took 40 ms to compose."""
     with pytest.raises(SpecError, match="hydra") as refused:
         at_once(tmp_path, "net=plain", key)
     assert "\n" not in str(refused.value)
@@ -176,7 +178,7 @@ def test_all_of_it_is_shown_to_who_writes_a_launcher(tmp_path, monkeypatch):
 
 
 def test_a_launcher_of_others_gets_the_runs(tmp_path, capsys):
-    """Hydra's own basic launcher trains in this process: what any launcher plugin relies on is there."""
+    """Hydra's own basic launcher trains in this process: all that a launcher plugin relies on is there."""
     assert go(tmp_path, "net=plain", "hydra/launcher=basic") == 0
     state = run_dirs(tmp_path)[0].read_state()
     assert (state.name, state.pid) == ("finished", os.getpid())

@@ -12,7 +12,7 @@ def names(pack):
 
 
 def sweep(count, **engine):
-    """The longest first."""
+    """Specs of a sweep, the longest first."""
     return [tiny(seed=i, recipe={"iterations": 100 - i}, engine=engine) for i in range(count)]
 
 

@@ -29,7 +29,7 @@ def unprobed(*specs: RunSpec, root: Path) -> list[RunSpec]:
 
 
 def at_once(root, *overrides: str, **how) -> int:
-    """In this process, by Hydra's own launcher: no worker has to load torch."""
+    """Trains in this process, by Hydra's own launcher: no worker has to load torch."""
     given = [*TINY, f"results={root}", "jobs=1", "hydra/launcher=basic", *overrides]
     return launch.launch(given, How(**how))
 
@@ -39,7 +39,7 @@ def files(folder: RunDir) -> dict[str, bytes]:
 
 
 def twice(root, *, probe: int = 2, lr: float = 0.05) -> tuple[RunDir, RunDir]:
-    """A run, and the same with a probe in reruns/1; with another `lr`, the curve of the first is another one."""
+    """A run, and its rerun with a probe in reruns/1. With another `lr` the first run has another curve."""
     spec = tiny(recipe={"iterations": 6})
     run.run([spec], root)
     run.run([rerun.set_probe(spec, probe)], root / "reruns" / "1")
@@ -141,7 +141,7 @@ def test_what_lies_in_a_rerun_already_is_not_trained_a_third_time(tmp_path, caps
 
 
 def two_places(root) -> list:
-    """Two finished runs without a probe, of which the second has been begun again already: two folders of reruns."""
+    """Two finished runs without a probe. The second has a rerun already, so the reruns need two folders."""
     specs = [tiny(recipe={"iterations": 6}), tiny(seed=1, recipe={"iterations": 6})]
     run.run(specs, root)
     run.run([rerun.set_probe(specs[1], 3)], root / "reruns" / "1")
@@ -207,14 +207,14 @@ def test_a_rerun_that_was_stopped_goes_on_only_with_the_same_probe(tmp_path):
 
 
 def said_at_a_terminal(folder: Path, typed: str, *arguments: str) -> str:
-    """What the command line says at a terminal of its own at which this is typed; it has to end well."""
+    """Types at a terminal of its own; returns what the command line says there. The command must end well."""
     ours, theirs = pty.openpty()
     os.write(ours, typed.encode())
     command, environment = [sys.executable, "-m", "degrade", *arguments], {**os.environ, "COLUMNS": "100"}
     with subprocess.Popen(command, cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         said = b""
-        with contextlib.suppress(OSError):  # which is how the last reader hears that the other side has left
+        with contextlib.suppress(OSError):  # the last reader hears so that the other side has left
             while part := os.read(ours, 4096):
                 said += part
     os.close(ours)

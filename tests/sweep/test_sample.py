@@ -20,7 +20,7 @@ def impatient(monkeypatch):
 
 @dataclass
 class Stepped:
-    """A sample of which the step alone counts."""
+    """A sample with a step only."""
 
     step: float
 
@@ -30,7 +30,7 @@ def test_depths_are_measured_up_to_the_one_asked_for(monkeypatch):
     found = {depth: list(sample.sample_depths(tiny(depth=depth))) for depth in (8, 14, 20, 32, 110)}
     assert found == {8: [8], 14: [8, 14], 20: [8, 20], 32: [8, 20, 32], 110: [8, 20, 56]}
     monkeypatch.setattr(sample, "measure", lambda spec, load: Stepped(1.0))
-    assert list(sample.sample_depths(tiny(depth=110))) == [8, 20]  # long steps: two have to do
+    assert list(sample.sample_depths(tiny(depth=110))) == [8, 20]  # steps are long: two depths must do
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -51,7 +51,7 @@ def test_a_probe_is_measured_where_it_is_asked_for():
 
 @pytest.mark.parametrize("engine", [{"backend": "auto"}, {"backend": "eager"}, {"recompute": True}], ids=str)
 def test_the_peak_is_that_of_the_process_and_grows_with_the_batch(degrade, tmp_path, engine):
-    """In processes of their own: a peak never falls."""
+    """Measures in processes of their own, since a peak never falls."""
 
     def peak_of(batch: int) -> float:
         tree, program = tiny(width=16, recipe={"batch": batch}, engine=engine).tree(), tmp_path / "measure.py"

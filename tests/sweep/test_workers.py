@@ -1,4 +1,4 @@
-"""Sweeps in processes of their own: crashes, signals, resuming. The runs are tiny; what is tested is what survives."""
+"""Sweeps in processes of their own: crashes, signals, resuming. The runs are tiny; the tests ask what survives."""
 
 import json
 import os
@@ -86,18 +86,18 @@ def test_what_was_ignored_when_it_began_stays_ignored(tmp_path, undisturbed):
     assert results(tmp_path) == undisturbed
 
 
-def was_stopped(folder: RunDir, ago: float = 10_000) -> None:
-    """Its last sign of life is so many seconds old."""
+def age_heartbeat(folder: RunDir, ago: float = 10_000) -> None:
+    """Makes the last sign of life of a run so many seconds old."""
     write_json(folder.state, {**folder.read_state().tree(), "heartbeat": time.time() - ago})
 
 
 def test_of_a_run_that_others_train_is_said_who_and_a_stopped_holder_is_asked_ever_less(tmp_path, monkeypatch, capsys):
-    """It was waited for without a word, and the log grew by a line a second."""
+    """The sweep waited without a word, and the log grew by a line a second."""
     spec, now, tries = tiny(), 0.0, list[float]()
     folder = RunDir(tmp_path, spec.run)
     folder.path.mkdir(parents=True)
     folder.write_state(State("running"))
-    was_stopped(folder)  # and lives
+    age_heartbeat(folder)  # the holder was stopped, and lives
     monkeypatch.setattr(workers.time, "monotonic", lambda: now)
     held = workers.Held(tmp_path)
     held.add([spec])
@@ -108,10 +108,10 @@ def test_of_a_run_that_others_train_is_said_who_and_a_stopped_holder_is_asked_ev
             held.add([found])
     assert tries[:4] == [1.0, 3.0, 7.0, 15.0]
     assert tries[-1] - tries[-2] == 60
-    was_stopped(folder, -60)  # it goes on, and stops again
+    age_heartbeat(folder, -60)  # the holder goes on, and stops again
     now += 2
     assert held.take_freed() == []
-    was_stopped(folder)
+    age_heartbeat(folder)
     now += 2
     assert held.take_freed() == [spec]
     held.add([spec])
@@ -125,7 +125,7 @@ def test_of_a_run_that_others_train_is_said_who_and_a_stopped_holder_is_asked_ev
 
 
 def test_a_run_that_failed_here_after_another_host_took_it_over_is_waited_for(tmp_path):
-    """The sweep ended with its error, though the run was under way elsewhere."""
+    """The sweep ended with an error, though the run was under way elsewhere."""
     spec = tiny()
     folder = RunDir(tmp_path, spec.run)
     folder.path.mkdir(parents=True)
@@ -176,7 +176,7 @@ def test_two_sweeps_at_once_on_one_folder_train_each_run_once(tmp_path, undistur
     first, second = begin(tmp_path, *LONG), begin(tmp_path, *LONG)
     assert (first.wait(PATIENCE), second.wait(PATIENCE)) == (0, 0)
     assert results(tmp_path) == undisturbed
-    for folder in (tmp_path / "runs").iterdir():  # begun by one, and taken up by no other
+    for folder in (tmp_path / "runs").iterdir():  # one worker began it, and no other took it up
         assert "resumed" not in json.loads((folder / "environment.json").read_text())
 
 
