@@ -70,7 +70,7 @@ def test_of_a_block_its_input_alone_is_kept():
 def test_auto_is_then_the_eager_backend_and_native_is_refused():
     fit = Fit(tiny(engine={"recompute": True}), data.load(tiny().data), device=torch.device("cpu"))
     assert (fit.backend_name, "engine.recompute" in fit.backend_why) == ("eager", True)
-    with pytest.raises(SpecError, match=r"engine\.recompute=true: .* use auto or eager"):
+    with pytest.raises(SpecError, match=r"engine\.recompute=true: .* use engine.backend=auto or eager"):
         tiny(engine={"recompute": True, "backend": "native"})
 
 
