@@ -16,7 +16,7 @@ Every command that prints a table takes `--format`. `table` is for people at a t
 papers, `json` and `csv` for programs. `--json` is short for `--format json`.
 
 In JSON and CSV a row holds numbers as they are, not as they are printed. A number that is not finite is `null` in JSON,
-and `inf`, `-inf` or nothing in CSV. What a command says besides its tables goes to stderr in every format but `table`.
+and `inf`, `-inf` or nothing in CSV. What a command says besides its tables goes to stderr in these two.
 
 JSON is an object: the name of each table, and the list of its rows. A command with one table prints the list alone
 (`evaluate`, `ensemble`, `nets`, `recipe-diff`, `identity`); `status` prints an object by run, with the keys of

@@ -157,6 +157,13 @@ def answer(form: str, main: str = "") -> Generator[Callable[[Sequence[Sheet]], N
         yield show
         return
     shown: list[Sheet] = []
+
+    def keep(sheets: Sequence[Sheet]) -> None:
+        shown.extend(sheets)
+        if form in ("json", "csv"):  # which have no place for sentences
+            show([Sheet(lines=sheet.lines) for sheet in sheets])
+
     with redirect_stdout(sys.stderr):
-        yield shown.extend
-    print(render(shown, form, main))
+        yield keep
+    if shown:
+        print(render(shown, form, main))
