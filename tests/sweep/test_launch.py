@@ -264,3 +264,13 @@ def test_states_are_read_once_where_nothing_is_trained(tmp_path, monkeypatch):
         asked.clear()
         assert go(tmp_path, "net=plain,residual", "shortcut=A", dry_run=dry_run) == 0
         assert (len(asked), len({*asked})) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("key", "rule"),
+    [("+hydra.launcher.nonsense=1", "no such key"), ("hydra.launcher.fail_fast=maybe", "true or false")],
+)
+def test_what_our_launcher_does_not_know_is_refused(tmp_path, key, rule):
+    """Launched by specs, it would ignore them."""
+    with pytest.raises(SpecError, match=rf"hydra\.launcher\..*{rule}"):
+        go(tmp_path, "net=plain", key, dry_run=True)

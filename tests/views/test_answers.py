@@ -102,3 +102,11 @@ def test_every_command_prints_its_tables_alone_and_with_the_documented_columns(h
 def test_json_is_short_for_its_format(here: Degrade, trained):
     for command in (["status", str(trained)], ["nets", "depth=8", "data=digits"]):
         assert here(*command, "--json").stdout == here(*command, "--format", "json").stdout
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_sentences_beside_rows_go_to_stderr(here: Degrade, trained, form):
+    """They were lost: a sweep could end with 1 and say nothing."""
+    done = here("sweep", *RUNS, f"results={trained}", "hydra/launcher=basic", "--format", form)
+    assert "1 finished; in" in done.stderr
+    assert "1 finished; in" not in done.stdout
