@@ -3,7 +3,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults smoke bench layers check format clean
+.PHONY: help demo test faults smoke bench calibrate layers check format clean
 
 help:  ## list these targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -25,6 +25,9 @@ smoke: .venv/.ready  ## plain and residual nets for a few steps, their figure, a
 
 bench: .venv/.ready  ## our training loop beside common practice: tables and JSON into benchmarks/, minutes
 	$(BIN)/degrade bench --save benchmarks
+
+calibrate: .venv/.ready  ## how often verdicts are right, on simulated studies of known truth: minutes
+	$(BIN)/python benchmarks/calibrate.py --save benchmarks/calibration.md
 
 layers: .venv/.ready  ## rooms, floors and arrows of the house, and whether they keep the table
 	$(BIN)/python tests/layers.py

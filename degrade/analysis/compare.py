@@ -5,10 +5,14 @@ from typing import NamedTuple
 import pandas as pd
 
 from degrade.analysis.constructed import COPIES, compare_constructed
+from degrade.analysis.failures import failed_runs
+from degrade.analysis.interaction import INTERACTION, interaction
+from degrade.analysis.lines import LINES, Rule, describe_lines, judge_lines
 from degrade.analysis.outcomes import REACHED, SUMMARY, add_labels, measure_speed, outcomes, summary
 from degrade.analysis.replication import BESIDE_PAPER, TABLE6, beside_paper, table6
-from degrade.analysis.verdicts import INTERACTION, MARGIN, VERDICTS, interaction, verdicts
+from degrade.analysis.verdicts import VERDICTS, verdicts
 from degrade.errors import SpecError
+from degrade.spec.rows import LABELS
 from degrade.store.results import Tables
 from degrade.store.state import CONSTRUCTED, OVER
 
@@ -22,6 +26,7 @@ _LEFT_OUT = {
 COLUMNS = {
     "summary": SUMMARY,
     "reached": REACHED,
+    "lines": LINES,
     "verdicts": VERDICTS,
     "interaction": INTERACTION,
     "paper": BESIDE_PAPER,
@@ -42,41 +47,90 @@ class Comparison(NamedTuple):
     table6: pd.DataFrame  # Table 6 beside ours
     constructed: pd.DataFrame  # constructed nets beside nets from random weights
     left_out: pd.DataFrame  # runs that do not count, and why
+    lines: pd.DataFrame  # each line of nets as a whole
 
     def frames(self) -> dict[str, pd.DataFrame]:
         return self._asdict()
 
 
-def compare(tables: Tables, *, last: int = LAST, margin: float = MARGIN, width: float | None = None) -> Comparison:
-    """Judges the runs of degrade.load, and returns the verdicts with the tables they rest on.
+class Ended(NamedTuple):
+    """The runs that are over, and those that are not."""
 
-    `last` is the number of evaluations that the tail mean is over. `margin` is the smallest difference of interest, in
-    points. `width` is half of the 95 % interval for which seeds are counted, in points (None: the width that would
-    decide each pair). A run that is finished or diverged counts at its error, even if it never left chance. All other
-    runs are in `left_out`. If no run is over, every frame but `left_out` and `constructed` is empty. Raises SpecError
-    for a `last` below 1 and for a `margin` or `width` that is not above 0 and at most 100.
-    """
-    if last < 1:
-        raise SpecError(f"--last={last}: must be at least 1 evaluation")
+    curves: pd.DataFrame  # labelled curves of the runs that are over
+    ends: pd.DataFrame  # the frame of outcomes.outcomes
+    outcome: dict[str, str]  # run -> diverged | not started | ""
+    failed: set[str]  # runs that failed to train
+    left_out: pd.DataFrame  # labelled runs that are not over: states and labels
+
+
+def pick_ended(tables: Tables, last: int = LAST) -> Ended:
+    """Picks the runs that count. A run that is finished or diverged counts at its error, even at chance."""
     known = tables.runs.reindex(columns=["run", "state", "outcome", "reason"]).astype(object)
     runs = known.where(known.notna(), "").astype(str)
     measured = runs.run.isin(tables.curves.run.unique())
     counts = runs.state.isin(OVER) & measured
-    ended = tables.curves.run.isin(runs.run[counts])
-    curves = add_labels(tables.curves[ended], tables.specs)
+    curves = add_labels(tables.curves[tables.curves.run.isin(runs.run[counts])], tables.specs)
     ends = outcomes(curves, set(runs.run[runs.state == "diverged"]), last)
-    out = runs[~counts & (runs.state != CONSTRUCTED)]
+    outcome = dict(zip(runs.run, runs.outcome.where(runs.state != "diverged", "diverged"), strict=True))
+    state = runs.state.where(measured | ~runs.state.isin(OVER), "without a curve")
+    out = runs.assign(state=state)[~counts & (runs.state != CONSTRUCTED)]
+    labels = pd.DataFrame([tables.specs[run].labels() for run in out.run], columns=list(LABELS), index=out.index)
+    left_out = add_labels(out.join(labels.drop(columns="run")), tables.specs)
+    return Ended(curves, ends, outcome, failed_runs(ends, outcome, tables.specs), left_out)
+
+
+class Answer(NamedTuple):
+    """What follows for each line of nets."""
+
+    lines: pd.DataFrame  # of COLUMNS["lines"]
+    verdicts: pd.DataFrame  # of COLUMNS["verdicts"]
+
+
+def answer(tables: Tables) -> Answer:
+    """The part of `compare` that says what follows, at the default margin."""
+    return _judge(pick_ended(tables), Rule.of("points", None, None), tables)
+
+
+def _judge(ended: Ended, rule: Rule, tables: Tables) -> Answer:
+    lines = judge_lines(ended.ends, ended.failed, rule)
+    told = describe_lines(lines, rule, ended.ends, ended.left_out, tables.specs)
+    return Answer(told, verdicts(lines, rule))
+
+
+def compare(
+    tables: Tables,
+    *,
+    last: int = LAST,
+    margin: float | None = None,
+    width: float | None = None,
+    scale: str = "points",
+) -> Comparison:
+    """Judges the runs of degrade.load, and returns the verdicts with the tables they rest on.
+
+    `last` is the number of evaluations that the tail mean is over. `scale` is what decides: points of error, or odds
+    of a mistake. `margin` is the smallest difference of interest, in points (None: 0.5) or times the odds (None: 1.25).
+    `width` is half of the 95 % interval for which seeds are counted, in points (None: the width that would decide each
+    pair). A run that is finished or diverged counts at its error, even if it never left chance. All other runs are in
+    `left_out`. If no run is over, every frame but `left_out` and `constructed` is empty. Raises SpecError for a `last`
+    below 1, an unknown scale, and a `margin` or `width` that cannot be.
+    """
+    if last < 1:
+        raise SpecError(f"--last={last}: must be at least 1 evaluation")
+    rule = Rule.of(scale, margin, width)
+    ended = pick_ended(tables, last)
+    judged = _judge(ended, rule, tables)
     # the start of a constructed net counts in any state
-    begun = tables.curves.run.isin(runs.run) & (tables.curves.origin != "")
-    built = add_labels(tables.curves[begun | ended], tables.specs)
-    state = out.state.where(measured | ~out.state.isin(OVER), "without a curve")
+    over = set(ended.curves.run.unique())
+    begun = tables.curves.run.isin(tables.runs.reindex(columns=["run"]).run) & (tables.curves.origin != "")
+    built = add_labels(tables.curves[begun | tables.curves.run.isin(over)], tables.specs)
     return Comparison(
-        summary=summary(ends, dict(zip(runs.run, runs.outcome, strict=True)), last),
-        reached=measure_speed(curves),
-        verdicts=verdicts(ends, margin, width),
-        interaction=interaction(ends),
-        paper=beside_paper(ends, tables.specs),
-        table6=table6(ends, tables.specs),
-        constructed=compare_constructed(built, set(runs.run[counts])),
-        left_out=out.assign(state=state)[list(_LEFT_OUT)],
+        summary=summary(ended.ends, ended.outcome, last),
+        reached=measure_speed(ended.curves),
+        verdicts=judged.verdicts,
+        interaction=interaction(ended.ends, ended.failed, tables.specs),
+        paper=beside_paper(ended.ends, tables.specs),
+        table6=table6(ended.ends, tables.specs),
+        constructed=compare_constructed(built, over),
+        left_out=ended.left_out[list(_LEFT_OUT)],
+        lines=judged.lines,
     )

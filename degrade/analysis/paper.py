@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from degrade.analysis.stats import quantile
+
 _FILE = Path(__file__).with_name("paper.csv")
 SEED_STD = 0.16  # points of test error: ResNet-110 over 5 runs (Table 6), the only spread the paper gives of its nets
 # column -> what it means
@@ -66,13 +68,17 @@ def find_result(net: str, shortcut: str, depth: int, metric: str, data: str = "c
     return Stated(float(row.value), float(row["std"]), runs, row.bound, bool(row.digitised), reading, row.source)
 
 
-def band(number: Stated, runs: int) -> tuple[float, float]:
-    """value ± (1.96 · 0.16 · sqrt(1/n_paper + 1/n_ours) + reading): the 95 % band (%) for a mean over `runs` of ours.
+def band(number: Stated, runs: int, std: float = math.nan) -> tuple[float, float]:
+    """The expected band (%) of a mean over `runs` of ours: value ± (half · sqrt(1/n_paper + 1/n_ours) + reading).
 
-    The band assumes that our runs have the paper's mean and spread. The spread of ResNet-110 stands for every net, and
-    for training error too, because the paper gives no other. For a bound, the band is every error that keeps the bound.
+    `half` is 1.96 · 0.16, with the only spread that the paper gives of its nets, that of ResNet-110 in test error. If
+    t · `std` is larger, `half` is that: our own standard deviation with the t quantile of its runs - 1 degrees of
+    freedom. With several runs a mean falls into the band with 95 % at least, if it has the paper's mean and the paper's
+    runs spread as ours do. With one run nothing is known of the spread, and the band is no 95 % band. For a bound, the
+    band is every error that keeps the bound.
     """
     if number.bound:
         return (number.value, 100.0) if number.bound == ">" else (0.0, number.value)
-    half = 1.96 * SEED_STD * math.sqrt(1 / number.runs + 1 / runs) + number.reading
+    own = quantile(runs - 1) * std if runs > 1 else 0.0
+    half = max(1.96 * SEED_STD, own) * math.sqrt(1 / number.runs + 1 / runs) + number.reading
     return max(0.0, number.value - half), min(100.0, number.value + half)

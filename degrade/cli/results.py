@@ -71,12 +71,19 @@ def plot(
 def compare(
     results: Roots = None,
     table: Annotated[
-        str, typer.Option(metavar="A,B", help="summary, reached, paper, table6, constructed, interaction, verdicts")
+        str,
+        typer.Option(metavar="A,B", help="lines, summary, reached, paper, table6, constructed, interaction, verdicts"),
     ] = "",
     form: Form = "table",
     json: Json = False,
     last: Annotated[int, typer.Option(metavar="K", max=10**6, help="Mean over the last K evaluations")] = 5,
-    margin: Annotated[float, typer.Option(help="Smallest difference of interest, in points of error")] = 0.5,
+    scale: Annotated[
+        str, typer.Option(metavar="points|odds", help="What decides: error, or odds of a mistake")
+    ] = "points",
+    margin: Annotated[
+        float | None,
+        typer.Option(help="Smallest difference of interest: points of error (0.5), or times the odds (1.25)"),
+    ] = None,
     width: Annotated[
         float | None, typer.Option(help="Count seeds for an interval of ± so many points; default: to decide")
     ] = None,
@@ -87,9 +94,9 @@ def compare(
 ) -> None:
     """Judge the runs by statistics. Does training error rise with depth, and are the errors the paper's?
 
-    Shows the errors of each group over seeds, verdicts with intervals, the interaction of depth and net, and the
-    paper's numbers beside ours. docs/verdicts.md explains every number. CSV is one table: the verdicts, unless --table
-    names another.
+    Says first what follows for each line of nets, then shows the errors of each group over seeds, verdicts with
+    intervals, the interaction of depth and net, and the paper's numbers beside ours. docs/verdicts.md explains every
+    number. CSV is one table: the verdicts, unless --table names another.
     """
     from degrade.analysis import compare, curves
     from degrade.store.results import load
@@ -109,7 +116,7 @@ def compare(
         "data": split_list(data),
     }
     rows = curves.choose(tables.runs, **wanted)
-    found = compare.compare(tables._replace(runs=rows), last=last, margin=margin, width=width)
+    found = compare.compare(tables._replace(runs=rows), last=last, margin=margin, width=width, scale=scale)
     if form == "table":
         shown = writing.sheets(found, names)
         if not shown:

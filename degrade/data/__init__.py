@@ -13,6 +13,7 @@ from degrade.data.cache import Cache
 from degrade.data.images import Note, Pair, Splits, fingerprint
 from degrade.errors import DataError, SpecError, pick
 from degrade.spec import DataSpec, RunSpec
+from degrade.spec.parts import CLASSES
 from degrade.store.files import at_home
 
 
@@ -48,10 +49,10 @@ DATASETS: dict[str, Dataset] = {
         lambda spec: digits.load(),
         size=8,
         channels=1,
-        classes=10,
+        classes=CLASSES["digits"],
     ),
-    "cifar10": Dataset(partial(cifar.prepare, cifar.CIFAR10), size=32, channels=3, classes=10),
-    "cifar100": Dataset(partial(cifar.prepare, cifar.CIFAR100), size=32, channels=3, classes=100),
+    "cifar10": Dataset(partial(cifar.prepare, cifar.CIFAR10), size=32, channels=3, classes=CLASSES["cifar10"]),
+    "cifar100": Dataset(partial(cifar.prepare, cifar.CIFAR100), size=32, channels=3, classes=CLASSES["cifar100"]),
     "image_folder": Dataset(folder.prepare),
 }
 

@@ -35,6 +35,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "engine.backend": ("auto", "eager", "graph", "native"),
 }
 NORMALIZES = ("pixel", "channel")
+CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100}  # of the datasets whose number of classes is fixed
 
 
 def _nearest_depths(depth: int) -> str:

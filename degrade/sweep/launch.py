@@ -1,5 +1,6 @@
 """A sweep from the outside: shows the runs, has a launcher train what is missing, shows how the runs ended."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ from degrade.sweep import expand, launchers, limit, rerun
 from degrade.views import tables
 from degrade.views.sheets import Show
 from degrade.views.terminal import show
+
+# A study of one seed -> the same study with several.
+_SEEDED = {"study=quickstart": "study=quickstart3", "study=fig6": "study=fig6_seeds"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +65,8 @@ def launch(overrides: Sequence[str], how: How, show: Show = show) -> int:
             show(tables.ends(plan.specs, board(plan.specs, plan.root), plan.root))
             raise
         after = board(plan.specs, plan.root) if missing or again else before
-        show([*tables.ends(plan.specs, after, plan.root), tables.remainder(after)])
+        seeded = _suggest_seeds(overrides)
+        show([*tables.ends(plan.specs, after, plan.root, seeded), tables.remainder(after)])
     broken = sum(state.broken for state in after.values())
     return code or int(len(tables.unfinished_states(after)) + broken + failed > 0)
 
@@ -71,6 +76,12 @@ def _choose_missing(specs: Sequence[RunSpec], before: Board, how: How) -> list[R
     if how.retry_failed:
         return [spec for spec in specs if before[spec.run].name == "failed"]
     return [spec for spec in specs if before[spec.run].name not in OVER]
+
+
+def _suggest_seeds(overrides: Sequence[str]) -> str:
+    """The command that trains three seeds or more of the same sweep."""
+    words = [_SEEDED.get(word, word) for word in overrides if not word.startswith("seed=")]
+    return shlex.join(["degrade", "sweep", *words, *([] if {*words} & {*_SEEDED.values()} else ["seed=0,1,2"])])
 
 
 def _plan_sweep(overrides: Sequence[str], how: How) -> expand.Plan:

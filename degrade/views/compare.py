@@ -6,24 +6,28 @@ from collections.abc import Callable, Sequence
 from degrade.analysis.compare import Comparison
 from degrade.errors import SpecError, pick
 from degrade.spec.escape import formula
+from degrade.views.answers import answers
 from degrade.views.sheets import TABLE_FORMATS, Sheet, latex, markdown
 from degrade.views.summaries import constructions, papers, speeds, summaries, table6
-from degrade.views.verdicts import absences, answers, interactions, judgements
+from degrade.views.verdicts import absences, interactions, judgements
 
 TABLES: dict[str, Callable[[Comparison], list[Sheet]]] = {  # in the order of printing
+    "lines": lambda found: answers(found.lines, found.verdicts),
     "summary": lambda found: summaries(found.summary),
     "reached": lambda found: speeds(found.reached),
     "paper": lambda found: papers(found.paper),
     "table6": lambda found: table6(found.table6),
     "constructed": lambda found: constructions(found.constructed),
     "interaction": lambda found: interactions(found.interaction),
-    "verdicts": lambda found: [*judgements(found.verdicts), *answers(found.verdicts, found.summary)],
+    "verdicts": lambda found: judgements(found.verdicts),
 }
 
 
 def sheets(found: Comparison, names: Sequence[str] = ()) -> list[Sheet]:
     """The named tables, or without names every table that applies; then how many runs are left out."""
     asked = [name for name in TABLES if name in names or (not names and _applies(found, name))]
+    if "verdicts" in names and "lines" not in names:
+        asked = ["lines", *asked]  # the answers that the verdicts add up to
     return [*(sheet for name in asked for sheet in TABLES[name](found)), *absences(found.left_out)]
 
 

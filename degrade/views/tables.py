@@ -16,6 +16,9 @@ from degrade.views.terminal import percent
 if TYPE_CHECKING:
     import pandas as pd
 
+    from degrade.store.results import Tables
+
+_LINES_SHOWN = 12  # of what follows for lines of nets; `degrade compare` shows all
 ROWS_SHOWN = 40  # rows of a long list that people see; programs get all rows
 _ERROR_SPLITS = ("train", "train_clean", "test")  # splits whose errors are shown after a sweep
 _RATE_SPLITS = ("val", "train_clean", "test")  # splits whose errors stand beside a chosen rate
@@ -86,10 +89,12 @@ def count_hidden(rows: int) -> tuple[str, ...]:
     return (f"  ... and {rows - ROWS_SHOWN} more",) if rows > ROWS_SHOWN else ()
 
 
-def ends(specs: Sequence[RunSpec], board: Board, root: Path) -> list[Sheet]:
-    """The errors of the runs that are over, how many runs are in each state, and which runs failed.
+def ends(specs: Sequence[RunSpec], board: Board, root: Path, seeded: str = "") -> list[Sheet]:
+    """What follows for each line of nets; the errors of the runs that are over; how many runs are in each state, and
+    which runs failed.
 
-    A run that was interrupted stands at no end: its error would be averaged with those of whole trainings.
+    A run that was interrupted stands at no end: its error would be averaged with those of whole trainings. `seeded` is
+    a command that trains several seeds, for sweeps of single ones.
     """
     from degrade.analysis import curves  # loads pandas
     from degrade.store.results import read_tables
@@ -97,6 +102,7 @@ def ends(specs: Sequence[RunSpec], board: Board, root: Path) -> list[Sheet]:
     tables = read_tables({run: (RunDir(root, run), state) for run, state in sorted(board.items()) if state.over})
     sheets: list[Sheet] = []
     if len(tables.curves):
+        sheets += _answer_sheets(specs, board, tables, seeded)
         outcomes = tables.runs.outcome.groupby(tables.runs.group).agg(lambda each: ", ".join(sorted({*each} - {""})))
         sheets += _error_sheets(
             curves.final_errors(tables.curves).assign(outcome=lambda finals: finals.group.map(outcomes))
@@ -111,6 +117,30 @@ def ends(specs: Sequence[RunSpec], board: Board, root: Path) -> list[Sheet]:
         Sheet(lines=(f"{_count_states(state.name for state in board.values())}; in {root}",)),
         failures(board, root),
     ]
+
+
+def _answer_sheets(specs: Sequence[RunSpec], board: Board, tables: "Tables", seeded: str) -> list[Sheet]:
+    """What follows for each line of several depths. Says how many runs of it are not over."""
+    import pandas as pd
+
+    from degrade.analysis.compare import answer
+    from degrade.views.answers import answers, only_single
+
+    waits = [spec for spec in specs if not board[spec.run].over]
+    rows = [{**spec.labels(), "state": board[spec.run].name, "outcome": "", "reason": ""} for spec in waits]
+    known = tables._replace(
+        runs=pd.concat([tables.runs, pd.DataFrame(rows)]) if rows else tables.runs,
+        specs=tables.specs | {spec.run: spec for spec in waits},
+    )
+    found = answer(known)
+    lines = found.lines[found.lines.verdict != ""]
+    sheets = answers(lines.head(_LINES_SHOWN), found.verdicts)
+    said = (
+        [f"{len(lines) - _LINES_SHOWN} more lines: `degrade compare` tells them"] if len(lines) > _LINES_SHOWN else []
+    )
+    if seeded and only_single(lines):
+        said.append(f"Several seeds, for a verdict: {seeded}")
+    return [*sheets, *([Sheet(lines=tuple(said))] if said else [])]
 
 
 def _count_states(states: Iterable[str]) -> str:

@@ -1,15 +1,16 @@
-"""Verdicts as sheets for people to read, and as sentences."""
+"""Verdicts and interactions as sheets for people to read."""
 
 from collections import Counter
 from typing import Any
 
 import pandas as pd
 
-from degrade.analysis.verdicts import OPEN
+from degrade.analysis.judge import ONE_RUN, OPEN
+from degrade.analysis.lines import list_depths
+from degrade.analysis.stats import SCALES
+from degrade.views.answers import number, probability
 from degrade.views.sheets import Sheet
 from degrade.views.summaries import within
-
-_SINGLE = "single runs, so the interval is over images and says nothing about other seeds"
 
 
 def judgements(frame: pd.DataFrame) -> list[Sheet]:
@@ -25,96 +26,50 @@ def judgements(frame: pd.DataFrame) -> list[Sheet]:
     return sheets
 
 
-_VERDICT_COLUMNS = ("layers", ">clean training error", ">test error", ">p", "verdict")
+_VERDICT_COLUMNS = ("layers", ">clean training error", ">odds", ">test error", ">p", "verdict")
+_SINGLE = (
+    "( ): one of the two has a single run, so this is no evidence about depth. The interval is over images, which says "
+    "nothing about other seeds; where the other has several runs, it is the prediction interval of one more run, if "
+    "both spread alike."
+)
 
 
 def _notes(rows: pd.DataFrame) -> tuple[str, ...]:
-    margin = f"{rows.margin.iloc[0]:g}"
+    margin = f"{rows.margin.iloc[0]:g} {SCALES[rows.scale.iloc[0]].unit}"
     return (
         "Points of error [95 % interval], against the shallowest net and, where that is another, the shallower one "
-        "that trains best. "
-        f"p: that training error rises by no more than {margin} points (one-sided, Holm over all pairs).",
-        *([f"*: {_SINGLE}."] if "images" in {*rows.basis} else []),
+        "that trains best. odds: of a mistake on a training image, the deeper net's over the shallower one's. "
+        f"p: that the deeper net is worse by no more than {margin}, and fails to train no more often (one-sided, "
+        "corrected for all pairs of the line, the deepest against the shallowest first).",
+        *([_SINGLE] if {*rows.basis} - {"seeds"} else []),
     )
 
 
 def _verdict_cells(row: Any) -> tuple[str, ...]:
-    train = _difference(row["difference"], row["low"], row["high"])
-    test = _difference(row["test_difference"], row["test_low"], row["test_high"])
-    p = "<.001" if row["p"] < 0.001 else f"{row['p']:.3f}".removeprefix("0")
-    star = "*" if row["basis"] == "images" else ""
-    return f"{row['depth']} - {row['than']}", train, test, p, row["verdict"] + star
+    train = _difference(row, "", row["basis"])
+    test = _difference(row, "test_", row["basis"])
+    p = "" if row["p"] != row["p"] else probability(row["p"])
+    return f"{row['depth']} - {row['than']}", train, number(row["odds"]), test, p, row["verdict"]
 
 
-def _difference(value: float, low: float, high: float) -> str:
-    return f"{_points(value)} [{_points(low)}, {_points(high)}]"
-
-
-def _points(points: float) -> str:
-    """Two decimals below 10 points, else one: a hundredth of a point does not matter beside 77 points."""
-    return f"{points:.2f}" if abs(points) < 9.995 else f"{points:.1f}"
+def _difference(row: Any, prefix: str, basis: str) -> str:
+    value, low, high = (number(row[f"{prefix}{key}"]) for key in ("difference", "low", "high"))
+    return f"{value} [{low}, {high}]" if basis == "seeds" else f"{value} ({low}, {high})"
 
 
 def _seed_notes(rows: pd.DataFrame) -> list[str]:
-    """A sentence for each open pair: how many seeds would decide it."""
+    """How many seeds would decide each open pair, and which depths have single runs."""
     said: list[str] = []
     for row in rows[rows.verdict == OPEN].to_dict("records"):
         pair = f"{row['depth']} - {row['than']}"
-        if row["basis"] == "images":
-            said.append(f"{pair}: how far seeds differ is not known; train 3 of both, or more.")
-        else:
-            many = "more than 1,000 seeds" if pd.isna(row["seeds"]) else f"about {row['seeds']} seeds"
-            said.append(f"{pair}: {many} of both for ± {row['width']:.2g} points, if mean and spread stay as they are.")
+        many = "more than 1,000 seeds" if pd.isna(row["seeds"]) else f"about {row['seeds']} seeds"
+        goal = f"± {row['width']:.2g} points" if row["scale"] == "points" else f"a factor of {row['width']:.3g}"
+        said.append(f"{pair}: {many} of both for {goal}, if mean and spread stay as they are.")
+    single = rows[rows.verdict.isin(ONE_RUN)]
+    alone = {*single.depth[single.runs == 1], *single.than[single.runs_than == 1]}
+    if alone:
+        said.append(f"{list_depths(alone)} layers: how far seeds differ is not known; train 3, or more.")
     return said
-
-
-def answers(verdicts: pd.DataFrame, summary: pd.DataFrame) -> list[Sheet]:
-    """Does training error rise with depth? A sentence for each line of each protocol, or why there is no verdict."""
-    drawn = summary[(summary.origin == "") & (summary.split == "train_clean")]
-    sheets: list[Sheet] = []
-    for (protocol,), rows in within(drawn, "protocol"):
-        notes: list[str] = []
-        for (line,), own in within(rows, "line"):
-            judged = verdicts[(verdicts.protocol == protocol) & (verdicts.line == line)]
-            alone = f"{line}: no verdict, since its runs have one depth, {own.depth.iloc[0]}; train another."
-            notes.append(alone if judged.empty else _answer_line(line, judged))
-        sheets.append(Sheet(f"does training error rise with depth? {protocol}", notes=tuple(notes)))
-    return sheets
-
-
-def _answer_line(line: str, rows: pd.DataFrame) -> str:
-    """The verdict on one line of nets, in a sentence or two."""
-    worse = rows[rows.verdict == "degrades"]
-    unsure = rows[(rows.verdict == OPEN) & (rows.high > rows.margin) & ~rows.depth.isin(worse.depth)]
-    tail = f" At {_layers(unsure)} there are not enough runs to say." if len(unsure) else ""
-    if len(worse):
-        row, others = worse.iloc[-1], worse[worse.depth < worse.depth.max()]
-        more = f"{_difference(row.difference, row.low, row.high)} points more clean training error than {row.than}"
-        also = f" So does it at {_layers(others)}." if len(others) else ""
-        return f"{line} degrades: {row.depth} layers have {more}{_single_runs(worse)}.{also}{tail}"
-    if len(unsure):
-        return f"{line}: no degradation found, but not excluded{_single_runs(rows)}.{tail}"
-    margin = f"{rows.margin.iloc[0]:g}"
-    never = f"no deeper net has {margin} points more clean training error than the shallowest or the best shallower one"
-    return f"{line} does not degrade: {never}{_single_runs(rows)}.{_other_effects(rows)}"
-
-
-def _single_runs(rows: pd.DataFrame) -> str:
-    """Says at which depths an answer rests on single runs."""
-    own = rows[rows.basis == "images"]
-    if own.empty:
-        return ""
-    return f" (from {_SINGLE})" if len(own) == len(rows) else f" (at {_layers(own)} from {_SINGLE})"
-
-
-def _other_effects(rows: pd.DataFrame) -> str:
-    """Says what else depth does if it does not harm training: gains and overfitting."""
-    found = {"It gains": rows[rows.verdict == "gains"], "It overfits": rows[rows.verdict == "overfits"]}
-    return "".join(f" {words} at {_layers(own)}." for words, own in found.items() if len(own))
-
-
-def _layers(rows: pd.DataFrame) -> str:
-    return f"{', '.join(str(depth) for depth in sorted({*rows.depth}))} layers"
 
 
 def interactions(frame: pd.DataFrame) -> list[Sheet]:
@@ -127,14 +82,32 @@ def interactions(frame: pd.DataFrame) -> list[Sheet]:
             "By how many points the clean training error rises from the shallowest to the deepest shared depth: in the "
             "plain net, in this net, and the first less the second [95 % interval]."
         )
-        single = [f"*: {_SINGLE}."] if "images" in {*rows.basis} else []
-        sheets.append(Sheet(f"interaction of depth and net, points: {protocol}", columns, cells, (note, *single)))
+        single = ["( ): some net has a single run; the interval is over images, and says nothing about other seeds."]
+        notes = (note, *(single if "images" in {*rows.basis} else ()), *_mixed(rows))
+        sheets.append(Sheet(f"interaction of depth and net, points: {protocol}", columns, cells, notes))
     return sheets
 
 
 def _interaction_cells(row: Any) -> tuple[str, ...]:
-    found = _difference(row["interaction"], row["low"], row["high"]) + ("*" if row["basis"] == "images" else "")
-    return row["line"], f"{row['shallow']} to {row['deep']}", f"{row['plain']:.2f}", f"{row['other']:.2f}", found
+    if row["unjudged"]:
+        found = f"cannot be judged: {row['unjudged']} failed to train"
+    else:
+        value, low, high = (number(row[key]) for key in ("interaction", "low", "high"))
+        found = f"{value} [{low}, {high}]" if row["basis"] == "seeds" else f"{value} ({low}, {high})"
+    return row["line"], f"{row['shallow']} to {row['deep']}", number(row["plain"]), number(row["other"]), found
+
+
+def _mixed(rows: pd.DataFrame) -> list[str]:
+    """Where some of the nets warm up and others do not, and where runs failed to train."""
+    said = [
+        f"{row['line']}: of the four nets only {row['warmed']} warm up, so depth and schedule are mixed; "
+        "recipe.warmup=on warms up all."
+        for row in rows.to_dict("records")
+        if row["warmed"]
+    ]
+    failing = rows[rows.failed > 0]
+    said += [f"{row['line']}: {row['failed']} runs failed to train, and count." for row in failing.to_dict("records")]
+    return said
 
 
 def absences(left_out: pd.DataFrame) -> list[Sheet]:
