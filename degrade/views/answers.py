@@ -7,7 +7,7 @@ import pandas as pd
 
 from degrade.analysis.gate import BY_FAILURES
 from degrade.analysis.judge import ALIKE, DEGRADES, GAINS, NEVER, ONE_RUN, OPEN, PARTLY, UNJUDGED
-from degrade.analysis.stats import SCALES
+from degrade.analysis.lines import SCALES
 from degrade.views.sheets import Sheet
 from degrade.views.summaries import within
 

@@ -6,8 +6,7 @@ from typing import Any
 import pandas as pd
 
 from degrade.analysis.judge import ONE_RUN, OPEN
-from degrade.analysis.lines import list_depths
-from degrade.analysis.stats import SCALES
+from degrade.analysis.lines import SCALES, list_depths
 from degrade.views.answers import number, probability
 from degrade.views.sheets import Sheet
 from degrade.views.summaries import within

@@ -6,7 +6,20 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from degrade.analysis.stats import ALPHA, Sample, above, below, contrast, holm, interval, sample, seeds_needed
+from degrade.analysis.stats import (
+    ALPHA,
+    Sample,
+    above,
+    below,
+    contrast,
+    far_out,
+    holm,
+    interval,
+    predict,
+    sample,
+    sample_odds,
+    seeds_needed,
+)
 
 MANY = 10_000_000  # images, for a floor that does not matter
 
@@ -48,7 +61,7 @@ def test_the_floor_is_only_a_floor():
 
 
 def test_single_runs_have_an_interval_over_images():
-    """Near that of statsmodels (Newcombe's), and no narrower for many runs on the other side."""
+    """Near that of statsmodels (Newcombe's)."""
     for few, many, n in ((3, 40, 500), (0, 1, 1_437), (120, 100, 360)):
         one, other = sample([100 * many / n], n), sample([100 * few / n], n)
         found = contrast([one, other], [1, -1])
@@ -56,8 +69,45 @@ def test_single_runs_have_an_interval_over_images():
         assert found.basis == "images"
         assert math.isinf(found.freedom)
         assert [found.low, found.high] == pytest.approx([100 * low, 100 * high], abs=0.4)
-        wide = contrast([one, sample([100 * few / n] * 9, n)], [1, -1])
-        assert (wide.low, wide.high, wide.basis) == (found.low, found.high, "images")
+        four = contrast([one, other, sample([5.0, 6.0, 7.0], n), other], [1, -1, -1, 1])
+        assert four.basis == "images"
+
+
+def test_a_single_run_has_the_prediction_interval_of_the_other_group():
+    several, one = sample([3.0, 4.0, 5.0, 6.0, 7.0], MANY), sample([7.0], MANY)
+    half = stats.t.ppf(0.975, 4) * (2.5 * (1 + 1 / 5)) ** 0.5
+    for pair, sign in (([one, several], 1), ([several, one], -1)):
+        found = contrast(pair, [1, -1])
+        assert (found.basis, found.freedom) == ("prediction", 4)
+        assert [found.low, found.high] == pytest.approx([sign * 2 - half, sign * 2 + half])
+    assert predict(several) == pytest.approx((5 - half, 5 + half))
+
+
+def test_two_runs_against_many_have_the_freedom_of_two_against_two():
+    """Satterthwaite's freedom alone gives twice as many false alarms as asked for."""
+    two, many = sample([5.0, 7.0], MANY), sample([5.0 + i for i in range(10)], MANY)
+    assert stats.ttest_ind([5.0, 7.0], [5.0 + i for i in range(10)], equal_var=False).df > 2
+    assert contrast([two, many], [1, -1]).freedom == 2
+
+
+def test_odds_are_those_of_mistakes_with_half_counts():
+    found = sample_odds([10.0, 20.0], 1_000)
+    logs = [math.log(100.5 / 900.5), math.log(200.5 / 800.5)]
+    assert found.mean == pytest.approx(np.mean(logs))
+    assert found.variance == pytest.approx(np.var(logs, ddof=1))
+    none = sample_odds([0.0, 0.0], 1_000)
+    assert none.mean == pytest.approx(math.log(0.5 / 1000.5))
+    assert none.variance == none.floor == pytest.approx(1 / 0.5 + 1 / 1000.5)
+
+
+def test_runs_far_out_are_found_in_groups_of_three_or_more():
+    assert far_out([5.0, 5.1, 5.2, 4.9, 12.0], 50_000, 0.5).tolist() == [False] * 4 + [True]
+    assert far_out([5.0, 5.1, 20.0], 50_000, 0.5).tolist() == [False, False, True]
+    assert not far_out([5.0, 20.0], 50_000, 0.5).any()
+    assert not far_out([5.0, 5.0, 5.0, 5.0, 5.4], 50_000, 0.5).any()  # too near to matter
+    groups = np.random.default_rng(0).normal(50, 5, (2_000, 5))
+    share = np.mean([far_out(each, 10**9, 0.0).any() for each in groups])
+    assert 0.03 < share < 0.07
 
 
 def test_the_mean_of_one_group_is_students_or_wilsons():

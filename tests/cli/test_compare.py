@@ -7,8 +7,10 @@ import pytest
 from generated import Run, ended, lay, tables
 from places import ROOT
 from rich.console import Console
+from scipy import stats
 
 from degrade.analysis.compare import COLUMNS, compare
+from degrade.analysis.judge import DEGRADES, GAINS, NEVER, ONE_RUN, OPEN, OVERFITS, PARTLY, SAME, UNJUDGED
 from degrade.cli import app
 from degrade.errors import DegradeError
 from degrade.spec import DataSpec, NetSpec, RecipeSpec, RunSpec
@@ -39,6 +41,12 @@ def paper(seeds: int = 2) -> list[Run]:
     return [ended(spec, 1.0 + spec.seed / 9, 8.5 + spec.seed / 9) for spec in specs]
 
 
+def near() -> list[Run]:
+    """Four seeds of plain-20, nearer to one another than the paper's."""
+    specs = [RunSpec(net=NetSpec(net="plain", depth=20), seed=seed) for seed in range(4)]
+    return [ended(spec, 1.0 + spec.seed / 36, 8.5) for spec in specs]
+
+
 def said(runs: list[Run]) -> str:
     """All sheets in one string."""
     return markdown(sheets(compare(tables(runs))))
@@ -52,9 +60,10 @@ def test_a_study_of_three_seeds_is_answered_in_words(degrade, tmp_path):
     done = degrade("compare")
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
-    assert "plain degrades: 20 layers have 8.80 [8." in text
-    assert "points more clean training error than 8." in text
-    assert "residual-A does not degrade: no deeper net has 0.5 points more" in text
+    assert text.startswith("does training error rise with depth? digits-")
+    assert "plain degrades from 8 to 20 layers: 8.80 [8." in text
+    assert "points more clean training error (3 and 3 runs)." in text
+    assert "residual-A does not degrade from 8 to 20 layers by 0.5 points or more: 0.10 [" in text
     assert re.search(r"residual-A 8 to 20 8\.80 -0\.10 8\.90 \[8\.\d\d, 9\.\d\d\]", text)  # the interaction
     assert "not the paper's protocol, so not set beside its numbers: data.name digits (paper: cifar10)" in text
     assert "Table 6" not in text
@@ -158,9 +167,11 @@ def test_one_depth_has_no_verdict_and_the_reason_is_given():
 
 def test_single_seeds_are_marked_in_every_table_that_judges():
     text = said(digits(seeds=1))
-    assert "| degrades* |" in text
-    assert re.search(r"\| 8\.90 \[\S+ \S+\]\* \|", text)
-    assert text.count("single runs, so the interval is over images and says nothing about other seeds") == 4
+    assert "| differs in this one run |" in text
+    assert re.search(r"\| 8\.90 \(\S+ \S+\) \|", text)  # the interaction
+    assert "plain differs in this one run from 8 to 20 layers: 8.80 [" in text
+    assert "residual-A is about equal in this one run" in text
+    assert "degrades" not in text
 
 
 def test_open_verdicts_say_how_many_seeds():
@@ -170,7 +181,7 @@ def test_open_verdicts_say_how_many_seeds():
         for seed, error in enumerate(errors)
     ]
     assert re.search(r"32 - 20: about \d+ seeds of both for ± 1\.5 points", said(runs))
-    assert "plain: no degradation found, but not excluded. At 32 layers there are not enough runs to say." in said(runs)
+    assert "plain is undecided from 20 to 32 layers: 2.00 [-2.16, 6.16] points more" in said(runs)
 
 
 def test_lost_runs_are_named_beside_their_group():
@@ -188,9 +199,12 @@ def test_table_6_is_printed_as_in_the_paper():
 
 def test_the_papers_numbers_are_beside_ours_with_their_band():
     text = said(paper(seeds=2))
-    assert "| residual-A-110 | 8.56 ± 0.08 | 6.61 | +1.95 | 6.35 to 6.87 | OUTSIDE |" in text
-    assert "| plain-20 | 1.06 ± 0.08 | ~1.40 | -0.34 | 0.82 to 1.98 | inside |" in text
+    ours = stats.t.ppf(0.975, 1) * (1 / 9) / 2**0.5 * (1 / 5 + 1 / 2) ** 0.5  # wider than the paper's 0.16
+    band = f"{6.61 - ours:.2f} to {6.61 + ours:.2f}"
+    assert f"| residual-A-110 | 8.56 ± 0.08 | 6.61 | +1.95 | {band} | OUTSIDE |" in text
     assert "| plain-110 | 8.56 ± 0.08 | >60.00 |  |  | OUTSIDE |" in text
+    assert "| residual-A-110 | 8.50 | 6.61 | +1.89 | 6.27 to 6.95 | one run, outside |" in said(paper(seeds=1))
+    assert re.search(r"plain-20 \| 1\.04 ± 0\.04 \| ~1\.40 \| -0\.36 \| 0\.8\d to 1\.9\d \| inside", said(near()))
     assert "the paper has no CIFAR-10 number for this net: residual-B-20, residual-B-110, residual-B-1202." in text
 
 
@@ -215,7 +229,6 @@ def test_markdown_keeps_its_columns():
 
 def test_the_page_on_verdicts_names_every_table_verdict_and_format():
     page = (ROOT / "docs" / "verdicts.md").read_text()
-    said = COLUMNS["verdicts"]["verdict"].split(" | ")
-    assert len(said) == 5
-    for word in (*TABLES, *said, *TABLE_FORMATS):
+    words = (DEGRADES, OVERFITS, GAINS, SAME, OPEN, UNJUDGED, *ONE_RUN, NEVER, PARTLY)
+    for word in (*TABLES, *words, *TABLE_FORMATS):
         assert f"`{word}`" in page, word

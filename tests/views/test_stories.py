@@ -1,0 +1,189 @@
+"""What people are told of folders whose truth is known: each stands for a kind of study that is easily misread."""
+
+import re
+from pathlib import Path
+
+import pytest
+from generated import Run, lay
+
+from degrade.analysis.compare import compare
+from degrade.spec import RunSpec, parse
+from degrade.store.results import board, load
+from degrade.views.compare import sheets
+from degrade.views.sheets import markdown
+from degrade.views.tables import ends
+
+IMAGES = {"train": 50_000, "train_clean": 50_000, "test": 10_000}
+LOST, IDLE, LATE, BROKEN = "diverged", "not started", "interrupted", "failed"
+Errors = list[float | tuple[float, str]]  # of the seeds; with what became of a run
+
+
+def spec_of(net: str, depth: int, seed: int, **more: object) -> RunSpec:
+    data = {"name": "cifar10", "content": "0123456789abcdef"}
+    return parse({"net": net, "depth": depth, "seed": seed, "data": data, **more})
+
+
+def study(cells: dict[tuple[str, int], Errors], **more: object) -> list[Run]:
+    """Runs by net and depth; test errors are three points higher."""
+    found: list[Run] = []
+    for (net, depth), errors in cells.items():
+        for seed, each in enumerate(errors):
+            error, end = each if isinstance(each, tuple) else (each, "")
+            splits = {"train_clean": (error,), "test": (min(error + 3, 90.0),), "train": (error + 1,)}
+            state = end if end in (LOST, LATE, BROKEN) else "finished"
+            outcome = end if end in (LOST, IDLE) else ""
+            found.append(Run(spec_of(net, depth, seed, **more), splits, state, outcome, IMAGES))
+    return found
+
+
+def tell(runs: list[Run], root: Path, **options: object) -> str:
+    """What `degrade compare` prints of a folder, as one line of plain text."""
+    lay(runs, root)
+    return " ".join(markdown(sheets(compare(load(root), **options))).replace("\\", "").split())
+
+
+ROWS: dict[str, tuple[dict[tuple[str, int], Errors], list[str], list[str]]] = {
+    "one seed each": (
+        {("plain", 20): [5.0], ("plain", 56): [6.1]},
+        [
+            "plain differs in this one run from 20 to 56 layers: 1.10 [0.82, 1.38 over images alone]",
+            "no evidence about",
+        ],
+        ["degrades", "p "],
+    ),
+    "five and one": (
+        {("plain", 20): [3.0, 4.0, 5.0, 6.0, 7.0], ("plain", 56): [7.0]},
+        [
+            "differs in this one run",
+            "One more run of 20 layers would lie within 0.19 to 9.81 %",
+            "if 56 layers spread as",
+        ],
+        ["degrades", "[1.71, 2.29]"],
+    ),
+    "all at chance": (
+        {("plain", d): [(90.0, IDLE)] * 3 for d in (20, 56, 110)},
+        ["plain cannot be judged", "all 3 of their runs failed to train"],
+        ["does not degrade", "gains", "no difference"],
+    ),
+    "at chance by its error alone": (
+        {("plain", d): [89.9, 90.0, 90.1] for d in (20, 56)},
+        ["plain cannot be judged"],
+        ["does not degrade"],
+    ),
+    "the shallowest diverged": (
+        {("plain", 20): [(90.0, LOST)] * 3, ("plain", 56): [5.0, 5.1, 5.2]},
+        ["plain cannot be judged", "Nothing can be judged against 20 layers"],
+        ["gains", "does not degrade"],
+    ),
+    "three of five never start": (
+        {("plain", 20): [5.0, 5.1, 5.2, 4.9, 5.0], ("plain", 56): [(90.0, IDLE), 5.1, (90.0, IDLE), 5.0, (90.0, IDLE)]},
+        [
+            "plain is undecided from 20 to 56 layers",
+            "0 of 5 of 20 layers [0, 52 %], 3 of 5 of 56 layers [15, 95 %]",
+            "Boschloo's p for 56 against 20 is .031, corrected .077",
+            "The runs that trained end at 5.04 % (20), 5.05 % (56)",
+        ],
+        ["does not degrade", "plain degrades"],
+    ),
+    "runs are missing": (
+        {("plain", 20): [5.0, 5.1, 5.2], ("plain", 56): [5.0, 5.1, (40.0, LATE), (60.0, BROKEN)]},
+        ["Not over, and not counted: 2 of 56 layers (1 failed, 1 interrupted)"],
+        [],
+    ),
+    "the deepest net has one run": (
+        {("plain", 20): [5.0, 5.1, 5.2], ("plain", 32): [5.0, 5.1, 5.2], ("plain", 56): [60.0]},
+        [
+            "plain does not degrade from 20 to 32 layers",
+            "56 layers +54.9 [54.4, 55.4 by prediction], differs in this one",
+        ],
+        ["from 20 to 56 layers"],
+    ),
+    "twenty times as many mistakes": (
+        {("residual", 20): [0.02, 0.018, 0.022], ("residual", 56): [0.40, 0.38, 0.42]},
+        [
+            "does not degrade from 20 to 56 layers by 0.5 points or more",
+            "that is 20.0 times as many mistakes (odds 19.2 [",
+        ],
+        ["residual-A degrades"],
+    ),
+    "small rises": (
+        {("plain", d): [e - 0.02, e, e + 0.02] for d, e in ((20, 5.0), (32, 5.15), (44, 5.3), (56, 5.45))},
+        [
+            "plain is undecided from 20 to 56 layers: 0.45 [0.22, 0.68]",
+            "against a margin of 0.5 points",
+            "Trend over 20, 32,",
+        ],
+        ["no degradation found", "does not degrade"],
+    ),
+    "up and down": (
+        {("plain", d): [e - 0.1, e, e + 0.1] for d, e in ((20, 7.0), (32, 10.0), (44, 5.0), (56, 4.0))},
+        ["plain degrades from 20 to 32 layers, but not from 20 to 56 layers: -3.00", "44 layers -2.00", "gains"],
+        [],
+    ),
+    "a seed far out": (
+        {("residual", 20): [5.0, 5.1, 5.2, 4.9, 5.0], ("residual", 56): [5.0, 5.1, 12.0, 4.9, 5.0]},
+        ["residual-A is undecided", "Far from the other runs of its depth: seed 2 of 56 layers (12.00 %)"],
+        ["does not degrade"],
+    ),
+    "unequal schedules": (
+        {(net, d): [5.0, 5.1, 5.2] for net in ("plain", "residual") for d in (20, 110)},
+        [
+            "Of its nets, 110 layers alone warm up",
+            "of the four nets only residual-A-110 warm up, so depth and schedule",
+        ],
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_folder_is_told_as_a_careful_scientist_would(row, tmp_path):
+    cells, said, unsaid = ROWS[row]
+    text = tell(study(cells), tmp_path)
+    story = text[: text.index("clean training error at the last iterate")]
+    for words in said:
+        assert words in text, text
+    for words in unsaid:
+        assert words not in story, story
+
+
+def test_nothing_is_said_of_schedules_that_are_alike(tmp_path):
+    cells = {(net, d): [5.0, 5.1, 5.2] for net in ("plain", "residual") for d in (20, 110)}
+    assert "warm up" not in tell(study(cells, recipe={"warmup": "on"}), tmp_path)
+
+
+def test_odds_are_told_if_they_decide(tmp_path):
+    cells: dict[tuple[str, int], Errors] = {("residual", 20): [0.02, 0.018, 0.022], ("residual", 56): [0.4, 0.38, 0.42]}
+    text = tell(study(cells), tmp_path, scale="odds")
+    assert re.search(r"residual-A degrades from 20 to 56 layers: 19\.2 \[9\.\d+, 39\.\d+\] times the odds", text)
+
+
+def test_an_interaction_with_a_net_that_failed_has_no_number(tmp_path):
+    cells: dict[tuple[str, int], Errors] = {
+        ("plain", 20): [(90.0, IDLE)] * 3,
+        ("plain", 56): [(90.0, IDLE)] * 3,
+        ("residual", 20): [5.0, 5.1, 5.2],
+        ("residual", 56): [5.0, 5.1, 5.2],
+    }
+    text = tell(study(cells), tmp_path)
+    assert "cannot be judged: plain-56, plain-20 failed to train |" in text
+    assert compare(load(tmp_path)).interaction.interaction.isna().all()
+
+
+def test_a_sweep_of_single_seeds_ends_with_what_differs_and_names_the_seeds(tmp_path):
+    runs = study({("plain", 20): [5.0], ("plain", 56): [60.0]})
+    lay(runs, tmp_path)
+    specs = [run.spec for run in runs] + [spec_of("plain", 110, 0)]
+    first, second, *_ = ends(specs, board(specs, tmp_path), tmp_path, "degrade sweep study=quickstart3")
+    assert "plain differs in this one run from 20 to 56 layers: 55.0 [54.5, 55.5 over images alone]" in first.notes[0]
+    assert "Not over, and not counted: 1 of 110 layers (1 new)" in first.notes[0]
+    assert second.lines == ("Several seeds, for a verdict: degrade sweep study=quickstart3",)
+
+
+def test_a_sweep_of_several_seeds_begins_its_end_with_the_verdict(tmp_path):
+    runs = study({("plain", 20): [5.0, 5.1], ("plain", 56): [60.0, 60.2]})
+    lay(runs, tmp_path)
+    specs = [run.spec for run in runs]
+    first, second, *_ = ends(specs, board(specs, tmp_path), tmp_path, "degrade sweep study=quickstart3")
+    assert first.notes[0].startswith("plain degrades from 20 to 56 layers: 55.")
+    assert second.title.startswith("error at the last point")
