@@ -30,7 +30,8 @@ def _tell(line: Any, rows: pd.DataFrame) -> str:
     else:
         pairs: list[Any] = rows.to_dict("records")
         shallowest = [row for row in pairs if row["against"] != "best"]
-        said = [_head(name, line["verdict"], shallowest, pairs), *_hopeless(pairs), *_others(shallowest, pairs)]
+        head, row = _head(name, line["verdict"], shallowest, pairs)
+        said = [head, *_hopeless(pairs), *_others(shallowest, pairs, row)]
         said += [*_robust(pairs), *_failures(pairs), *_trend(line)]
     if line["far_out"]:
         said.append(f"Far from the other runs of its depth: {line['far_out']}.")
@@ -44,28 +45,28 @@ def _tell(line: Any, rows: pd.DataFrame) -> str:
     return " ".join(said)
 
 
-def _head(name: str, verdict: str, shallowest: Sequence[Any], pairs: Sequence[Any]) -> str:
-    """The verdict of the line, and the comparison that it rests on."""
+def _head(name: str, verdict: str, shallowest: Sequence[Any], pairs: Sequence[Any]) -> tuple[str, Any]:
+    """The verdict of the line, and the pair that it is told by, if any."""
     judged = [row for row in pairs if row["p"] == row["p"]]
     primary = next((row for row in judged if row["primary"]), None)
     if verdict in (DEGRADES, NEVER):
         row = primary or judged[-1]
         found = _rise(row) if verdict == NEVER or _beyond_margin(row) else _count_failures(row)
         by = f" by {_margin(row)} or more" if verdict == NEVER else ""
-        return f"{name} {verdict} {_span(row)}{by}: {found} {_runs(row)}{_mistakes(row)}."
+        return f"{name} {verdict} {_span(row)}{by}: {found} {_runs(row)}{_mistakes(row)}.", row
     if verdict == PARTLY:
         worse = " and ".join(_span(row) for row in judged if row["verdict"] == DEGRADES)
         rest = f", but not {_span(primary)}: {_pair(primary)}" if primary else ""
-        return f"{name} degrades {worse}{rest}."
+        return f"{name} degrades {worse}{rest}.", primary
     if verdict == OPEN:
         row = primary if primary and primary["verdict"] == OPEN else [r for r in judged if r["verdict"] == OPEN][-1]
         found = f"{_rise(row)} {_runs(row)}"
-        return f"{name} is undecided {_span(row)}: {found}, against a margin of {_margin(row)}{_mistakes(row)}."
+        return f"{name} is undecided {_span(row)}: {found}, against a margin of {_margin(row)}{_mistakes(row)}.", row
     if verdict == UNJUDGED:
-        return f"{name} cannot be judged."
+        return f"{name} cannot be judged.", None
     row = shallowest[-1]
     said = f"is {verdict}" if verdict == ALIKE else verdict
-    return f"{name} {said} {_span(row)}: {_rise(row)}. {_about_single(row)}"
+    return f"{name} {said} {_span(row)}: {_rise(row)}. {_about_single(row)}", row
 
 
 def _hopeless(pairs: Sequence[Any]) -> list[str]:
@@ -80,15 +81,12 @@ def _hopeless(pairs: Sequence[Any]) -> list[str]:
     ]
 
 
-def _others(shallowest: Sequence[Any], pairs: Sequence[Any]) -> list[str]:
-    """All depths against the shallowest net, and what the best shallower net shows besides."""
-    said: list[str] = []
-    told = [row for row in shallowest if row["verdict"] != UNJUDGED]
-    if len(told) > 1:
-        by: dict[int, list[str]] = {}
-        for row in told:
-            by.setdefault(row["than"], []).append(f"{row['depth']} layers {_pair(row)}")
-        said += [f"Against {than} layers: {'; '.join(each)}." for than, each in by.items()]
+def _others(shallowest: Sequence[Any], pairs: Sequence[Any], told: Any) -> list[str]:
+    """The other depths against the shallowest net, and what the best shallower net shows besides."""
+    by: dict[int, list[str]] = {}
+    for row in (row for row in shallowest if row is not told and row["verdict"] != UNJUDGED):
+        by.setdefault(row["than"], []).append(f"{row['depth']} layers {_pair(row)}")
+    said = [f"Against {than} layers: {'; '.join(each)}." for than, each in by.items()]
     best = [row for row in pairs if row["against"] == "best" and row["verdict"] in (DEGRADES, OPEN)]
     best = [row for row in best if row["verdict"] == DEGRADES or _reaches_margin(row)]
     if best:
@@ -192,6 +190,8 @@ def _pair(row: Any) -> str:
         size = f"x{number(row['odds'])}{_interval(row, 'odds_low', 'odds_high')}"
     else:
         size = f"{number(row['difference'], '+')}{_interval(row, 'low', 'high')}"
+    if row["basis"] == "images":
+        return f"{number(row['difference'], '+')} in single runs"
     more = f", {_prediction(row)}" if row["basis"] == "prediction" else ""
     return f"{size}, {row['verdict']}{more}"
 
