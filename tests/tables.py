@@ -24,7 +24,7 @@ JSON is an object: the name of each table, and the list of its rows. A command w
 
 | command | tables |
 |---|---|
-| `sweep`, `train` | `errors`, `runs`, `rates`, `failures`; with `--dry-run` `runs` |
+| `sweep`, `train` | `errors`, `lines`, `runs`, `rates`, `failures`; with `--dry-run` `runs` |
 | `rerun` | `errors`, `failures` |
 | `plan` | `costs`, `runs` |
 | `status` | `status` |

@@ -7,8 +7,8 @@ import pandas as pd
 
 from degrade.analysis.gate import BY_FAILURES
 from degrade.analysis.judge import ALIKE, DEGRADES, GAINS, NEVER, ONE_RUN, OPEN, PARTLY, UNJUDGED
-from degrade.analysis.lines import SCALES
-from degrade.views.sheets import Sheet
+from degrade.analysis.lines import LINES, SCALES
+from degrade.views.sheets import Sheet, records_of
 from degrade.views.summaries import within
 
 
@@ -18,7 +18,8 @@ def answers(lines: pd.DataFrame, verdicts: pd.DataFrame) -> list[Sheet]:
     for (protocol,), rows in within(lines, "protocol"):
         pairs = verdicts[verdicts.protocol == protocol]
         told = tuple(_tell(row, pairs[pairs.line == row["line"]]) for row in rows.to_dict("records"))
-        sheets.append(Sheet(f"does training error rise with depth? {protocol}", notes=told))
+        title, records = f"does training error rise with depth? {protocol}", records_of(rows, LINES)
+        sheets.append(Sheet(title, notes=told, name="lines", records=records))
     return sheets
 
 
