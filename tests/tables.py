@@ -6,6 +6,7 @@ from degrade.analysis.compare import COLUMNS as COMPARED
 from degrade.bench.writing import COLUMNS as TIMED
 from degrade.cli.sheets import SHEET_COLUMNS as OPENED
 from degrade.sweep.price import COST_COLUMNS as PRICED
+from degrade.views.power import COLUMNS as SHOWN
 from degrade.views.responses import COLUMNS as RESPONSES
 from degrade.views.tables import COLUMNS as LISTED
 
@@ -26,7 +27,7 @@ JSON is an object: the name of each table, and the list of its rows. A command w
 |---|---|
 | `sweep`, `train` | `errors`, `lines`, `runs`, `rates`, `failures`; with `--dry-run` `runs` |
 | `rerun` | `errors`, `failures` |
-| `plan` | `costs`, `runs` |
+| `plan` | `costs`, `runs`; with `--power` `power` |
 | `status` | `status` |
 | `compare` | `verdicts`, or what `--table` names |
 | `responses` | `responses` |
@@ -61,7 +62,7 @@ STATUS = {
     "heartbeat": "its last sign of life, in seconds since 1970",
     "format": "of state.json",
 }
-TABLES = {**LISTED, "costs": PRICED, "status": STATUS, "responses": RESPONSES, **OPENED, **TIMED}
+TABLES = {**LISTED, "costs": PRICED, "power": SHOWN, "status": STATUS, "responses": RESPONSES, **OPENED, **TIMED}
 
 
 def page() -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from degrade.cli.app import Exclude, Form, Json, Overrides, Root, Roots, app, choose_format, tell
-from degrade.errors import RunError
+from degrade.errors import RunError, SpecError
 
 
 @app.command()
@@ -62,13 +62,50 @@ def train(overrides: Overrides = None, form: Form = "table", json: Json = False)
 
 
 @app.command()
-def plan(overrides: Overrides = None, exclude: Exclude = None, form: Form = "table", json: Json = False) -> None:
+def plan(
+    overrides: Overrides = None,
+    exclude: Exclude = None,
+    power: Annotated[
+        bool, typer.Option("--power", help="Show what so many seeds can show, and stop. Trains and measures nothing.")
+    ] = False,
+    margin: Annotated[
+        float | None, typer.Option(help="With --power: the smallest rise of interest, points of error (0.5)")
+    ] = None,
+    error: Annotated[
+        float | None,
+        typer.Option(help="With --power: clean training error that the shallowest net may end at, % (0)"),
+    ] = None,
+    form: Form = "table",
+    json: Json = False,
+) -> None:
     """Show what a sweep would train, and what it costs here. What is done already costs nothing."""
-    from degrade.sweep.price import price
     from degrade.views.terminal import answer
+
+    if power:
+        _show_power(overrides or [], exclude or [], margin, error, choose_format(form, json))
+        return
+    for key, value in (("margin", margin), ("error", error)):
+        if value is not None:
+            raise SpecError(f"--{key}={value:g}: is about --power; add --power, or leave it out")
+    from degrade.sweep.price import price
 
     with answer(choose_format(form, json), "costs") as show:
         price(overrides or [], exclude or [], show)
+
+
+def _show_power(overrides: list[str], exclude: list[str], margin: float | None, error: float | None, form: str) -> None:
+    """Shows what the seeds of a sweep can show. Nobody looks at pictures, so nothing is fetched."""
+    from degrade.analysis.designs import list_designs
+    from degrade.analysis.lines import Rule
+    from degrade.sweep import expand
+    from degrade.views.power import check_error, powers
+    from degrade.views.terminal import answer
+
+    rule, error = Rule.of("points", margin, None), check_error(error or 0.0)
+    with answer(form, "power") as show:
+        with expand.hydra():
+            specs = expand.expand(overrides, exclude=exclude, look=False).specs
+        show(powers(list_designs(specs), rule.margin, error))
 
 
 @app.command()

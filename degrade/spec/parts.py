@@ -36,6 +36,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 NORMALIZES = ("pixel", "channel")
 CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100}  # of the datasets whose number of classes is fixed
+TRAINING_IMAGES = {"digits": 1_437, "cifar10": 50_000, "cifar100": 50_000}  # of the datasets of fixed size, all of them
 
 
 def _nearest_depths(depth: int) -> str:

@@ -65,6 +65,7 @@ def commands(root, run: str) -> dict[str, list[str]]:
     return {
         "errors": ["sweep", *RUNS, f"results={root}", "hydra/launcher=basic"],
         "runs": ["sweep", *RUNS, f"results={root}", "--dry-run"],
+        "power": ["plan", *RUNS[:2], "depth=8,14", "net=plain", "seed=0,1", "--power"],
         "status": ["status", str(root)],
         "nets": ["nets", "depth=8", "data=digits"],
         "recipe-diff": ["recipe-diff", run, "--results", str(root)],
