@@ -126,7 +126,13 @@ def test_workers_and_folder():
         ("jobs=0", "jobs=0: must be at least 1"),
         ("jobs=many", "jobs=many: must be an integer"),
         ("data.name=mnist", "data=mnist: unknown"),
-        ("hydra.nope=1", "Could not override 'hydra.nope'"),
+        ("hydra.nope=1", "hydra.nope=1: no such key of hydra; known: callbacks, "),
+        ("hydra.launcher.nonsense=1", "hydra.launcher.nonsense=1: no such key of hydra.launcher; known: fail_fast"),
+        ("hydra.launcher.fail_fats=1", "no such key of hydra.launcher; did you mean 'fail_fast'?"),
+        ("hydra.launcher.fail_fast.x=1", "hydra.launcher.fail_fast.x=1: no such key of hydra.launcher; "),
+        ("~hydra.launcher.nonsense", "no such key of hydra.launcher; known: fail_fast"),
+        ("hydra.callbacks.mine=1", "hydra.callbacks.mine=1: no such key of hydra.callbacks; it has none: leave it out"),
+        ("hydra.job.num=abc", "hydra.job.num=abc: Value 'abc' of type 'str' could not be converted to Integer"),
     ],
 )
 def test_what_is_wrong_is_one_line_before_anything_starts(override, words):
@@ -134,6 +140,11 @@ def test_what_is_wrong_is_one_line_before_anything_starts(override, words):
         expand(override)
     assert "\n" not in str(caught.value)
     assert words in str(caught.value)
+
+
+def test_a_key_that_hydra_lacks_is_named_beside_keys_that_it_gets():
+    with pytest.raises(SpecError, match=r"^hydra\.lancher\.a=2: no such key of hydra; did you mean 'launcher'"):
+        expand("+hydra.launcher.a=1", "hydra.launcher.a=3", "hydra.lancher.a=2", "hydra.job.name=mine")
 
 
 def test_excluded_combinations_are_left_out():
