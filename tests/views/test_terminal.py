@@ -81,6 +81,7 @@ def test_a_table_wider_than_its_place_keeps_names_and_numbers_whole(shown, rows,
     named = [line for line in shown.getvalue().splitlines() if NAME in line]
     assert len(named) == rows
     assert all("1,800/1,800" in line for line in named) is (len(columns) > 1)
+    assert all(WHY[:10] in line for line in named) is (len(columns) > 2)  # each beside its own name
     assert all(len(line) < 80 for line in named) or (len(columns) > 2 and not terminal.console.is_terminal)
 
 
