@@ -58,7 +58,7 @@ def test_without_a_word_it_is_the_papers_study_on_cifar10():
 
 
 STUDIES = {"quickstart": 8, "quickstart3": 24, "smoke": 8, "fig1": 2, "fig4": 4, "fig6": 10, "fig6_seeds": 50,
-           "lr": 16, "norm": 24, "longer": 4, "highway": 6}  # fmt: skip
+           "lr": 16, "norm": 24, "warmup": 6, "longer": 4, "highway": 6}  # fmt: skip
 
 
 def test_every_study_is_the_runs_it_says_and_data_or_recipe_can_be_replaced():
@@ -68,6 +68,18 @@ def test_every_study_is_the_runs_it_says_and_data_or_recipe_can_be_replaced():
             assert len(expanding.expand([f"study={study}"], look=False).jobs) == count, study
             small = expanding.expand([f"study={study}", "data=digits", "recipe=quickstart"], look=False)
             assert {spec.data.name for spec in small.specs} == {"digits"}
+
+
+def test_the_warm_up_study_warms_up_every_net_also_on_the_digits():
+    digits = ("data=digits", "recipe=quickstart", "recipe.warmup_window=0.025", "recipe.warmup_cap=0.25")
+    with expanding.hydra():
+        for words in ((), digits):
+            specs = expanding.expand(["study=warmup", *words], look=False).specs
+            assert {(spec.net.net, spec.net.depth) for spec in specs} == {
+                (net, depth) for net in ("plain", "residual") for depth in (20, 56, 110)
+            }
+            assert all(spec.recipe.warms_up(spec.net) for spec in specs)
+    assert {(spec.recipe.window_iterations, spec.recipe.cap_iterations) for spec in specs} == {(45, 450)}
 
 
 def test_any_key_can_be_an_axis_a_group_too():
