@@ -93,7 +93,7 @@ EXPLAINED = {
     "recipe": {"paper", "paper_strict", "quickstart", "smoke"},
     "study": {
         *("quickstart", "quickstart3", "smoke", "fig1", "fig4", "fig6", "fig6_seeds"),
-        *("lr", "norm", "longer", "highway"),
+        *("lr", "norm", "warmup", "longer", "highway"),
     },
 }
 

@@ -7,6 +7,8 @@ hashes, so a new field orphans no stored run: a released default never changes.
 import math
 import re
 from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
 from typing import ClassVar
 
 from degrade.spec.rules import ASIDE, LARGEST, Checked
@@ -138,8 +140,10 @@ class RecipeSpec(Checked):
     )
     warmup: str = "auto"  # lr / 10 until the net has started; auto: for nets with shortcuts and depth >= 110 (Sec. 4.2)
     warmup_error: float = 80.0  # %; the warm-up ends when the running training error is below it (Sec. 4.2)
-    warmup_window: int = 391  # iterations averaged in that error, and between two looks at it: a pass over 50,000
-    warmup_cap: int = 3_910  # iterations after which the warm-up ends in any case
+    # Iterations, or a fraction of all iterations: averaged in that error, and between two looks at it. 391 are a pass
+    # over 50,000 images.
+    warmup_window: int | float = 391
+    warmup_cap: int | float = 3_910  # iterations, or a fraction of all, after which the warm-up ends in any case
     norm: str = "batch"  # none: biases instead of batch normalisation everywhere
     bn_group: int | None = None  # images of a sub-batch that BN normalises over (64: two GPUs); null: the whole batch
     precise_bn: bool = False  # before the last evaluation, BN's statistics become true averages over the training set
@@ -149,8 +153,13 @@ class RecipeSpec(Checked):
     clean_images: int = 5_000  # training images of the clean error; the last point uses all
 
     def check(self) -> None:
-        for name in ("iterations", "eval_every", "clean_images", "warmup_window", "warmup_cap"):
+        for name in ("iterations", "eval_every", "clean_images"):
             self.demand(getattr(self, name) >= 1, name, "must be at least 1")
+        for name in ("warmup_window", "warmup_cap"):
+            value = getattr(self, name)  # 1.0 could mean one iteration or all of them
+            ok = value >= 1 if isinstance(value, int) else 0 < value < 1
+            rule = "must be a whole number of iterations, as in 391, or a fraction of all between 0 and 1, as in 0.05"
+            self.demand(ok, name, rule)
         self.demand(1 <= self.batch <= 1_000_000, "batch", "must be from 1 to 1000000")
         for key in (key for key in CHOICES if key.startswith(self.prefix)):
             self.one_of(key.removeprefix(self.prefix), CHOICES[key])
@@ -176,6 +185,22 @@ class RecipeSpec(Checked):
         """
         deep = net.net != "plain" and net.depth >= 110
         return self.warmup == "on" or (self.warmup == "auto" and deep)
+
+    @cached_property
+    def window_iterations(self) -> int:
+        """Iterations between two looks at the condition of the warm-up."""
+        return self._count(self.warmup_window)
+
+    @cached_property
+    def cap_iterations(self) -> int:
+        """Iterations after which the warm-up ends in any case."""
+        return self._count(self.warmup_cap)
+
+    def _count(self, share: int | float) -> int:
+        """A number of iterations as it is, or a fraction of all of them rounded up."""
+        if isinstance(share, int):
+            return share
+        return math.ceil(Fraction(repr(share)) * self.iterations)  # the fraction as written: 0.07 of 100 are 7, not 8
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,10 +61,16 @@ def _forget_other(folder: Path) -> None:
         _KNOWN["conf"] = total.hexdigest()
 
 
+_MERGING = "Error merging override "  # then key=value; the reason is another error
+
+
 def _describe_error(error: Exception) -> str:
     """Puts an error into one line: its key where that is known, and the reason where that stands on a second line."""
     said, *more = str(error).strip().splitlines() or [type(error).__name__]
     said = f"{said} {more[0].strip()}" if said.endswith(":") and more else said
+    if said.startswith(_MERGING) and error.__cause__:
+        reason, *_ = str(error.__cause__).strip().splitlines() or [type(error.__cause__).__name__]
+        return f"{said.removeprefix(_MERGING)}: {reason}"
     key = getattr(error, "full_key", None)
     return f"{key}: {said}" if key and not said.startswith(str(key)) else said
 
@@ -117,9 +123,29 @@ def _call_hydra(groups: Sequence[str]) -> DictConfig:
     try:
         return compose("config", overrides=list(groups), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException):
+        _refuse_unknown(groups)
         raise
     except Exception as error:  # from hydra.* keys that Hydra uses without checking them first
         raise SpecError(f"{' '.join(groups)}: Hydra refuses that ({one_line(error)})") from error
+
+
+def _refuse_unknown(groups: Sequence[str]) -> None:
+    """Raises SpecError for a hydra.* key that does not exist. Hydra says neither its value nor the known keys."""
+    each = {text: parse_override(text) for text in groups}
+    added = {text for text, o in each.items() if o.is_add() or o.is_force_add()}
+    asked = [text for text, o in each.items() if o.key_or_group.startswith("hydra.") and text not in added]
+    if not asked:
+        return
+    config = compose("config", overrides=[text for text in each if text not in asked], return_hydra_config=True)
+    for text in asked:
+        place, *names = each[text].key_or_group.split(".")
+        node = cast(dict[str, Any], OmegaConf.to_container(config.hydra))
+        while names and isinstance(node.get(names[0]), dict):
+            node, place = node[names[0]], f"{place}.{names.pop(0)}"
+        known = [key for key in node if key != "_target_"]
+        if names and ".".join(names) not in node:
+            way = nearest(".".join(names), known) if known else "it has none: leave it out"
+            raise SpecError(f"{text}: no such key of {place}; {way}")
 
 
 def _find_changes(config: DictConfig, groups: tuple[str, ...]) -> list[tuple[str, Any]]:

@@ -29,7 +29,7 @@ def lr_at(recipe: RecipeSpec, iteration: int, warmup: Warmup) -> float:
 
 def look_due(recipe: RecipeSpec, iteration: int, warmup: Warmup) -> bool:
     """Whether the warm-up's condition is checked after `iteration` steps."""
-    window_over = iteration % recipe.warmup_window == 0 or iteration == recipe.warmup_cap
+    window_over = iteration % recipe.window_iterations == 0 or iteration == recipe.cap_iterations
     return warmup.until is None and iteration > 0 and window_over
 
 
@@ -37,7 +37,7 @@ def judge(recipe: RecipeSpec, iteration: int, error: float) -> Warmup:
     """Judges whether the warm-up ends: `error` (%) is the running training error since the last look."""
     if error < recipe.warmup_error:
         return Warmup(iteration, "error")
-    return Warmup(iteration, "cap") if iteration >= recipe.warmup_cap else Warmup(None)
+    return Warmup(iteration, "cap") if iteration >= recipe.cap_iterations else Warmup(None)
 
 
 def point_due(recipe: RecipeSpec, iteration: int) -> bool:

@@ -8,7 +8,9 @@ from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
@@ -29,6 +31,8 @@ _COLOURS = {
 }
 Cell = str | Text  # a cell of a table
 _MANY = 200  # rows; a longer table is laid out as a whole
+_UNBOUNDED = 1_000_000  # characters of a line
+_NARROW = 20  # characters that text in the last column keeps at least
 LINE_PAUSE = 10.0  # seconds between two lines about one thing, if there is no terminal
 
 
@@ -113,12 +117,12 @@ def grid(*columns: str) -> Table:
 
 
 def show(sheets: Sequence[Sheet]) -> None:
-    """Prints the sheets. Notes wrap, and so do names in the first column if they do not fit."""
+    """Prints the sheets. Notes wrap; no name and no number does, and a table that does not fit has longer lines."""
     for sheet in sheets:
         if sheet.title:
             console.print(sheet.title, style="bold", highlight=False)
         if sheet.columns:
-            console.print(_table(sheet))
+            console.print(_table(sheet), crop=False)
         for note in sheet.notes:
             console.print(Padding(note, (0, 0, 0, 2)), highlight=False)
         for line in sheet.lines:
@@ -128,15 +132,23 @@ def show(sheets: Sequence[Sheet]) -> None:
 
 
 def _table(sheet: Sheet) -> Table:
-    """Draws a long table as one row whose cells have a line for each row: four times as fast for thousands of rows."""
+    """Draws a table; at a terminal, text in the last column gives way. Elsewhere each row is one line, for `grep`.
+
+    A long table is drawn as one row whose cells have a line for each row: four times as fast for thousands of rows.
+    """
     table = grid(*sheet.columns)
-    if len(sheet.rows) > _MANY:
-        table.add_row(*(Text("\n").join(map(_cell, cells)) for cells in zip(*sheet.rows, strict=True)))
-        return table
-    table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
-    table.columns[-1].no_wrap = sheet.columns[-1].startswith(">")
-    for row in sheet.rows:
-        table.add_row(*map(_cell, row))
+    cells = [[_cell(word) for word in column] for column in zip(*sheet.rows, strict=True)]
+    for column, head, own in zip(table.columns, sheet.heads, cells, strict=False):  # no rows: no cells
+        column.min_width = max(cell_len(head), *(cell.cell_len for cell in own))
+    if console.is_terminal and len(cells) > 1 and not sheet.columns[-1].startswith(">"):
+        last = table.columns[-1]
+        last.no_wrap, last.min_width = False, min(last.min_width or 0, _NARROW)
+    many = len(sheet.rows) > _MANY
+    lines = Text("\n", no_wrap=True, overflow="ellipsis")  # a wrapped cell would move all below it
+    for row in [map(lines.join, cells)] if many else zip(*cells, strict=True):
+        table.add_row(*row)
+    needed = Measurement.get(console, console.options.update(width=_UNBOUNDED), table).minimum
+    table.width = needed if needed > console.width else None  # rich would take the rest from names and numbers
     return table
 
 

@@ -98,6 +98,8 @@ def test_nets_prints_the_table(degrade):
         ["clean"],
         ["sweep", "data=digits", "--time-limit", "soon"],
         ["sweep", "data=digits", "--exclude", "dept=20"],
+        ["sweep", "data=digits", "hydra.launcher.nonsense=1"],
+        ["sweep", "data=digits", "recipe.warmup_cap=1.0"],
     ],
 )
 def test_a_mistake_is_one_line_exit_2_and_leaves_nothing(here, tmp_path, arguments):

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from conftest import tiny
 
@@ -39,6 +41,13 @@ def test_a_spec_survives_the_way_through_plain_values():
         ({"recipe": {"momentum": 1.0}}, ["recipe.momentum=1.0"]),
         ({"recipe": {"milestones": [0.7, 0.5]}}, ["recipe.milestones", "rising"]),
         ({"recipe": {"milestones": 0.5}}, ["recipe.milestones=0.5", "list"]),
+        ({"recipe": {"warmup_window": 0}}, ["recipe.warmup_window=0:", "as in 391", "as in 0.05"]),
+        ({"recipe": {"warmup_window": 1.0}}, ["recipe.warmup_window=1.0:", "whole number"]),
+        ({"recipe": {"warmup_cap": 0.0}}, ["recipe.warmup_cap=0.0:", "between 0 and 1"]),
+        ({"recipe": {"warmup_cap": 2.5}}, ["recipe.warmup_cap=2.5:", "whole number"]),
+        ({"recipe": {"warmup_cap": float("nan")}}, ["recipe.warmup_cap=nan:"]),
+        ({"recipe": {"warmup_cap": True}}, ["recipe.warmup_cap=true:", "number"]),
+        ({"recipe": {"warmup_cap": "0.1"}}, ["recipe.warmup_cap=0.1:", "number"]),
         ({"recipe": {"bacth": 3}}, ["recipe.bacth", "did you mean 'batch'?"]),
         ({"engine": {"precision": "fp8"}}, ["engine.precision=fp8", "fp32"]),
     ],
@@ -101,6 +110,21 @@ def test_names_of_released_runs_never_change():
         "residual-A-20-965d2e37",
         "digits-40b73047",
     )
+
+
+def test_a_warm_up_in_iterations_keeps_its_released_name_and_a_fraction_has_another():
+    """1 means one iteration, also in the hash."""
+
+    def named(window, cap):
+        recipe = RecipeSpec(warmup="on", warmup_window=window, warmup_cap=cap)
+        spec = RunSpec(data=DataSpec(name="digits", content="71326816865eb8cd"), recipe=recipe)
+        assert parse(json.loads(json.dumps(spec.tree()))) == spec
+        return spec
+
+    whole = named(45, 450)
+    assert (whole.run, whole.protocol) == ("residual-A-20-s0-4577a0d6", "digits-2ec7288e")
+    assert named(391, 3910).identity["recipe"] == {"warmup": "on"}
+    assert len({whole.run, named(1, 450).run, named(0.5, 450).run, named(45, 0.5).run}) == 4
 
 
 @pytest.mark.parametrize("key", ["name", "content"])

@@ -58,7 +58,7 @@ def test_without_a_word_it_is_the_papers_study_on_cifar10():
 
 
 STUDIES = {"quickstart": 8, "quickstart3": 24, "smoke": 8, "fig1": 2, "fig4": 4, "fig6": 10, "fig6_seeds": 50,
-           "lr": 16, "norm": 24, "longer": 4, "highway": 6}  # fmt: skip
+           "lr": 16, "norm": 24, "warmup": 6, "longer": 4, "highway": 6}  # fmt: skip
 
 
 def test_every_study_is_the_runs_it_says_and_data_or_recipe_can_be_replaced():
@@ -68,6 +68,18 @@ def test_every_study_is_the_runs_it_says_and_data_or_recipe_can_be_replaced():
             assert len(expanding.expand([f"study={study}"], look=False).jobs) == count, study
             small = expanding.expand([f"study={study}", "data=digits", "recipe=quickstart"], look=False)
             assert {spec.data.name for spec in small.specs} == {"digits"}
+
+
+def test_the_warm_up_study_warms_up_every_net_also_on_the_digits():
+    digits = ("data=digits", "recipe=quickstart", "recipe.warmup_window=0.025", "recipe.warmup_cap=0.25")
+    with expanding.hydra():
+        for words in ((), digits):
+            specs = expanding.expand(["study=warmup", *words], look=False).specs
+            assert {(spec.net.net, spec.net.depth) for spec in specs} == {
+                (net, depth) for net in ("plain", "residual") for depth in (20, 56, 110)
+            }
+            assert all(spec.recipe.warms_up(spec.net) for spec in specs)
+    assert {(spec.recipe.window_iterations, spec.recipe.cap_iterations) for spec in specs} == {(45, 450)}
 
 
 def test_any_key_can_be_an_axis_a_group_too():
@@ -126,7 +138,13 @@ def test_workers_and_folder():
         ("jobs=0", "jobs=0: must be at least 1"),
         ("jobs=many", "jobs=many: must be an integer"),
         ("data.name=mnist", "data=mnist: unknown"),
-        ("hydra.nope=1", "Could not override 'hydra.nope'"),
+        ("hydra.nope=1", "hydra.nope=1: no such key of hydra; known: callbacks, "),
+        ("hydra.launcher.nonsense=1", "hydra.launcher.nonsense=1: no such key of hydra.launcher; known: fail_fast"),
+        ("hydra.launcher.fail_fats=1", "no such key of hydra.launcher; did you mean 'fail_fast'?"),
+        ("hydra.launcher.fail_fast.x=1", "hydra.launcher.fail_fast.x=1: no such key of hydra.launcher; "),
+        ("~hydra.launcher.nonsense", "no such key of hydra.launcher; known: fail_fast"),
+        ("hydra.callbacks.mine=1", "hydra.callbacks.mine=1: no such key of hydra.callbacks; it has none: leave it out"),
+        ("hydra.job.num=abc", "hydra.job.num=abc: Value 'abc' of type 'str' could not be converted to Integer"),
     ],
 )
 def test_what_is_wrong_is_one_line_before_anything_starts(override, words):
@@ -134,6 +152,11 @@ def test_what_is_wrong_is_one_line_before_anything_starts(override, words):
         expand(override)
     assert "\n" not in str(caught.value)
     assert words in str(caught.value)
+
+
+def test_a_key_that_hydra_lacks_is_named_beside_keys_that_it_gets():
+    with pytest.raises(SpecError, match=r"^hydra\.lancher\.a=2: no such key of hydra; did you mean 'launcher'"):
+        expand("+hydra.launcher.a=1", "hydra.launcher.a=3", "hydra.lancher.a=2", "hydra.job.name=mine")
 
 
 def test_excluded_combinations_are_left_out():

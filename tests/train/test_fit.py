@@ -34,6 +34,7 @@ OPTIONS = [
     {"momentum_form": "caffe", "nesterov": True},
     {"decay_scope": "conv"},
     {"warmup": "on", "warmup_window": 3, "warmup_cap": 8},
+    {"warmup": "on", "warmup_window": 0.25, "warmup_cap": 0.6},
     {"norm": "none"},
     {"bn_group": 8},
     {"bn_group": 16, "batch": 40},
@@ -92,6 +93,14 @@ def test_the_warm_up_ends_once_the_net_has_started_or_at_its_cap():
     late = finish(start(tiny(recipe={"warmup": "on", "warmup_window": 2, "warmup_error": 0.1, "warmup_cap": 7})))
     assert (late.warmup.until, late.warmup.why) == (7, "cap")
     assert [p.lr for p in late.points if p.split == "test"] == [0.005, 0.0005, 0.0005]
+
+
+def test_a_warm_up_in_fractions_is_that_in_iterations():
+    whole = {"warmup": "on", "warmup_error": 0.1}
+    counted = finish(start(tiny(recipe={**whole, "warmup_window": 3, "warmup_cap": 8})))
+    shared = finish(start(tiny(recipe={**whole, "warmup_window": 0.25, "warmup_cap": 0.6})))  # of 12
+    assert (shared.warmup.until, shared.warmup.why) == (8, "cap")
+    assert bits(shared) == bits(counted)
 
 
 def test_precise_statistics_are_averages_over_the_training_set():

@@ -1,3 +1,7 @@
+from dataclasses import replace
+
+import pytest
+
 from degrade.spec import NetSpec, RecipeSpec
 from degrade.train.schedule import Warmup, judge, look_due, lr_at, point_due
 
@@ -34,6 +38,26 @@ def test_the_condition_is_looked_at_once_a_window_and_at_the_cap():
     recipe = RecipeSpec(warmup_window=391, warmup_cap=1000)
     assert [i for i in range(1001) if look_due(recipe, i, Warmup(None))] == [391, 782, 1000]
     assert not any(look_due(recipe, i, Warmup(391, "error")) for i in range(1001))
+
+
+def test_a_window_and_a_cap_in_fractions_scale_with_the_iterations():
+    recipe = RecipeSpec(iterations=1800, warmup_window=0.025, warmup_cap=0.1)
+    assert [i for i in range(1801) if look_due(recipe, i, Warmup(None))] == [*range(45, 1801, 45)]
+    assert judge(recipe, 179, 85.0) == Warmup(None)
+    assert judge(recipe, 180, 85.0) == Warmup(180, "cap")
+    tenth = replace(recipe, iterations=180, warmup_cap=0.11)  # as --time-limit does
+    assert [i for i in range(24) if look_due(tenth, i, Warmup(None))] == [5, 10, 15, 20]
+    assert judge(tenth, 20, 85.0) == Warmup(20, "cap")
+
+
+@pytest.mark.parametrize(
+    ("share", "iterations", "count"),
+    [(1, 100, 1), (391, 100, 391), (0.333, 10, 4), (0.07, 100, 7), (0.28, 25, 7), (1e-300, 100, 1), (0.999, 1, 1)],
+)
+def test_a_fraction_of_the_iterations_is_rounded_up_and_a_whole_number_is_kept(share, iterations, count):
+    """0.07 * 100 is above 7 in floating point."""
+    recipe = RecipeSpec(iterations=iterations, warmup_window=share, warmup_cap=share)
+    assert (recipe.window_iterations, recipe.cap_iterations) == (count, count)
 
 
 def test_the_warm_up_ends_below_80_percent_and_at_its_cap():
