@@ -77,6 +77,6 @@ def compare(tables: Tables, *, last: int = LAST, margin: float = MARGIN, width: 
         interaction=interaction(ends),
         paper=beside_paper(ends, tables.specs),
         table6=table6(ends, tables.specs),
-        constructed=compare_constructed(built, set(runs.run[counts])),
+        constructed=compare_constructed(built, tables.specs, set(runs.run[counts])),
         left_out=out.assign(state=state)[list(_LEFT_OUT)],
     )
