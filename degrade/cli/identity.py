@@ -1,5 +1,6 @@
 """The command that asks whether solvers find the identity."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -48,18 +49,20 @@ def identity(
 
     if jobs is not None and jobs < 1:
         raise SpecError(f"--jobs={jobs}: must be at least 1")
-    axes = {
-        "net": split_list(net),
-        "blocks": parse_numbers("blocks", blocks, int),
-        "lr": parse_numbers("lr", lr, float),
-        "target": split_list(target),
-        "weight_decay": parse_numbers("decay", decay, float),
-        "init": split_list(init),
-    }
-    settings = {"layers": layers, "steps": steps, "width": width}
-    chosen_on = parse_numbers("pick", pick, int)
-    asked = grid.trials(seeds=parse_numbers("seeds", seeds, int), **axes, **settings)
-    tried = grid.trials(seeds=chosen_on, **axes, **settings) if chosen_on else []
+    with_seeds = partial(
+        grid.trials,
+        net=split_list(net),
+        blocks=parse_numbers("blocks", blocks, int),
+        lr=parse_numbers("lr", lr, float),
+        target=split_list(target),
+        weight_decay=parse_numbers("decay", decay, float),
+        init=split_list(init),
+        layers=layers,
+        steps=steps,
+        width=width,
+    )
+    asked, chosen_on = with_seeds(seeds=parse_numbers("seeds", seeds, int)), parse_numbers("pick", pick, int)
+    tried = with_seeds(seeds=chosen_on) if chosen_on else []
     with answer(choose_format(form, json)) as show:
         try:
             frame = grid.measure(asked, tried, results, jobs or default_jobs(on_cpu=True))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,9 +64,10 @@ def identity(
     from degrade.figures.panels import NothingToDraw  # loads matplotlib, which a trial does not need
 
     decays = weight_decay if isinstance(weight_decay, Sequence) else (weight_decay,)
-    axes = {"net": net, "blocks": blocks, "lr": lr, "target": target, "weight_decay": decays, "init": init}
-    asked = trials(seeds=seeds, **axes, **settings)
-    tried = trials(seeds=pick, **axes, **settings) if pick else []
+    with_seeds = partial(
+        trials, net=net, blocks=blocks, lr=lr, target=target, weight_decay=decays, init=init, **settings
+    )
+    asked, tried = with_seeds(seeds=seeds), with_seeds(seeds=pick) if pick else []
     frame = measure(asked, tried, Path(results), jobs)
     with contextlib.suppress(NothingToDraw):  # where every stack has diverged: the numbers are there all the same
         draw(frame, home(asked, Path(results)), pick=pick)
@@ -84,13 +86,14 @@ def trials(
     **settings: Any,
 ) -> list[Trial]:
     """Lists every combination once. Raises SpecError for a bad value, and for an axis without values."""
-    axes = {"target": target, "init": init, "weight_decay": weight_decay, "net": net, "blocks": blocks, "lr": lr}
-    for key, values in (axes | {"seeds": seeds}).items():
+    axes: dict[str, Sequence[Any]] = {"target": target, "init": init, "weight_decay": weight_decay}
+    axes |= {"net": net, "blocks": blocks, "lr": lr, "seeds": seeds}
+    for key, values in axes.items():
         if not values:
             raise SpecError(f"{key}=: names nothing; give one value or several, as in {_EXAMPLES[key]}")
-    axes["seed"] = seeds
+    fields = [key.replace("seeds", "seed") for key in axes]
     every = product(*(dict.fromkeys(values) for values in axes.values()))
-    return [build_spec(Trial, dict(zip(axes, values, strict=True)) | settings) for values in every]
+    return [build_spec(Trial, dict(zip(fields, values, strict=True)) | settings) for values in every]
 
 
 def home(asked: Sequence[Trial], results: Path) -> Path:
