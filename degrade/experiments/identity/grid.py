@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SCHEMA = parquet.Schema(IDENTITY)
 _ANEW = "remove it, and the same command makes it anew"
+_ABREAST = 2  # panels in a row of the figure, which is then read in a column of text
 _EXAMPLES = {  # of every axis
     "net": "plain,residual",
     "blocks": "1,2,4",
@@ -252,5 +253,5 @@ def draw(frame: "pd.DataFrame", folder: Path, command: str = "", pick: Collectio
     from degrade import figures
     from degrade.figures.identity import panels, title_of
 
-    shown = figures.draw(panels(frame, pick), title_of(frame, pick))
+    shown = figures.draw(panels(frame, pick), title_of(frame, pick), _ABREAST)
     return figures.write(shown, "identity", sorted(frame.trial.unique()), folder, command)
