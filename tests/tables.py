@@ -32,7 +32,7 @@ JSON is an object: the name of each table, and the list of its rows. A command w
 | `compare` | `verdicts`, or what `--table` names |
 | `responses` | `responses` |
 | `evaluate`, `ensemble` | `evaluations` |
-| `construct` | `constructed`; with `--train` also `errors`, `failures` |
+| `construct` | `constructed`; with `--train` or `--control` also `errors`, `failures` |
 | `identity` | `identity` |
 | `nets` | `nets` |
 | `recipe-diff` | `recipe-diff` |

@@ -130,7 +130,7 @@ def compare(
         interaction=interaction(ended.ends, ended.failed, tables.specs),
         paper=beside_paper(ended.ends, tables.specs),
         table6=table6(ended.ends, tables.specs),
-        constructed=compare_constructed(built, over),
+        constructed=compare_constructed(built, tables.specs, over),
         left_out=ended.left_out[list(_LEFT_OUT)],
         lines=judged.lines,
     )

@@ -155,6 +155,9 @@ def construct(
         bool, typer.Option("--exact", help="Identities to the bit under running statistics, not made for training")
     ] = False,
     train: Annotated[bool, typer.Option("--train", help="Train it on, by the recipe of the run")] = False,
+    control: Annotated[
+        bool, typer.Option("--control", help="Train the net from random weights, for the steps of both trainings")
+    ] = False,
     results: Root = Path("results"),
     form: Form = "table",
     json: Json = False,
@@ -162,7 +165,8 @@ def construct(
     """Make a deeper net that computes what a trained one does. As in `degrade construct --ckpt RUN depth=56`.
 
     Its layers are copies and identities (Sec. 1). The predictions are compared on every image, and the net is stored
-    as a run of its own. KEY=VALUE changes how it is trained on, as in recipe.iterations=900.
+    as a run of its own. KEY=VALUE changes how it is trained on, as in recipe.iterations=900. A net that was trained on
+    has had two trainings: the net of --control has had one of as many steps, by a schedule stretched over them.
     """
     from degrade.cli.sheets import copies
     from degrade.experiments import construct, trained
@@ -183,8 +187,10 @@ def construct(
             for net, it in pairs
         ]
         show([copies(each.label, one) for each, one in zip(opened, made, strict=True)])
-        code, specs = 0, [one.run for one in made]
-        if train:
+        code, specs = 0, [one.run for one in made] if train else []
+        if control:
+            specs += construct.list_controls(opened, likes)
+        if specs:
             before = board(specs, root)
             try:
                 workers.train([spec for spec in specs if not before[spec.run].over], root)

@@ -1,5 +1,6 @@
 """The command that asks whether solvers find the identity."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,16 @@ def identity(
     lr: Annotated[
         str, typer.Option(metavar="A,B", help="Learning rate; of several, each net and depth takes its best")
     ] = "3",
+    target: Annotated[
+        str, typer.Option(metavar="A,B", help="What to put out: identity, permutation (of channels), random (block)")
+    ] = "identity",
+    decay: Annotated[str, typer.Option(metavar="A,B", help="Weight decay")] = "1e-4",
+    init: Annotated[
+        str, typer.Option(metavar="A,B", help="Initial weights: he, or dirac: the stack begins at the identity")
+    ] = "he",
+    pick: Annotated[
+        str, typer.Option(metavar="A,B", help="Seeds that only choose the best rate; default: the seeds shown do")
+    ] = "",
     jobs: Annotated[int | None, typer.Option(help="Worker processes; default: one a core")] = None,
     results: Root = Path("results"),
     form: Form = "table",
@@ -27,9 +38,9 @@ def identity(
 ) -> None:
     """Train stacks of blocks to reproduce their input. Can solvers find the identity?
 
-    The question of Sec. 3.1. Plain and residual stacks get random, non-negative features and must reproduce them. A
-    solution is known for both, so the error that is left is the solver's. Takes about three minutes on two cores. If it
-    is stopped, the same command goes on.
+    The question of Sec. 3.1. Plain and residual stacks get random, non-negative features and must reproduce them. Other
+    targets, other initial weights and no weight decay say how much of the answer is about the identity. Takes about
+    three minutes on two cores. If it is stopped, the same command goes on.
     """
     from degrade.cli.sheets import stacks
     from degrade.experiments.identity import grid
@@ -38,21 +49,26 @@ def identity(
 
     if jobs is not None and jobs < 1:
         raise SpecError(f"--jobs={jobs}: must be at least 1")
-    asked = grid.trials(
+    with_seeds = partial(
+        grid.trials,
         net=split_list(net),
         blocks=parse_numbers("blocks", blocks, int),
-        seeds=parse_numbers("seeds", seeds, int),
         lr=parse_numbers("lr", lr, float),
+        target=split_list(target),
+        weight_decay=parse_numbers("decay", decay, float),
+        init=split_list(init),
         layers=layers,
         steps=steps,
         width=width,
     )
+    asked, chosen_on = with_seeds(seeds=parse_numbers("seeds", seeds, int)), parse_numbers("pick", pick, int)
+    tried = with_seeds(seeds=chosen_on) if chosen_on else []
     with answer(choose_format(form, json)) as show:
         try:
-            frame = grid.measure_trials(asked, results, jobs or default_jobs(on_cpu=True))
+            frame = grid.measure(asked, tried, results, jobs or default_jobs(on_cpu=True))
         except Stopped as stopped:
             print(f"stopped; finished trials are kept in {grid.home(asked, results)}: the same command goes on")
             raise typer.Exit(128 + stopped.signal) from None
-        show([stacks(frame)])
-        for path in grid.draw(frame, grid.home(asked, results), command_line()):
+        show(stacks(frame, chosen_on))
+        for path in grid.draw(frame, grid.home(asked, results), command_line(), chosen_on):
             tell(path)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from degrade.spec import RunSpec
 from degrade.views.sheets import Sheet, records_of
@@ -50,13 +50,20 @@ SHEET_COLUMNS = {
         "net": "plain | residual",
         "blocks": "in the stack",
         "depth": "weighted layers",
-        "lr": "the greatest learning rate of the schedule; of several, that with the least mean",
-        "mean": "||f(x) - x||² / ||x||² on held-out images at the end, mean over seeds",
+        "lr": "the greatest learning rate of the schedule; of several, that with the least mean, by `picked`",
+        "mean": "||f(x) - y||² / ||y||² on held-out images at the end, y the target, mean over seeds",
         "std": "its standard deviation over seeds (n - 1); null for one seed",
         "low": "least of the seeds",
         "high": "greatest of the seeds",
         "running": "the same on the last batches, in training mode, mean over seeds",
         "seeds": "how many",
+        "target": "y: identity, x itself | permutation, x with permuted channels | random, a random block of x",
+        "decay": "weight decay",
+        "init": "he: He's initial weights | dirac: the stack begins at the identity",
+        "unexplained": "||f(x) - y||² over the squared deviation of y from its channels' means, mean over seeds",
+        "unexplained_std": "its standard deviation over seeds (n - 1); null for one seed",
+        "picked": "what chose the rate: seeds 0, that are not among the others | shown, these seeds themselves | "
+        "nothing: one rate",
     },
 }
 
@@ -126,17 +133,62 @@ def copies(label: str, made: "Constructed") -> Sheet:
     return Sheet(lines=(said,), name="constructed", records=[record])
 
 
-def stacks(frame: "pd.DataFrame") -> Sheet:
-    """Mean ± sample standard deviation of the last relative error over seeds; below, the errors of trivial answers."""
-    from degrade.figures.identity import finals
+def stacks(frame: "pd.DataFrame", pick: Sequence[int] = ()) -> list[Sheet]:
+    """Mean ± sample standard deviation of the last error over seeds, a sheet a target; below, what trivial answers do.
 
-    records = records_of(finals(frame), SHEET_COLUMNS["identity"])
-    rows: list[tuple[str, ...]] = []
-    for row in records:
-        spread = "" if row["std"] != row["std"] else f" ± {row['std']:.2g}"
-        error = "diverged" if row["mean"] == float("inf") else f"{row['mean']:.3g}{spread}"
-        cells = (row["net"], str(row["blocks"]), str(row["depth"]), f"{row['lr']:g}", error)
-        rows.append((*cells, f"{row['running']:.3g}", str(row["seeds"])))
-    columns = ("net", ">blocks", ">layers", ">lr", ">||f(x) - x||² / ||x||²", ">running", ">seeds")
-    nothing = f"zeros: 1; each channel's mean, whatever comes in: {frame.predict_mean.iloc[0]:.3g}"
-    return Sheet(columns=columns, rows=rows, lines=(nothing,), name="identity", records=records)
+    `pick`: the seeds that only chose the rate. The start and the weight decay are shown where there are others than
+    He's and 1e-4.
+    """
+    from degrade.figures.identity import TITLES, finals
+
+    ends = finals(frame, pick)
+    records = records_of(ends, SHEET_COLUMNS["identity"])
+    decays = set(ends.decay) != {1e-4}
+    seeds, rates = ", ".join(map(str, sorted(pick))), {row["picked"].partition(" ")[0] for row in records}
+    sheets: list[Sheet] = []
+    for target in dict.fromkeys(row["target"] for row in records):
+        own = [row for row in records if row["target"] == target]
+        mean = frame[frame.target == target].predict_mean
+        low, high = f"{mean.min():.3g}", f"{mean.max():.3g}"
+        note = (
+            "error: ||f(x) - y||² / ||y||². Zeros have 1; each channel's mean, whatever comes in, has "
+            f"{low if low == high else f'{low} to {high}'}, which is all of the variance."
+        )
+        rate = tuple(words.format(seeds=seeds) for word, words in _RATES.items() if word in rates)
+        columns = (
+            "net",
+            *([">decay"] if decays else []),
+            ">blocks",
+            ">layers",
+            ">lr",
+            ">error",
+            ">of variance",
+            ">seeds",
+        )
+        sheets.append(
+            Sheet(
+                TITLES[target] if set(ends.target) != {"identity"} else "",
+                columns,
+                [_stack_cells(row, decays=decays) for row in own],
+                (note, *rate),
+                name="identity",
+                records=own,
+            )
+        )
+    return sheets
+
+
+_RATES = {  # first word of `picked` -> what is said of it
+    "shown": "lr: the best of several by the errors shown, which flatters them a little.",
+    "seeds": "lr: the best of several on seeds that are not shown: {seeds}.",
+}
+
+
+def _stack_cells(row: Any, *, decays: bool) -> tuple[str, ...]:
+    net = row["net"] + (", dirac" if row["init"] == "dirac" else "")
+    spread = "" if row["std"] != row["std"] else f" ± {row['std']:.1g}"
+    error, part = (
+        ("diverged", "") if row["mean"] == float("inf") else (f"{row['mean']:.2g}{spread}", f"{row['unexplained']:.2g}")
+    )
+    sizes = (str(row["blocks"]), str(row["depth"]), f"{row['lr']:g}")
+    return net, *([f"{row['decay']:g}"] if decays else []), *sizes, error, part, str(row["seeds"])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from degrade import data
+from degrade.analysis.constructed import lengthen
 from degrade.data.batches import Resident
 from degrade.errors import RunError, SpecError
 from degrade.experiments.trained import Trained
@@ -59,15 +60,7 @@ def construct(
     if source.run is None:
         raise RunError(f"{source.label}: is no run of degrade, so its data and recipe are not known; give a run")
     begun = like or source.run
-    origin = OriginSpec(
-        run=source.run.run,
-        group=source.run.group,
-        depth=source.spec.depth,
-        iteration=source.iteration,
-        weights=source.weights,
-        how="exact" if exact else "matched",
-    )
-    spec = replace(begun, net=replace(source.spec, depth=depth), origin=origin)
+    spec = replace(begun, net=replace(source.spec, depth=depth), origin=_origin_of(source, exact=exact))
     fit = Fit(spec, data.load(spec.data))
     deeper, images, differ, gap = _prove(source, fit, exact=exact)
     folder = RunDir(root, spec.run)
@@ -96,12 +89,34 @@ def derive_run(source: Trained, change: Callable[[RunSpec], RunSpec]) -> RunSpec
     return begun
 
 
+def list_controls(sources: Sequence[Trained], likes: Sequence[RunSpec]) -> list[RunSpec]:
+    """Lists the controls of copies (analysis.constructed.lengthen), each once. `likes` as for `construct`."""
+    found: dict[str, RunSpec] = {}
+    for source, like in zip(sources, likes, strict=True):
+        assert source.run is not None  # derive_run has seen to it
+        control = lengthen(replace(like, origin=_origin_of(source, exact=False)), {source.run.run: source.run})
+        found.setdefault(control.run, control)
+    return list(found.values())
+
+
 def find_root(sources: Sequence[Trained]) -> Path:
     """Finds the results folder in which all of them lie. Raises RunError where there are several."""
     roots = {source.folder.root for source in sources if source.folder}
     if len(roots) != 1:
         raise RunError("--ckpt: the runs lie in different results folders; call the command once for each")
     return roots.pop()
+
+
+def _origin_of(source: Trained, *, exact: bool) -> OriginSpec:
+    assert source.run is not None
+    return OriginSpec(
+        run=source.run.run,
+        group=source.run.group,
+        depth=source.spec.depth,
+        iteration=source.iteration,
+        weights=source.weights,
+        how="exact" if exact else "matched",
+    )
 
 
 def _prove(source: Trained, fit: Fit, *, exact: bool) -> tuple[nn.Module, int, int, float]:

@@ -87,13 +87,13 @@ def save(path: Path, rows: Any) -> None:
     write(path, seal.into_parquet(sink.getvalue().to_pybytes()))
 
 
-def read(path: Path, schema: Schema) -> Any:
-    """The columns of `schema`.
+def read(path: Path, schema: Schema, known: Mapping[str, Any] | None = None) -> Any:
+    """The columns of `schema`. `known` has values of columns that files of an older degrade may lack.
 
     Raises RunError if the file cannot be read, lacks a column that has no default, or holds a value that no run has.
     """
     with _report_errors(path):
-        rows = _read_columns(path, schema)
+        rows = _read_columns(path, schema, known or {})
         check_values(rows, schema)
         return rows
 
@@ -103,7 +103,7 @@ def read_all(paths: Sequence[Path], schema: Schema) -> Any:
     tables: list[Any] = []
     for path in paths:
         with _report_errors(path):
-            tables.append(_read_columns(path, schema))
+            tables.append(_read_columns(path, schema, {}))
     rows = concatenate(tables, schema)
     try:
         check_values(rows, schema)
@@ -112,7 +112,7 @@ def read_all(paths: Sequence[Path], schema: Schema) -> Any:
     return rows
 
 
-def _read_columns(path: Path, schema: Schema) -> Any:
+def _read_columns(path: Path, schema: Schema, known: Mapping[str, Any]) -> Any:
     """The columns of `schema`, with unchecked values."""
     rows = _open(read_file(path)).read(use_threads=False)  # a file is small
     if rows.schema.equals(schema.arrow):  # this degrade wrote the file: a third of the time saved
@@ -120,7 +120,8 @@ def _read_columns(path: Path, schema: Schema) -> Any:
     rows.validate(full=True)
     for field in schema.arrow:
         if field.name not in rows.column_names:
-            fill = pa.array([_DEFAULTS[str(field.type)]] * len(rows), field.type)
+            value = known[field.name] if field.name in known else _DEFAULTS[str(field.type)]
+            fill = pa.array([value] * len(rows), field.type)
             rows = rows.append_column(field.name, fill)
     return rows.select(list(schema.columns)).cast(schema.arrow)
 

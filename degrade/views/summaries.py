@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from degrade.analysis.constructed import COMPARED, PLACES
+from degrade.analysis.constructed import COMPARED
 from degrade.analysis.outcomes import THRESHOLDS
 from degrade.analysis.replication import NO_NUMBER
 from degrade.views.sheets import Sheet, mean_and_std
@@ -173,10 +173,14 @@ def _constructed_parts(frame: pd.DataFrame) -> list[tuple[tuple[str, str], pd.Da
 
 
 def _construction(title: str, rows: pd.DataFrame) -> Sheet:
-    columns = ("net", ">copied", ">at start", ">trained on", ">from scratch")
-    cells = [(row["label"], *(_mean_of(row, place) for place in PLACES)) for row in rows.to_dict("records")]
-    note = "Mean ± std over runs. Copied: the shallow net; at start: before the first step; scratch: random weights."
-    return Sheet(f"the solution by construction, {title}", columns, cells, (note,))
+    heads = {"source": "copied", "start": "at start", "trained": "trained on", "scratch": "from scratch"}
+    note = "Mean ± std over runs. Copied: those that were copied; at start: before step 1; scratch: random weights"
+    if rows.control_runs.any():
+        heads["control"] = "as many steps"
+        note += "; as many steps: random weights, and the steps of the copied and the constructed run together"
+    cells = [(row["label"], *(_mean_of(row, place) for place in heads)) for row in rows.to_dict("records")]
+    columns = ("net", *(f">{head}" for head in heads.values()))
+    return Sheet(f"the solution by construction, {title}", columns, cells, (f"{note}.",))
 
 
 def _mean_of(row: Any, place: str) -> str:

@@ -68,6 +68,25 @@ def test_every_augmented_picture_is_a_crop_of_the_padded_one_or_its_flip(augment
     assert (80 < flips < 176) if augment == "crop_flip" else flips == 0  # of 256
 
 
+def measure_dependence(first, second, values):
+    """(chi-squared, the greatest part by which a cell is off) of pairs of draws against independent ones."""
+    seen = np.bincount((first * values + second).ravel().numpy(), minlength=values**2).reshape(values, values)
+    wanted = np.outer(seen.sum(1), seen.sum(0)) / seen.sum()
+    return ((seen - wanted) ** 2 / wanted).sum(), np.abs(seen / wanted - 1).max()
+
+
+def test_the_crops_of_two_places_of_a_batch_depend_on_each_other_no_more_than_they_did():
+    made = batches(batch=128, size=32, augment="crop_flip")
+    crops = made.crops(torch.arange(64_000)[:, None])  # the paper's batches and steps: (64000, 128)
+    for draws, values in ((crops.down, 9), (crops.right, 9), (crops.flip, 2)):
+        pairs = [measure_dependence(draws[:, :-lag], draws[:, lag:], values) for lag in range(1, 9)]
+        freedom = (values - 1) ** 2
+        assert max(chi for chi, _ in pairs) < freedom + 580  # independent draws: freedom ± sqrt(2 freedom)
+        assert max(off for _, off in pairs) < 0.035
+        if draws is crops.down:
+            assert [round(chi) for chi, _ in pairs] == [219, 118, 625, 75, 319, 111, 94, 76]
+
+
 def test_no_augmentation_leaves_the_pictures():
     made = batches(augment="none")
     assert torch.equal(made.at(3)[0], made.images.clean(made.index(3))[0])

@@ -7,6 +7,7 @@ from conftest import tiny
 
 import degrade
 from degrade.analysis import curves
+from degrade.analysis.compare import compare
 from degrade.errors import RunError
 from degrade.experiments.construct import construct
 from degrade.experiments.trained import open_net
@@ -105,6 +106,25 @@ def test_the_command_says_what_was_proved_and_refuses_what_cannot_be(here, degra
         assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1), refused.stderr
         assert refused.stderr.startswith(f"degrade: {said}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_control_is_an_ordinary_run_of_all_steps_beside_the_copy_in_the_table(here, degrade, root):
+    source = tiny(net="plain")
+    words = ("construct", "--ckpt", str(RunDir(root, source.run).path), "depth=14", "recipe.iterations=6", "--control")
+    done = degrade(*words)
+    assert done.returncode == 0, done.stderr
+    control = tiny(net="plain", depth=14, recipe={"iterations": source.recipe.iterations + 6})
+    assert RunDir(root, control.run).read_state().name == "finished"
+    assert control.run in done.stdout or "1 finished" in done.stdout
+    before = RunDir(root, control.run).curve.read_bytes()
+    assert "1 finished" in here(*words).stdout
+    assert RunDir(root, control.run).curve.read_bytes() == before
+    (copy,) = [
+        s for s in results.load(root).specs.values() if s.origin and s.recipe.iterations == 6 and s.net.depth == 14
+    ]
+    frame = compare(results.load(root)).constructed
+    row = frame[(frame.group == copy.group) & (frame.split == "test")].iloc[0]
+    assert (row.control_runs, row.trained_runs, row.source_runs) == (1, 0, 1)
 
 
 def test_it_is_there_in_python(root):

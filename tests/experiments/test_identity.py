@@ -14,14 +14,18 @@ from typer.testing import CliRunner
 
 import degrade
 from degrade import cli
+from degrade.cli.sheets import stacks
 from degrade.errors import SpecError
 from degrade.experiments.identity import grid
 from degrade.experiments.identity import learn as learning
-from degrade.experiments.identity.learn import POINTS, Chain, features, generator, learn, rate, relative_error, stack
-from degrade.experiments.identity.trial import IDENTITY, Trial
+from degrade.experiments.identity.features import features, generator, target_of
+from degrade.experiments.identity.learn import POINTS, learn, rate, relative_error
+from degrade.experiments.identity.stacks import Chain, chain, stack
+from degrade.experiments.identity.trial import IDENTITY, LATER, Trial
 from degrade.figures import draw
-from degrade.figures.identity import FLOOR, finals, panels
+from degrade.figures.identity import FLOOR, choose_rates, finals, panels, title_of
 from degrade.nets import Plain, Residual
+from degrade.store import parquet
 
 SMALL = {"width": 4, "steps": 20}
 FEW = Trial(**SMALL, size=4, lr=0.3)
@@ -87,7 +91,7 @@ def test_a_step_is_that_of_torch_to_the_bit():
     velocity = [torch.zeros_like(p) for p in ours.parameters()]
     for _ in range(3):
         x = features(FEW, FEW.batch, draws)
-        learning.step(ours, velocity, x, 0.1, FEW)
+        learning.step(ours, velocity, x, x, 0.1, FEW)
         solver.zero_grad()
         torch.nn.functional.mse_loss(theirs(x), x).backward()
         solver.step()
@@ -212,6 +216,18 @@ def test_the_command_prints_the_table_and_the_files(degrade, tmp_path):
         (["--seeds", "-1"], "seed=-1: must be from 0 to 2**63 - 1"),
         (["--steps", "0"], "steps=0: must be at least 1"),
         (["--width", "0"], "width=0: must be from 1 to 4096"),
+        (["--target", "xyz"], "target=xyz: unknown; known: identity, permutation, random"),
+        (
+            ["--target", "permutation", "--width", "1"],
+            "width=1: one channel has no permutation; use --width 2 or more, or another --target",
+        ),
+        (["--init", "drac"], "init=drac: unknown; did you mean 'dirac'?"),
+        (["--decay", "-1"], "weight_decay=-1.0: must be a number from 0 up"),
+        (["--decay", "x"], "--decay=x: must be numbers, as in 0.3,3"),
+        (
+            ["--pick", "1", "--seeds", "0,1"],
+            "--pick=1: this seed is in --seeds too; choose the rate on seeds that are not shown",
+        ),
         (["--lr", "0"], "lr=0.0: must be a number above 0, at most 1e+30"),
         (["--lr", "nan"], "lr=nan: must be a number above 0, at most 1e+30"),
         (["--lr", "1e300"], "lr=1e+300: must be a number above 0, at most 1e+30"),
@@ -235,10 +251,10 @@ def test_an_unknown_setting_and_a_folder_that_cannot_be_are_one_line(degrade, tm
     assert list(tmp_path.iterdir()) == []
 
 
-def rows(net, blocks, seed, error, lr=0.3):
+def rows(net, blocks, seed, error, lr=0.3, **other):
     import pandas as pd
 
-    trial = Trial(net=net, blocks=blocks, seed=seed, lr=lr)
+    trial = Trial(net=net, blocks=blocks, seed=seed, lr=lr, **other)
     measured = {"iteration": [1, 2], "relative_error": [1.0, error], "running": 1.0, "predict_mean": 0.68}
     return pd.DataFrame({**trial.labels(), **measured})
 
@@ -257,11 +273,145 @@ def test_of_several_rates_each_net_and_depth_takes_its_best():
     ]
     (panel,) = panels(frame)
     plain, residual = panel.lines
-    assert (plain.label, plain.x.tolist(), plain.y.tolist()) == ("plain, 2 seeds", [2, 4], [0.2, 0.4])
-    assert (plain.low.tolist(), plain.high.tolist()) == ([0.1, 0.4], [0.3, 0.4])
+    assert (plain.label, plain.x.tolist()) == ("plain", [2, 4])
+    for drawn, errors in ((plain.y, [0.2, 0.4]), (plain.low, [0.1, 0.4]), (plain.high, [0.3, 0.4])):
+        assert drawn == pytest.approx([error / 0.68 for error in errors])  # as a part of the target's variance
+    assert title_of(frame).endswith("the best of lr 0.1, 0.3; 2 seeds")
     assert residual.y.tolist() == [FLOOR]
     assert panel.notes[-1] == "errors below 1e-06 are drawn there"
     axes = draw([panel]).axes[0]
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "4"]
     assert axes.get_ylim()[0] < FLOOR
+
+
+def test_rates_are_chosen_on_other_seeds_than_those_that_are_shown():
+    import pandas as pd
+
+    errors = {(0, 0.1): 0.1, (0, 0.3): 0.2, (1, 0.1): 0.9, (1, 0.3): 0.3}  # seed 1 alone would take 0.3
+    frame = pd.concat([rows("plain", 1, seed, error, lr) for (seed, lr), error in errors.items()])
+    assert choose_rates(frame, [0]) == {("identity", "plain", "he", 1e-4, 1): 0.1}
+    (row,) = finals(frame, [0]).to_dict("records")
+    assert (row["lr"], row["mean"], row["seeds"], row["picked"]) == (0.1, 0.9, 1, "seeds 0")
+    (row,) = finals(frame[frame.seed == 1]).to_dict("records")
+    assert (row["lr"], row["mean"], row["picked"]) == (0.3, 0.3, "shown")
+    (row,) = finals(frame[(frame.seed == 1) & (frame.lr == 0.1)]).to_dict("records")
+    assert row["picked"] == ""
+    sheet = stacks(frame, [0])[0]
+    assert sheet.notes[-1] == "lr: the best of several on seeds that are not shown: 0."
+
+
+def test_seeds_that_are_shown_are_trained_at_the_chosen_rate_alone(tmp_path):
+    grid_ = {"net": ["residual"], "blocks": [1], "lr": [0.03, 0.3], "results": tmp_path, **SMALL}
+    frame = degrade.identity(**grid_, seeds=(1, 2), pick=(0,))
+    assert set(frame[frame.seed == 0].lr) == {0.03, 0.3}
+    assert set(frame[frame.seed > 0].lr) == {choose_rates(frame, [0])["identity", "residual", "he", 1e-4, 1]}
+    with pytest.raises(SpecError, match=r"^--pick=1: "):
+        degrade.identity(**grid_, seeds=(0, 1), pick=(1,))
+
+
+def test_a_panel_a_target_and_a_line_a_net_start_and_weight_decay():
+    import pandas as pd
+
+    every = [
+        rows(net, blocks, 0, 0.1, target=target, init=init, weight_decay=decay)
+        for target in ("identity", "random")
+        for net in ("plain", "residual")
+        for init in ("he", "dirac")
+        for decay in (0.0, 1e-4)
+        for blocks in (1, 2)
+    ]
+    frame = pd.concat(every)
+    assert len(finals(frame)) == 32
+    first, second = panels(frame)
+    assert (first.title, second.title) == ("target: the identity", "target: a random block")
+    names = [(line.label, line.key, line.dash) for line in first.lines]
+    assert names[:4] == [
+        ("plain", "plain", "solid"),
+        ("plain, decay 0", "plain", "dashed"),
+        ("plain, dirac", "plain, dirac", "solid"),
+        ("plain, dirac, decay 0", "plain, dirac", "dashed"),
+    ]
+    assert len(names) == len(set(names)) == 8
+    sheets = stacks(frame)
+    assert [len(sheet.rows) for sheet in sheets] == [16, 16]
+    assert sheets[0].rows[2][:4] == ("plain", "0", "1", "2")
+    assert {row["init"] for sheet in sheets for row in sheet.records} == {"he", "dirac"}
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("net", ["plain", "residual"])
+def test_a_dirac_stack_begins_at_the_identity_in_training_mode_too(net, layers):
+    trial = Trial(net=net, blocks=4, layers=layers, init="dirac")
+    made, x = stack(trial), features(trial, 64, generator("test"))
+    assert relative_error(made.eval()(x), x) < 1e-9
+    assert relative_error(made.train()(x), x) < 2e-3  # the chance of a batch
+    assert relative_error(stack(replace(trial, init="he"))(x), x) > 0.5
+
+
+def test_a_permutation_moves_every_channel_and_a_plain_stack_can_be_it():
+    trial = Trial(net="plain", blocks=2, width=8, target="permutation", seed=3)
+    made, x = stack(trial).eval(), features(trial, 8, generator("test"))
+    y = target_of(trial)(x)
+    moved = [next(c for c in range(8) if torch.equal(x[:, c], y[:, place])) for place in range(8)]
+    assert sorted(moved) == list(range(8))
+    assert all(place != came for place, came in enumerate(moved))
+    assert not torch.equal(target_of(replace(trial, seed=4))(x), y)
+    dirac(made)
+    with torch.no_grad():
+        conv = made[1].second[0]
+        conv.weight.copy_(conv.weight[moved])
+    assert relative_error(made(x), y) == 0
+
+
+@pytest.mark.parametrize("net", ["plain", "residual"])
+def test_a_random_target_is_a_fixed_block_of_the_same_kind_with_weights_of_its_own(net):
+    trial = Trial(net=net, width=4, target="random", seed=1)
+    target, x = target_of(trial), features(trial, 64, generator("test"))
+    y = target(x)
+    assert torch.allclose(target(x[:8]), y[:8], atol=1e-6)  # no statistics of the batch
+    assert torch.equal(target_of(trial)(x), y)
+    assert not torch.equal(target_of(replace(trial, seed=2))(x), y)
+    assert relative_error(chain(trial, 1, trial.seed)(x), y) > 0.1  # not the block that learns it
+    assert type(chain(trial, 1, 0)[0]) is (Plain if net == "plain" else Residual)
+    other = target_of(replace(trial, net="residual" if net == "plain" else "plain"))
+    assert relative_error(other(x), y) > 0.1
+
+
+def test_the_target_is_what_is_learned_and_what_the_error_is_against():
+    trial = Trial(net="plain", blocks=1, width=4, size=4, steps=300, lr=1.0, init="dirac", target="permutation")
+    rows_ = learn(trial)
+    assert rows_[-1].relative_error < 0.05 < rows_[0].relative_error
+    assert learn(replace(trial, target="identity"))[-1].relative_error != rows_[-1].relative_error
+
+
+def test_trials_of_a_release_keep_their_names_and_folders():
+    assert Trial(net="plain", blocks=4, lr=3.0).name == "plain-4-lr3.0-s0"
+    assert Trial().settings == "l2-w16-1500-988a75f1"
+    assert Trial(target="random", init="dirac").settings == Trial().settings
+    assert Trial(target="random", init="dirac").name == "residual-1-random-dirac-lr3.0-s0"
+    assert Trial(weight_decay=0.0).settings != Trial().settings
+
+
+@pytest.mark.parametrize("decay", [1e-4, 0.0])
+def test_a_file_without_the_later_columns_is_read_with_what_its_trial_was(tmp_path, decay):
+    trial = replace(FEW, weight_decay=decay)
+    path = grid.trial_file(trial, grid.home([trial], tmp_path))
+    path.parent.mkdir(parents=True)
+    grid.keep(trial, path.parent.parent)
+    rows_ = pq.read_table(path).drop_columns(list(LATER))
+    before = parquet.Schema({name: column for name, column in IDENTITY.items() if name not in LATER})
+    parquet.save(path, rows_.cast(before.arrow))
+    old = path.read_bytes()
+    frame = grid.measure_trials([trial], tmp_path)
+    assert path.read_bytes() == old
+    assert frame[list(LATER)].drop_duplicates().to_numpy().tolist() == [["identity", decay, "he"]]
+
+
+def test_two_weight_decays_lie_in_two_folders_and_one_table(tmp_path):
+    few = {"net": ["plain"], "blocks": [1], "seeds": [0], "results": tmp_path, **SMALL}
+    both = degrade.identity(**few, weight_decay=(0.0, 1e-4))
+    assert len(list((tmp_path / "identity").glob("*/trials"))) == 2
+    assert sorted(both.decay.unique()) == [0.0, 1e-4]
+    alone = degrade.identity(**few, weight_decay=0.0)  # one number, as in 0.1.0
+    assert alone.equals(both[both.decay == 0].reset_index(drop=True))

@@ -2,20 +2,21 @@
 
 <results>/identity/<settings>/trials/<trial>.parquet   trial.IDENTITY, a row at each of ten iterations
                               identity.parquet         the rows of all trials of the last call
-                              identity.png .svg .pdf   relative error against depth
+                              identity.png .svg .pdf   error against depth, a panel a target
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from degrade.errors import RunError, SpecError, Stopped
-from degrade.experiments.identity.trial import IDENTITY, Trial
+from degrade.experiments.identity.trial import IDENTITY, LATER, Trial
 from degrade.spec.rules import build_spec
 from degrade.store import parquet
 from degrade.store.files import inside
@@ -27,7 +28,16 @@ if TYPE_CHECKING:
 
 SCHEMA = parquet.Schema(IDENTITY)
 _ANEW = "remove it, and the same command makes it anew"
-_EXAMPLES = {"net": "plain,residual", "blocks": "1,2,4", "seeds": "0,1,2", "lr": "0.3,3"}
+_ABREAST = 2  # panels in a row of the figure, which is then read in a column of text
+_EXAMPLES = {  # of every axis
+    "net": "plain,residual",
+    "blocks": "1,2,4",
+    "seeds": "0,1,2",
+    "lr": "0.3,3",
+    "target": "identity,permutation",
+    "weight_decay": "0,1e-4",
+    "init": "he,dirac",
+}
 
 
 def identity(
@@ -36,58 +46,100 @@ def identity(
     blocks: Sequence[int] = (1, 2, 4, 8, 16),
     seeds: Sequence[int] = (0, 1, 2),
     lr: Sequence[float] = (3.0,),
+    target: Sequence[str] = ("identity",),
+    weight_decay: float | Sequence[float] = 1e-4,
+    init: Sequence[str] = ("he",),
+    pick: Sequence[int] = (),
     results: Path | str = "results",
     jobs: int | None = None,
     **settings: Any,
 ) -> "pd.DataFrame":
-    """Trains stacks to reproduce their input and returns trial.IDENTITY, a row at each of ten iterations.
+    """Trains stacks to reproduce their input, or another target, and returns trial.IDENTITY, ten rows a trial.
 
-    `settings` are other fields of trial.Trial: layers, width, steps and so on. Reads trials that are done already.
-    `jobs` spreads the others over so many processes; a script must then guard its code by `if __name__ ==
+    `pick` are seeds that only choose the rate: the seeds `seeds` are then trained at that rate alone. The rows of both
+    are returned. `settings` are other fields of trial.Trial: layers, width, steps and so on. Reads trials that are done
+    already. `jobs` spreads the others over so many processes; a script must then guard its code by `if __name__ ==
     "__main__"`. Writes identity.parquet and the figure, too. Raises SpecError for a bad value, RunError for a folder
     that cannot be written, Stopped after a signal (with `jobs`).
     """
     from degrade.figures.panels import NothingToDraw  # loads matplotlib, which a trial does not need
 
-    asked = trials(net=net, blocks=blocks, seeds=seeds, lr=lr, **settings)
-    frame = measure_trials(asked, Path(results), jobs)
+    decays = weight_decay if isinstance(weight_decay, Sequence) else (weight_decay,)
+    with_seeds = partial(
+        trials, net=net, blocks=blocks, lr=lr, target=target, weight_decay=decays, init=init, **settings
+    )
+    asked, tried = with_seeds(seeds=seeds), with_seeds(seeds=pick) if pick else []
+    frame = measure(asked, tried, Path(results), jobs)
     with contextlib.suppress(NothingToDraw):  # where every stack has diverged: the numbers are there all the same
-        draw(frame, home(asked, Path(results)))
+        draw(frame, home(asked, Path(results)), pick=pick)
     return frame
 
 
 def trials(
-    *, net: Sequence[str], blocks: Sequence[int], seeds: Sequence[int], lr: Sequence[float], **settings: Any
+    *,
+    net: Sequence[str],
+    blocks: Sequence[int],
+    seeds: Sequence[int],
+    lr: Sequence[float],
+    target: Sequence[str] = ("identity",),
+    weight_decay: Sequence[float] = (1e-4,),
+    init: Sequence[str] = ("he",),
+    **settings: Any,
 ) -> list[Trial]:
     """Lists every combination once. Raises SpecError for a bad value, and for an axis without values."""
-    for key, values in (("net", net), ("blocks", blocks), ("seeds", seeds), ("lr", lr)):
+    axes: dict[str, Sequence[Any]] = {"target": target, "init": init, "weight_decay": weight_decay}
+    axes |= {"net": net, "blocks": blocks, "lr": lr, "seeds": seeds}
+    for key, values in axes.items():
         if not values:
             raise SpecError(f"{key}=: names nothing; give one value or several, as in {_EXAMPLES[key]}")
-    axes = product(dict.fromkeys(net), dict.fromkeys(blocks), dict.fromkeys(lr), dict.fromkeys(seeds))
-    return [build_spec(Trial, {"net": n, "blocks": b, "lr": r, "seed": s, **settings}) for n, b, r, s in axes]
+    fields = [key.replace("seeds", "seed") for key in axes]
+    every = product(*(dict.fromkeys(values) for values in axes.values()))
+    return [build_spec(Trial, dict(zip(fields, values, strict=True)) | settings) for values in every]
 
 
 def home(asked: Sequence[Trial], results: Path) -> Path:
-    """The folder of trials with the same settings. Raises RunError where it is a link."""
+    """The folder of the first trial, which gets the table and the figure. Raises RunError where it is a link.
+
+    Trials with the same settings share a folder, and trials of one call differ at most in weight decay.
+    """
     return inside(results, "identity", asked[0].settings)
 
 
 def trial_file(trial: Trial, folder: Path) -> Path:
-    """Where a trial keeps its rows."""
+    """Where a trial keeps its rows. `folder` is its own, home([trial], results)."""
     return folder / "trials" / f"{trial.name}.parquet"
+
+
+def measure(asked: Sequence[Trial], tried: Sequence[Trial], results: Path, jobs: int | None = None) -> "pd.DataFrame":
+    """As measure_trials, but where there are `tried` trials they are trained too, and choose the rate of those asked.
+
+    Raises SpecError where a seed is in both.
+    """
+    if not tried:
+        return measure_trials(asked, results, jobs)
+    pick = {trial.seed for trial in tried}
+    if both := pick & {trial.seed for trial in asked}:
+        raise SpecError(f"--pick={min(both)}: this seed is in --seeds too; choose the rate on seeds that are not shown")
+    from degrade.figures.identity import choose_rates  # loads matplotlib, which a trial does not need
+
+    best = choose_rates(measure_trials(tried, results, jobs), pick)
+    chosen = [trial for trial in asked if trial.lr == best[trial.cell]]
+    return measure_trials([*tried, *chosen], results, jobs)
 
 
 def measure_trials(asked: Sequence[Trial], results: Path, jobs: int | None = None) -> "pd.DataFrame":
     """Trains the trials that are missing. Returns the rows of all, and writes them to identity.parquet."""
-    folder = home(asked, results)
-    missing = [trial for trial in asked if not trial_file(trial, folder).exists()]
-    if missing:
-        try:
+    folders = {trial: home([trial], results) for trial in asked}
+    missing = [trial for trial, folder in folders.items() if not trial_file(trial, folder).exists()]
+    try:
+        for folder in {folders[trial] for trial in missing}:
             (folder / "trials").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(f"results={results}: cannot be made ({error.strerror}); name another folder") from None
-        _train(missing, folder, jobs)
-    table = parquet.concatenate([_read_rows(trial, folder) for trial in asked], SCHEMA)
+    except OSError as error:
+        raise RunError(f"results={results}: cannot be made ({error.strerror}); name another folder") from None
+    if missing:
+        _train(missing, folders, jobs)
+    table = parquet.concatenate([_read_rows(trial, folder) for trial, folder in folders.items()], SCHEMA)
+    folder = home(asked, results)
     try:
         parquet.save(folder / "identity.parquet", table)
     except OSError as error:
@@ -97,29 +149,32 @@ def measure_trials(asked: Sequence[Trial], results: Path, jobs: int | None = Non
 
 def _read_rows(trial: Trial, folder: Path) -> Any:
     """Reads the rows of a trial. Raises RunError for a file that cannot be read or holds another trial."""
-    path = trial_file(trial, folder)
+    path, labels = trial_file(trial, folder), trial.labels()
     try:
-        rows = parquet.read(path, SCHEMA)
+        rows = parquet.read(path, SCHEMA, known={key: labels[key] for key in LATER})
     except RunError as error:
         raise RunError(str(error).replace(parquet.AGAIN, _ANEW)) from None
     if not len(rows):
         raise RunError(f"{path}: has no rows; {_ANEW}")
-    for key, value in trial.labels().items():
+    for key, value in labels.items():
         if others := {*rows[key].to_pylist()} - {value}:
             raise RunError(f"{path}: {key} cannot be {others.pop()!r} of {trial.name}; {_ANEW}")
     return rows
 
 
-def _train(missing: Sequence[Trial], folder: Path, jobs: int | None) -> None:
-    """Trains trials, long ones first; keeps what is done. Raises Stopped after a signal, RunError if a process died."""
+def _train(missing: Sequence[Trial], folders: Mapping[Trial, Path], jobs: int | None) -> None:
+    """Trains trials, each for its folder, long ones first. Keeps what is done.
+
+    Raises Stopped after a signal, RunError if a process died.
+    """
     queue = sorted(missing, key=lambda trial: -trial.cost)
     if jobs is not None:
-        _spread(queue, folder, jobs)
+        _spread(queue, folders, jobs)
         return
     total, done = sum(trial.cost for trial in queue), 0
     with bar() as note:
         for trial in queue:
-            keep(trial, folder)
+            keep(trial, folders[trial])
             done += trial.cost
             note(_describe_queue(queue), 100 * done // total, 100)
 
@@ -128,7 +183,7 @@ def _describe_queue(queue: Sequence[Trial]) -> str:
     return f"training {len(queue)} {'stack' if len(queue) == 1 else 'stacks'}, %"
 
 
-def _spread(queue: Sequence[Trial], folder: Path, jobs: int) -> None:
+def _spread(queue: Sequence[Trial], folders: Mapping[Trial, Path], jobs: int) -> None:
     """Trains trials on `jobs` spawned processes, one CPU thread each."""
     how = processes.SPAWN
     halt, done, total = how.Event(), how.Value("q", 0), sum(trial.cost for trial in queue)
@@ -136,7 +191,7 @@ def _spread(queue: Sequence[Trial], folder: Path, jobs: int) -> None:
     pool = ProcessPoolExecutor(jobs, mp_context=how, initializer=_begin, initargs=(halt, done))
     with processes.signals() as received, bar() as note, pool:
         with processes.hold_back():  # inherited: a signal before `_begin` must not end a process
-            futures = [pool.submit(_work, trial, folder) for trial in queue]
+            futures = [pool.submit(_work, trial, folders[trial]) for trial in queue]
         while not received and wait(futures, timeout=processes.TICK).not_done:
             note(_describe_queue(queue), 100 * done.value // total, 100)
         if received:
@@ -147,7 +202,9 @@ def _spread(queue: Sequence[Trial], folder: Path, jobs: int) -> None:
         for future in futures:
             future.result()
     except BrokenProcessPool:
-        raise RunError(f"{folder}: a process died; what is done is kept: run the same command again") from None
+        raise RunError(
+            f"{folders[queue[0]]}: a process died; what is done is kept: run the same command again"
+        ) from None
 
 
 @dataclass
@@ -191,10 +248,10 @@ def keep(
         parquet.write_rows(trial_file(trial, folder), trial.labels(), rows, SCHEMA)
 
 
-def draw(frame: "pd.DataFrame", folder: Path, command: str = "") -> tuple[Path, ...]:
-    """Draws the figure in all formats. Returns its files."""
+def draw(frame: "pd.DataFrame", folder: Path, command: str = "", pick: Collection[int] = ()) -> tuple[Path, ...]:
+    """Draws the figure in all formats. Returns its files. `pick`: the seeds that only chose the rate."""
     from degrade import figures
     from degrade.figures.identity import panels, title_of
 
-    shown = figures.draw(panels(frame), title_of(frame))
+    shown = figures.draw(panels(frame, pick), title_of(frame, pick), _ABREAST)
     return figures.write(shown, "identity", sorted(frame.trial.unique()), folder, command)
