@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from generated import EVERY, Run, ended, tables
+from generated import EVERY, Run, ended, lay, tables
 
 from degrade.analysis.compare import COLUMNS, compare
 from degrade.analysis.constructed import lengthen
 from degrade.spec import DataSpec, NetSpec, RunSpec
 from degrade.spec.run import OriginSpec
+from degrade.store.results import load
 from degrade.views.summaries import constructions
 
 
@@ -98,6 +99,14 @@ def test_the_column_copied_is_of_the_runs_that_were_copied_alone():
         assert row.split == "train_clean"
         assert (row.source, row.source_runs) == (error, len(seeds))
         assert row.scratch_runs == 2  # nets from random weights of every seed are what a copy is set beside
+
+
+def test_the_column_copied_of_a_folder_holds_no_run_of_another_seed(tmp_path):
+    seeds = [ended(spec(8, seed), clean, clean + 1) for seed, clean in ((0, 0.28), (1, 2.22))]
+    lay([*seeds, copied(20, 0, (0.28, 0.5))], tmp_path)
+    (test, clean) = compare(load(tmp_path)).constructed.to_dict("records")
+    assert (clean["source"], clean["source_runs"], test["source"]) == (0.28, 1, 1.28)
+    assert math.isnan(clean["source_std"])
 
 
 def test_a_copied_run_counts_at_the_iteration_that_was_copied():
