@@ -54,6 +54,7 @@ STATUS = {
     "test_error": "test error, %",
     "val_error": "validation error, %",
     "backend": "that trains it",
+    "layout": "of tensors in training: contiguous | channels_last ([performance.md](performance.md))",
     "warmup": "on | none | why it ended",
     "warmup_until": "the iteration at which the warm-up ended; null while it is on",
     "host": "that wrote this last",

@@ -38,13 +38,16 @@ class Chain(nn.Module):
 
 
 def stack(trial: Trial) -> nn.Sequential:
-    """Builds the blocks of a trial, with initial weights. Blocks of two layers are the blocks of the nets."""
+    """Builds the blocks of a trial, with initial weights. Blocks of two layers are the blocks of the nets.
+
+    They are contiguous, since BN sums them more exactly so (degrade.train.layout).
+    """
     width, made = trial.width, nn.Sequential()
     for _ in range(trial.blocks):
         two = NETS[trial.net](width, width, 1, nn.Identity())
         made.append(two if trial.layers == 2 else Chain(width, trial.layers, trial.net == "residual"))
     initialise(made, trial.seed)
-    return made.to(memory_format=torch.channels_last)
+    return made
 
 
 def features(trial: Trial, images: int, draws: torch.Generator) -> Tensor:
@@ -53,8 +56,7 @@ def features(trial: Trial, images: int, draws: torch.Generator) -> Tensor:
     Each value is drawn by itself, so none can be guessed from the others. Short of copying, a stack can do no better
     than the mean.
     """
-    x = torch.randn(images, trial.width, trial.size, trial.size, generator=draws).relu_()
-    return x.contiguous(memory_format=torch.channels_last)
+    return torch.randn(images, trial.width, trial.size, trial.size, generator=draws).relu_()
 
 
 def generator(*words: object) -> torch.Generator:
