@@ -35,7 +35,7 @@ JSON is an object: the name of each table, and the list of its rows. A command w
 | `identity` | `identity` |
 | `nets` | `nets` |
 | `recipe-diff` | `recipe-diff` |
-| `bench` | `loops`, `sameness`; with `--check` `sameness` |
+| `bench` | `loops`, `sameness`, `exactness`; with `--check` `sameness`, `exactness` |
 """
 STATUS = {
     "run": "name of the run",
