@@ -1,6 +1,6 @@
 """The time of an eager training step in each layout (degrade.train.layout), on a CPU.
 
-    python benchmarks/layouts.py --depths 20,56 --rounds 9
+    python benchmarks/layouts.py --depths 20,56 --sides 8,32 --rounds 9
 
 Both layouts step in turn, every other round in reverse order. The times are CPU times of one thread, so that other work
 on the machine counts little. Medians, in ms, and their ratio.
@@ -25,11 +25,12 @@ SHAPES = ((QUICKSTART, 1, 8), (RecipeSpec(), 3, 32))  # recipe, channels, side
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--depths", default="20,56")
+    parser.add_argument("--sides", default="8,32")
     parser.add_argument("--rounds", type=int, default=9)
     given = parser.parse_args()
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, one thread")
-    for recipe, channels, side in SHAPES:
+    for recipe, channels, side in (shape for shape in SHAPES if str(shape[-1]) in given.sides.split(",")):
         for depth in map(int, given.depths.split(",")):
             for kind in ("plain", "residual"):
                 spec = RunSpec(net=NetSpec(net=kind, depth=depth), recipe=recipe)

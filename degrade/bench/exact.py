@@ -34,8 +34,12 @@ STEPS = 40
 _MEASURED = RecipeSpec(weight_decay=0.0, augment="none", iterations=10**9, eval_every=10**9)  # momentum is the gradient
 _ORDERS = 2  # of one batch, in the yardstick
 # A backend may deviate so many times as much as the yardstick at its worst. A unit before a ReLU that is zero up to
-# rounding opens in one order and not in another, so the deviation of a gradient differs from order to order.
-_MARGIN = 4.0
+# rounding opens in one order and not in another, so the deviation of a gradient differs from order to order. Statistics
+# do not, but the kernels were at 2.5 times the yardstick in plain-56; channels-last batch norm, at 60 times and more.
+_MARGINS = {"loss": 4.0, "gradient": 4.0, "statistics": 10.0}
+LOST = (
+    0.1  # relative deviation of the yardstick's gradient from which on only statistics are judged: the rest is chance
+)
 # The largest deviations of the yardstick in trained nets: residual-20 and plain-20, seven batches each, and residual-8
 # (2 cores of an Intel Xeon, torch 2.15.0, 2026-12-01). Where it happens to be nearer, this counts. tf32 rounds to an
 # eighth of bf16's steps, and was not measured.
@@ -58,7 +62,7 @@ class Exactness:
     loss: float
     gradient: float  # ||g - g'|| / ||g'|| over all parameters
     statistics: float  # the same of BN's mean and variance over all layers
-    bounds: dict[str, float]  # empty for the yardstick
+    bounds: dict[str, float]  # of what is judged; empty for the yardstick
 
     @property
     def ok(self) -> bool:
@@ -141,7 +145,7 @@ class Comparison:
                 for order in _orders(len(x), self.device)
             ]
             worst = {name: max(each[name] for each in own) for name in own[0]}
-            bounds[precision] = {name: _MARGIN * max(worst[name], seen) for name, seen in _SEEN[precision].items()}
+            bounds[precision] = _bound(worst, precision)
             found.append(Exactness(f"{YARDSTICK}-{precision}", self.name, state, **worst, bounds={}))
         for loop, fit in fits.items():
             apart = _deviate(_step_of_fit(fit, weights), right)
@@ -162,6 +166,12 @@ class Comparison:
         loss.backward()
         gradients = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
         return _Step(loss.item(), _flatten(gradients), _statistics(net.state_dict()))
+
+
+def _bound(worst: Mapping[str, float], precision: str) -> dict[str, float]:
+    """The bounds that follow from the largest deviations of the yardstick."""
+    judged = _MARGINS if worst["gradient"] <= LOST else ("statistics",)
+    return {name: _MARGINS[name] * max(worst[name], _SEEN[precision][name]) for name in judged}
 
 
 def _draw_pictures() -> Splits:

@@ -24,6 +24,8 @@ from degrade.views import tables
 from degrade.views.sheets import Show
 from degrade.views.terminal import bar, confirm, console, duration, show
 
+_FIRST_BACKEND = "eager"  # of runs whose state names none: there was no other
+
 
 def rerun(folder: RunDir, root: Path, probe: int | None = None, show: Show = show) -> int:
     """Trains a stored run once more, with a probe of its gradients where `probe` asks for one; says what came out.
@@ -60,8 +62,8 @@ def rerun(folder: RunDir, root: Path, probe: int | None = None, show: Show = sho
 
 def read_trained_spec(folder: RunDir) -> RunSpec:
     """Reads the spec of a run with the backend it had: `auto` could choose another one here, with other bits."""
-    spec, had = folder.read_spec(), folder.read_state().backend
-    return replace(spec, engine=replace(spec.engine, backend=had)) if had else spec
+    spec, had = folder.read_spec(), folder.read_state().backend or _FIRST_BACKEND
+    return replace(spec, engine=replace(spec.engine, backend=had))
 
 
 def _copy_start(first: RunDir, again: RunDir) -> None:
@@ -82,8 +84,8 @@ def _plan_layout(first: RunDir, again: RunDir) -> None:
 
     A checkpoint names its own layout. Says so where the first run is of a degrade that knew only one layout.
     """
-    had, spec = first.read_state(), first.read_spec()
-    sums = had.backend == "eager" or (had.backend == "native" and spec.recipe.precise_bn)
+    had, spec = first.read_state(), read_trained_spec(first)
+    sums = spec.engine.backend == "eager" or (spec.engine.backend == "native" and spec.recipe.precise_bn)
     if not sums or again.standing().name == "running" or any(path.exists() for path in again.checkpoints):
         return
     again.path.mkdir(parents=True, exist_ok=True)

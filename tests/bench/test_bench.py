@@ -242,7 +242,7 @@ def test_a_report_has_it_all(short, tmp_path):
     md, js = writing.save(report, tmp_path / "new")
     assert md.stem == js.stem == f"{values['machine']['environment']['started'][:10]}-{report.machine.slug}"
     text = md.read_text()
-    assert "plain-56, fresh: fp32 itself ends here; its gradient is 13 % off" in text
+    assert "plain-56, fresh: fp32 itself ends here; its gradient is 13 % off, and only BN is judged" in text
     for words in ("| eager-fp32 |", "not here: eager-tf32", "target, below 5 %", "peak in fp32", "| peer, 0 workers |"):
         assert words in text
     assert json.loads(js.read_text()) == values

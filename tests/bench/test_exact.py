@@ -43,9 +43,9 @@ def test_an_eager_step_at_the_papers_shape_is_as_near_to_float64_as_contiguous_t
 def test_the_batch_norm_of_0_1_0_is_found_out(found, state):
     row = found["graph-fp32", state]
     assert not row.ok
-    assert row.statistics > 10 * row.bounds["statistics"]
+    assert row.statistics > 5 * row.bounds["statistics"]
     assert row.gradient > row.bounds["gradient"]
-    assert row.nearest > 10
+    assert row.nearest > 5
 
 
 @pytest.mark.skipif(bool(missing("fp32")), reason="no kernels")
@@ -59,9 +59,15 @@ def test_a_bound_is_a_multiple_of_what_contiguous_torch_deviates_by(found):
         own, bounds = found["torch-fp32", state], found["eager-fp32", state].bounds
         assert set(bounds) == {"loss", "gradient", "statistics"}
         for name, bound in bounds.items():
-            assert bound >= 4 * getattr(own, name) > 0
+            assert bound >= (10 if name == "statistics" else 4) * getattr(own, name) > 0
         assert own.ok
         assert own.nearest == 0
+
+
+def test_where_torch_itself_has_lost_the_gradient_only_statistics_are_judged():
+    """Else chance decides: bf16 in a fresh plain-56 had a loss 20 times as far off as torch's, with the same gradient."""
+    assert set(exact._bound({"loss": 3e-4, "gradient": 1.4, "statistics": 2e-2}, "bf16")) == {"statistics"}
+    assert set(exact._bound({"loss": 3e-4, "gradient": 0.1, "statistics": 2e-2}, "bf16")) > {"gradient"}
 
 
 def test_a_trained_net_has_learned_something():

@@ -123,7 +123,7 @@ def test_reprobe_trains_them_again_and_then_there_is_no_more_to_say(tmp_path, ca
 
 def test_runs_are_trained_again_as_they_were_the_first_time(tmp_path):
     """The command line may ask for other threads or another device now: those can change bits."""
-    spec = tiny(engine={"threads": 2, "device": "cpu"})
+    spec = tiny(engine={"threads": 2, "device": "cpu", "backend": "eager"})
     folder = RunDir(tmp_path, spec.run)
     folder.path.mkdir(parents=True)
     folder.begin(spec, {})
@@ -201,6 +201,16 @@ def made_by_0_1_0(spec: RunSpec, root: Path) -> RunDir:
     said = folder.read(folder.state)
     write_json(folder.state, {key: value for key, value in said.items() if key not in ("layout", "sha256")})
     return folder
+
+
+def test_a_run_whose_state_names_no_backend_was_eager(tmp_path):
+    """The stored studies of the digits are so: there was no other backend."""
+    spec = tiny()
+    folder = RunDir(tmp_path, spec.run)
+    folder.path.mkdir(parents=True)
+    folder.begin(spec, {})
+    folder.write_state(State("finished"))
+    assert rerun.read_trained_spec(folder).engine.backend == "eager"
 
 
 @pytest.mark.parametrize("how", ["rerun", "reprobe"])
