@@ -65,7 +65,7 @@ def test_a_bound_is_a_multiple_of_what_contiguous_torch_deviates_by(found):
 
 
 def test_where_torch_itself_has_lost_the_gradient_only_statistics_are_judged():
-    """Else chance decides: bf16 in a fresh plain-56 had a loss 20 times as far off as torch's, with the same gradient."""
+    """Else chance decides: bf16 in a fresh plain-56 had a loss 20 times as far as torch's, with the gradient as far."""
     assert set(exact._bound({"loss": 3e-4, "gradient": 1.4, "statistics": 2e-2}, "bf16")) == {"statistics"}
     assert set(exact._bound({"loss": 3e-4, "gradient": 0.1, "statistics": 2e-2}, "bf16")) > {"gradient"}
 
