@@ -2,9 +2,9 @@
 
 torch's batch norm on a CPU sums a channels-last tensor in float32, value by value, and a contiguous one more exactly.
 At the paper's shape (batch 128, 3x32x32) channels-last statistics are 2e-5 off instead of 6e-8, and gradients of
-trained nets up to forty times as far (2 cores of an Intel Xeon, torch 2.15.0, 2026-12-01: docs/performance.md). So training is
-contiguous on a CPU. Without BN's sums nothing is lost: evaluation is channels last, which is faster, as is bf16, whose
-own rounding is far greater.
+trained nets up to forty times as far (2 cores of an Intel Xeon, torch 2.15.0, 2026-12-01: docs/performance.md). So
+training is contiguous on a CPU. Without BN's sums nothing is lost: evaluation is channels last, which is faster, as is
+bf16, whose own rounding is far greater.
 """
 
 import torch
