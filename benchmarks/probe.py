@@ -36,7 +36,10 @@ def main() -> None:
     batches = Batches(resident, batch=given.batch, seed=0, augment=spec.recipe.augment)
     net = nets.build(spec.net, channels=given.channels, classes=10)
     backend = BACKENDS[given.backend](net, spec, batches)
-    acts = {"step": lambda: backend.step(0), "probe": lambda: probe(backend.copy(), *batches.at(0))}
+    acts = {
+        "step": lambda: backend.step(0),
+        "probe": lambda: probe(backend.copy(), *batches.at(0), layout=backend.layout),
+    }
     spent: dict[str, list[float]] = {name: [] for name in acts}
     for round_ in range(given.rounds + 1):
         for name, act in acts.items():

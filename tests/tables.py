@@ -36,7 +36,7 @@ JSON is an object: the name of each table, and the list of its rows. A command w
 | `identity` | `identity` |
 | `nets` | `nets` |
 | `recipe-diff` | `recipe-diff` |
-| `bench` | `loops`, `sameness`; with `--check` `sameness` |
+| `bench` | `loops`, `sameness`, `exactness`; with `--check` `sameness`, `exactness` |
 """
 STATUS = {
     "run": "name of the run",
@@ -55,6 +55,7 @@ STATUS = {
     "test_error": "test error, %",
     "val_error": "validation error, %",
     "backend": "that trains it",
+    "layout": "of tensors in training: contiguous | channels_last ([performance.md](performance.md))",
     "warmup": "on | none | why it ended",
     "warmup_until": "the iteration at which the warm-up ended; null while it is on",
     "host": "that wrote this last",

@@ -20,7 +20,7 @@ from degrade.train import processes
 
 _FRESH = get_context("forkserver")  # its processes begin with torch loaded, and with no thread of this process
 # an optimiser of torch loads torch's compiler at its first use: seconds for every peer, unless it is loaded here
-_PRELOADED = ["degrade.bench.peer", "degrade.bench.same", "torch._dynamo"]
+_PRELOADED = ["degrade.bench.peer", "degrade.bench.same", "degrade.bench.exact", "torch._dynamo"]
 # share of a round's time for steps before it, which do not count: the loader of a peer has batches waiting
 _LEAD = 0.25
 _MAXRSS = 1 if sys.platform == "darwin" else 1024  # bytes in the unit of ru_maxrss
@@ -141,8 +141,8 @@ def _aside_of(paced: Paced) -> Aside:
     return paced.loop.aside()
 
 
-def _sameness_of(paced: Paced, loops: Any) -> Any:
-    return cast(Any, paced.loop).compare(loops)  # a degrade.bench.same.Comparison
+def _compare(paced: Paced, loops: Any) -> Any:
+    return cast(Any, paced.loop).compare(loops)  # a Comparison of degrade.bench.same or degrade.bench.exact
 
 
 _ANSWERS: dict[str, Callable[..., Any]] = {
@@ -150,5 +150,5 @@ _ANSWERS: dict[str, Callable[..., Any]] = {
     "round": Paced.round,
     "memory": _memory_of,
     "aside": _aside_of,
-    "same": _sameness_of,
+    "compare": _compare,
 }

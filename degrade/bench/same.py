@@ -77,7 +77,7 @@ def compare_loops(
     with ExitStack() as stack:
         apart = [stack.enter_context(Apart(partial(Comparison, net, device, depth, steps))) for net in COMPARED_NETS]
         for process in apart:
-            process.tell("same", loops)
+            process.tell("compare", loops)
         for done, process in enumerate(apart):
             note("the same as eager fp32?", done, len(apart))
             found += process.hear()

@@ -20,6 +20,10 @@ def bench(
     seconds: Annotated[float, typer.Option(help="Of each loop in each round; one step where that takes longer")] = 0.8,
     rounds: Annotated[int, typer.Option(help="Interleaved; one more is warm-up")] = 5,
     check: Annotated[bool, typer.Option("--check", help="Only whether all compute the same; judges no time.")] = False,
+    float64: Annotated[
+        str,
+        typer.Option(metavar="A,B", help="Nets to compare with float64, as in plain-110; default: of 20 and 56 layers"),
+    ] = "",
     json: Annotated[Path | None, typer.Option(metavar="FILE|-", help="Write all of it as JSON; - for stdout")] = None,
     save: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write tables and JSON there, named by date and hardware")
@@ -30,16 +34,23 @@ def bench(
 
     Images per second of the whole loop with the paper's recipe and at the quickstart's shapes, in interleaved rounds;
     the share of the FLOP limit, memory, time of a run and what of it is not steps. Takes about seven minutes on two
-    cores. Exit code 1 where a backend does not compute what eager fp32 does. How to read it: benchmarks/README.md.
+    cores. Exit code 1 where a backend does not compute what eager fp32 does, or is further from float64 at the paper's
+    shape than plain torch. With --check only nets of 20 layers are compared with float64, else also plain-56. How to
+    read it: benchmarks/README.md.
     """
     from degrade import bench as measuring
     from degrade.bench import writing
     from degrade.views import terminal
 
-    depths = tuple(parse_numbers("depth", depth, int))
-    names = tuple(split_list(only))
     asked = measuring.Asked(
-        depths=depths, only=names, device=device, threads=threads, seconds=seconds, rounds=rounds, check=check
+        depths=tuple(parse_numbers("depth", depth, int)),
+        only=tuple(split_list(only)),
+        device=device,
+        threads=threads,
+        seconds=seconds,
+        rounds=rounds,
+        check=check,
+        float64=tuple(split_list(float64)),
     )
     piped = str(json) == "-" or form == "json"
     with (

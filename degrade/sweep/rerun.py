@@ -18,11 +18,13 @@ from degrade.store.files import inside, read, write
 from degrade.store.folder import RunDir
 from degrade.store.parquet import CURVES
 from degrade.store.results import board
-from degrade.store.state import Board
+from degrade.store.state import UNMARKED_LAYOUT, Board, State
 from degrade.sweep.workers import train
 from degrade.views import tables
 from degrade.views.sheets import Show
 from degrade.views.terminal import bar, confirm, console, duration, show
+
+_FIRST_BACKEND = "eager"  # of runs whose state names none: there was no other
 
 
 def rerun(folder: RunDir, root: Path, probe: int | None = None, show: Show = show) -> int:
@@ -43,6 +45,7 @@ def rerun(folder: RunDir, root: Path, probe: int | None = None, show: Show = sho
     spec = spec if probe is None else set_probe(spec, probe)
     into = choose_place(root, spec)
     _copy_start(folder, RunDir(into, spec.run))
+    _plan_layout(folder, RunDir(into, spec.run))
     try:
         train([spec], into, jobs=1)
     except Stopped as stopped:
@@ -59,8 +62,8 @@ def rerun(folder: RunDir, root: Path, probe: int | None = None, show: Show = sho
 
 def read_trained_spec(folder: RunDir) -> RunSpec:
     """Reads the spec of a run with the backend it had: `auto` could choose another one here, with other bits."""
-    spec, had = folder.read_spec(), folder.read_state().backend
-    return replace(spec, engine=replace(spec.engine, backend=had)) if had else spec
+    spec, had = folder.read_spec(), folder.read_state().backend or _FIRST_BACKEND
+    return replace(spec, engine=replace(spec.engine, backend=had))
 
 
 def _copy_start(first: RunDir, again: RunDir) -> None:
@@ -74,6 +77,22 @@ def _copy_start(first: RunDir, again: RunDir) -> None:
         raise RunError(f"{first.kept(0)}: its first weights are gone; `degrade construct` makes them again")
     again.path.mkdir(parents=True, exist_ok=True)
     write(again.kept(0), read(first.kept(0)))
+
+
+def _plan_layout(first: RunDir, again: RunDir) -> None:
+    """Lets a rerun begin in the layout of the first run (degrade.train.layout), if the curve depends on the layout.
+
+    A checkpoint names its own layout. Says so where the first run is of a degrade that knew only one layout.
+    """
+    had, spec = first.read_state(), read_trained_spec(first)
+    sums = spec.engine.backend == "eager" or (spec.engine.backend == "native" and spec.recipe.precise_bn)
+    if not sums or again.standing().name == "running" or any(path.exists() for path in again.checkpoints):
+        return
+    again.path.mkdir(parents=True, exist_ok=True)
+    again.write_state(State("new", layout=had.layout or UNMARKED_LAYOUT))
+    if had.layout is None:
+        said = f"of a degrade before layouts had names; trained again in its layout, {UNMARKED_LAYOUT}"
+        console.print(f"{first.run}: {said}; new runs sum more exactly on a CPU", highlight=False, soft_wrap=True)
 
 
 def choose_place(root: Path, spec: RunSpec) -> Path:
@@ -142,6 +161,7 @@ def reprobe(bare: Sequence[RunSpec], root: Path, *, jobs: int | None, fail_fast:
         if not find_probed(root, spec.run):
             todo.setdefault(into := choose_place(root, spec), []).append(spec)
             _copy_start(RunDir(root, spec.run), RunDir(into, spec.run))
+            _plan_layout(RunDir(root, spec.run), RunDir(into, spec.run))
     failed, unsaid = 0, list[RunError]()
     try:
         for path, specs in todo.items():

@@ -49,7 +49,11 @@ def measure(spec: RunSpec, load: float = 0.0) -> Sample:
     begin, few = time.perf_counter() - start, min(250, len(fit.test))
     step = _time(fit, lambda: fit.advance(1))
     image = _time(fit, lambda: fit.backend.evaluate(fit.test, 0, few)) / few
-    look = _time(fit, lambda: probe(fit.backend.copy(), *fit.batches.at(0))) if spec.engine.probe else 0.0
+    look = (
+        _time(fit, lambda: probe(fit.backend.copy(), *fit.batches.at(0), layout=fit.backend.layout))
+        if spec.engine.probe
+        else 0.0
+    )
     checkpoint = _save_checkpoint(fit)
     for images in (fit.train, fit.test):  # a whole run reads every page, so that counts as memory
         images.pixels.max()

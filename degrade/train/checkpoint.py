@@ -12,11 +12,13 @@ from degrade.errors import NewerError, RunError
 from degrade.nets.statedict import find_excess
 from degrade.spec.rules import LIMIT, field_types
 from degrade.store import seal
+from degrade.store.state import UNMARKED_LAYOUT
+from degrade.train.layout import check_layout
 
 _T = TypeVar("_T")
 
 _NUMBERS = (int, float)
-_LATER = ("spec", "probes")  # keys that checkpoints of an older degrade may lack
+_LATER = ("spec", "probes", "layout")  # keys that checkpoints of an older degrade may lack
 _ROW_LISTS = ("points", "warmup")  # lists that `parse_rows` checks
 
 
@@ -97,6 +99,7 @@ def check(state: Mapping[str, Any], known: Mapping[str, Any], iterations: int) -
     wanted = {key: value for key, value in known.items() if key not in (*_LATER, *_ROW_LISTS)}
     if said := _find_difference({key: state[key] for key in wanted if key in state}, wanted, "state"):
         raise RunError(f"{said}: no training of {run}")
+    check_layout(state.get("layout", UNMARKED_LAYOUT))
     for key, first, last in (("iteration", 0, iterations), ("threads", 1, LIMIT)):
         if not first <= state[key] <= last:
             raise RunError(f"its {key} cannot be {state[key]}")

@@ -17,8 +17,10 @@ from degrade.nets import build
 from degrade.nets.norms import split_batch
 from degrade.spec import RunSpec
 from degrade.spec.rows import LayerGradient, Point
+from degrade.store.state import UNMARKED_LAYOUT
 from degrade.train.backends import BACKENDS, choose
 from degrade.train.checkpoint import check, parse_rows
+from degrade.train.layout import check_layout
 from degrade.train.precision import settle
 from degrade.train.probe import probe
 from degrade.train.schedule import Warmup, judge, look_due, lr_at, point_due
@@ -55,12 +57,11 @@ class Fit:
         self.val = None if val is None else Resident(val, scale, self.device)
         self.batches = Batches(self.train, batch=spec.recipe.batch, seed=spec.seed, augment=spec.recipe.augment)
         self.classes = len(train.classes)
-        recipe = spec.recipe
         self._use(spec.engine.backend)
         self.points: list[Point] = []
         self.probes: list[LayerGradient] = []
         self.iteration, self.diverged = 0, False
-        self.warmup = Warmup(None) if recipe.warms_up(spec.net) else Warmup()
+        self.warmup = Warmup(None) if spec.recipe.warms_up(spec.net) else Warmup()
         self._tally = [0.0, 0.0]  # the backend's tally at the last point: loss, mistakes
         self._cut = False  # whether `stop` cut the evaluation short
         self._looked = (0, 0.0)  # iteration and mistakes at the last look at the warm-up
@@ -166,7 +167,7 @@ class Fit:
             return begin
         self.backend.tally.tolist()  # waits for the device, so that the steps before count as training
         begin = self._spend(begin, training=True)
-        self.probes += probe(self.backend.copy(), *self.batches.at(self.iteration), self.iteration)
+        self.probes += probe(self.backend.copy(), *self.batches.at(self.iteration), self.iteration, self.backend.layout)
         return self._spend(begin, training=False)
 
     def _measure(self, begin: float) -> float:
@@ -223,6 +224,10 @@ class Fit:
         self.backend.restore({**self.backend.state(), "net": net})
         self._note(self._evaluate_splits(whole=True))
 
+    def begin_in(self, layout: str) -> None:
+        """Starts in another layout than runs that begin here have. Raises RunError for a layout that is none."""
+        self.backend.restore({**self.backend.state(), "layout": check_layout(layout)})
+
     def _clean_batches(self) -> Iterator[Tensor]:
         """Yields all training images as they are, as many at once as BN sees; ends early if `stop` says so."""
         recipe, everything = self.spec.recipe, torch.arange(len(self.train), device=self.device)
@@ -265,7 +270,7 @@ class Fit:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes back to `state`, with the backend and the threads that the run began with.
+        """Goes back to `state`, with the backend, the threads and the layout that the run began with.
 
         Raises RunError for a state of another run or one that `state` did not return, NewerError for a state of a newer
         degrade, and SpecError where the backend cannot be had.
@@ -278,7 +283,7 @@ class Fit:
             raise RunError(f"its backend cannot be {state['backend']!r}")
         if state["backend"] != self.backend_name:
             self._use_again(state["backend"])
-        self.backend.restore(state)
+        self.backend.restore({"layout": UNMARKED_LAYOUT, **state})
         self.threads, self.iteration, self.diverged = state["threads"], state["iteration"], state["diverged"]
         self.seconds, self._training, self._grad_norm = state["seconds"], state["training"], state["grad_norm"]
         self._looked, self._tally = tuple(state["looked"]), list(state["tally_at_point"])

@@ -8,19 +8,23 @@ from torch import Tensor, nn
 
 from degrade.nets.layers import conv_layers
 from degrade.spec.rows import LayerGradient
+from degrade.train.layout import format_of, pick_layout
 
 _HEAD, _LAST_STAGE = "head", 4  # the last layer of a net, and the stage that its row gets
 
 
-def probe(net: nn.Module, x: Tensor, y: Tensor, iteration: int = 0) -> list[LayerGradient]:
+def probe(net: nn.Module, x: Tensor, y: Tensor, iteration: int = 0, layout: str = "") -> list[LayerGradient]:
     """Measures each weighted layer of the main path: a row for each 3x3 layer and for the last layer, 6n+2 in all.
 
-    `net` must be a copy: the forward pass is in training mode, and moves BN's running statistics. x (N, C, H, W) and
+    `net` must be a copy: the forward pass is in training mode, and moves BN's running statistics. It is in float32 and
+    in the layout of the run ("": of a run that begins here), whatever the run's precision. x (N, C, H, W) and
     y (N,), N >= 2, go through as one batch, so that BN sees what the step will see. Two backward passes then take the
     gradients g1, g2 of the mean cross-entropies of its halves (n1 = N // 2 and n2 = N - n1 images). The step's own
     gradient is (n1 g1 + n2 g2) / N, and `cosine` is <g1, g2> / (||g1|| ||g2||); NaN where a gradient is 0.
     """
-    net.train()
+    form = format_of(layout or pick_layout(x.device), "fp32")
+    net.train().to(memory_format=form)
+    x = x.contiguous(memory_format=form)
     found = [(layer.name, layer.stage, layer.block, layer.place) for layer in conv_layers(net)]
     found.append((_HEAD, _LAST_STAGE, 0, 0))
     spreads = _spreads_at(net, [name for name, *_ in found])
@@ -52,7 +56,7 @@ def _spreads_at(net: nn.Module, names: list[str]) -> dict[str, Tensor]:
 
 def _half_gradients(net: nn.Module, x: Tensor, y: Tensor, weights: list[Tensor]) -> list[tuple[Tensor, ...]]:
     """The gradients of each half of a batch by each weight, from one forward pass."""
-    logits, middle = net(x.contiguous(memory_format=torch.channels_last)), len(x) // 2
+    logits, middle = net(x), len(x) // 2
     losses = [F.cross_entropy(logits[part], y[part]) for part in (slice(middle), slice(middle, None))]
     return [torch.autograd.grad(losses[0], weights, retain_graph=True), torch.autograd.grad(losses[1], weights)]
 

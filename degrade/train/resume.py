@@ -194,6 +194,7 @@ def progress(fit: Fit, name: str, *, outcome: str | None = None, reason: str | N
         iteration=fit.iteration,
         iterations=recipe.iterations,
         backend=fit.backend_name,
+        layout=fit.backend.layout,
         epoch=fit.iteration * recipe.batch / len(fit.train),
         lr=fit.lr,
         seconds=fit.seconds,

@@ -77,11 +77,12 @@ def run_one(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: b
         unknown = not found or "damaged" in found
         if state in OVER or (unknown and (damaged_tables(folder) or ended(spec, folder))):  # the run may have been over
             return _mend(spec, folder, state, pulse, command)
+        layout = found.get("layout") if state == "new" else None  # a rerun plans it
         try:
             # this early, so that another host sees it even if it does not see our locks
             folder.write_state(State("running"))
             with pulse.of(folder), _translate_refusals(folder):
-                return (yield from _train(spec, folder, pulse, command))
+                return (yield from _train(spec, folder, pulse, command, layout))
         except GeneratorExit:
             folder.leave("interrupted", "a run beside it failed")
             raise
@@ -134,9 +135,13 @@ def _translate_refusals(folder: RunDir) -> Generator[None]:
         raise RunError(describe_refusal(error, folder.path)) from error
 
 
-def _train(spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str) -> Generator[None, None, str]:
-    """Trains one run in its folder, which this process has claimed."""
+def _train(
+    spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str, layout: str | None
+) -> Generator[None, None, str]:
+    """Trains one run in its folder, which this process has claimed. `layout`: to begin in; None: the device's own."""
     fit = Fit(spec, data.load(spec.data), stop=stop)
+    if layout is not None:
+        fit.begin_in(layout)
     folder.begin(spec, environment(fit.device, command))
     resume(fit, folder)
     if fit.backend_why:

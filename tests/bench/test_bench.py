@@ -11,6 +11,7 @@ import torch
 from degrade import bench
 from degrade.bench import cases, limit, peer, timing, writing
 from degrade.bench.apart import Apart, Paced
+from degrade.bench.exact import Exactness
 from degrade.bench.ours import Aside, Ours, engine_of, shares
 from degrade.bench.same import COMPARED_NETS, Comparison, Sameness, compare_loops, find_available
 from degrade.errors import RunError, SpecError, UnavailableError
@@ -192,6 +193,12 @@ def test_the_kernels_own_measurement_counts_as_the_peak_where_it_is_best(monkeyp
     assert (found["fp32"].flops, found["fp32"].by) == (1e18, "multiply-adds in registers")
 
 
+EXACT = (  # tests/bench/test_exact.py measures; here, what a report makes of it
+    Exactness("torch-fp32", "plain-56", "fresh", 1e-7, 0.13, 1e-7, {}),
+    Exactness("eager-fp32", "plain-56", "fresh", 1e-7, 0.2, 1e-7, {"loss": 4e-7, "gradient": 0.52, "statistics": 4e-7}),
+)
+
+
 @pytest.fixture
 def short(monkeypatch):
     """Tiny cases, a short comparison, one thread."""
@@ -199,6 +206,7 @@ def short(monkeypatch):
     monkeypatch.setattr(bench, "quickstart", lambda depth: replace(TINY, depth=depth))
     quick = partial(in_this_process, depth=8, steps=16)
     monkeypatch.setattr(bench, "compare_loops", lambda loops, device, *, steps, note: quick(loops))
+    monkeypatch.setattr(bench, "compare_with_float64", lambda loops, device, nets, note: [*EXACT])
     monkeypatch.setattr(limit, "LAYER_SHAPES", ())
     monkeypatch.setattr(bench, "peaks", lambda device, threads, seconds, note: limit.peaks(device, 1, 0.0, note))
 
@@ -209,7 +217,7 @@ def test_a_report_has_it_all(short, tmp_path):
     values = json.loads(writing.as_json(report))
     assert set(values) == {
         *("format", "ok", "machine", "threads", "seconds", "rounds"),
-        *("peaks", "same", "unavailable", "cases", "timed"),
+        *("peaks", "same", "exact", "unavailable", "cases", "timed"),
     }
     assert {"device", "processor", "cores", "flags", "memory", "environment"} <= set(values["machine"])
     assert {"torch", "python", "commit", "command", "started"} <= set(values["machine"]["environment"])
@@ -218,6 +226,8 @@ def test_a_report_has_it_all(short, tmp_path):
     assert {"loop", "net", "loss", "update", "statistics", "first", "all", "bounds", "nearest", "ok"} == set(
         values["same"][0]
     )
+    assert values["exact"][1]["bounds"]["gradient"] == 0.52
+    assert values["exact"][1]["nearest"] == pytest.approx(0.2 / 0.52)
     case = values["cases"][0]
     assert case["case"]["recipe"]["batch"] == 16
     rows = {row["loop"]: row for row in case["rows"]}
@@ -232,6 +242,7 @@ def test_a_report_has_it_all(short, tmp_path):
     md, js = writing.save(report, tmp_path / "new")
     assert md.stem == js.stem == f"{values['machine']['environment']['started'][:10]}-{report.machine.slug}"
     text = md.read_text()
+    assert "plain-56, fresh: fp32 itself ends here; its gradient is 13 % off, and only BN is judged" in text
     for words in ("| eager-fp32 |", "not here: eager-tf32", "target, below 5 %", "peak in fp32", "| peer, 0 workers |"):
         assert words in text
     assert json.loads(js.read_text()) == values
@@ -258,6 +269,16 @@ def test_what_is_not_the_same_ends_with_code_1(short, here, monkeypatch):
     assert "NO" in done.stdout
 
 
+def test_what_is_further_from_float64_than_its_bound_ends_with_code_1(short, here, monkeypatch):
+    far = replace(EXACT[1], statistics=2e-5)
+    monkeypatch.setattr(bench, "compare_with_float64", lambda loops, device, nets, note: [EXACT[0], far])
+    done = here("bench", "--check", "--only", "eager-fp32", "--threads", "1", "--device", "cpu")
+    assert done.returncode == 1
+    assert "5000 %  NO" in done.stdout
+    done = here("bench", "--check", "--only", "eager-fp32", "--device", "cpu", "--format", "csv")
+    assert done.returncode == 1
+
+
 def test_a_loop_that_cannot_be_made_and_one_that_dies_say_so():
     with Apart(partial(Ours, TINY, engine_of("eager-tf32", "cpu", 1))) as apart, pytest.raises(SpecError, match="tf32"):
         apart.ask("warm", 0.01)
@@ -267,7 +288,17 @@ def test_a_loop_that_cannot_be_made_and_one_that_dies_say_so():
 
 @pytest.mark.parametrize(
     "wrong",
-    ["--depth=21", "--depth=x", "--depth=", "--only=eager-fp33", "--rounds=0", "--seconds=0", "--threads=0"]
+    [
+        "--depth=21",
+        "--float64=plain-21",
+        "--float64=plain",
+        "--depth=x",
+        "--depth=",
+        "--only=eager-fp33",
+        "--rounds=0",
+        "--seconds=0",
+        "--threads=0",
+    ]
     + ["--device=tpu"]
     + ([] if torch.cuda.is_available() else ["--device=cuda", "--only=eager-tf32"]),
 )

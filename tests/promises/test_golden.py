@@ -17,6 +17,7 @@ from degrade.store.parquet import CURVES
 from degrade.store.results import board, run_dirs
 from degrade.sweep import expand, rerun
 from degrade.train import run
+from degrade.train.checkpoint import unpack
 
 OLD = GOLDEN / "results-0.1.0"
 KEYS = (
@@ -99,6 +100,11 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint(old):
     assert sorted(after.iteration.unique()) == [10, 20, 30]
     assert pd.read_parquet(folder.tables["probe"]).iloc[: len(probed)].equals(probed)
     assert folder.read_state().backend == "eager"
+    layouts = unpack(folder.checkpoint.read_bytes())["layout"], folder.read_state().layout
+    assert layouts == (
+        "channels_last",
+        "channels_last",
+    )  # as 0.1.0 began it, so with the bits that 0.1.0 had gone on with
 
 
 def test_a_constructed_net_is_trained_on_from_where_it_began(old):

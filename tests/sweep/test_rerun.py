@@ -10,16 +10,18 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ON_CPU, tiny
+from conftest import ON_CPU, tiny, with_kernels
 
 from degrade.errors import RunError
 from degrade.spec import RunSpec
+from degrade.store.files import write
 from degrade.store.folder import RunDir, write_json
 from degrade.store.results import board, find, load, run_dirs
-from degrade.store.state import State
+from degrade.store.state import UNMARKED_LAYOUT, State
 from degrade.sweep import launch, price, rerun
 from degrade.sweep.launch import How
 from degrade.train import run
+from degrade.train.checkpoint import pack, unpack
 
 TINY = ["study=smoke", "depth=8", "recipe.iterations=4", "data.train_limit=40", "width=2"]
 
@@ -121,7 +123,7 @@ def test_reprobe_trains_them_again_and_then_there_is_no_more_to_say(tmp_path, ca
 
 def test_runs_are_trained_again_as_they_were_the_first_time(tmp_path):
     """The command line may ask for other threads or another device now: those can change bits."""
-    spec = tiny(engine={"threads": 2, "device": "cpu"})
+    spec = tiny(engine={"threads": 2, "device": "cpu", "backend": "eager"})
     folder = RunDir(tmp_path, spec.run)
     folder.path.mkdir(parents=True)
     folder.begin(spec, {})
@@ -186,6 +188,75 @@ def test_a_finished_run_that_had_to_be_mended_gets_its_probe_too(tmp_path, capsy
     assert at_once(tmp_path, "net=plain", "engine.probe=2", reprobe=True) == 0
     assert "probe.parquet added to" in capsys.readouterr().out
     assert len(load(tmp_path).probe) > 0
+
+
+def made_by_0_1_0(spec: RunSpec, root: Path) -> RunDir:
+    """A finished run as 0.1.0 left it: in the one layout of then, which nothing in it names."""
+    folder = RunDir(root, spec.run)
+    folder.path.mkdir(parents=True)
+    folder.write_state(State("new", layout=UNMARKED_LAYOUT))
+    run.run([spec], root)
+    state = unpack(folder.checkpoint.read_bytes())
+    write(folder.checkpoint, pack({key: value for key, value in state.items() if key != "layout"}))
+    said = folder.read(folder.state)
+    write_json(folder.state, {key: value for key, value in said.items() if key not in ("layout", "sha256")})
+    return folder
+
+
+def test_a_run_whose_state_names_no_backend_was_eager(tmp_path):
+    """The stored studies of the digits are so: there was no other backend."""
+    spec = tiny()
+    folder = RunDir(tmp_path, spec.run)
+    folder.path.mkdir(parents=True)
+    folder.begin(spec, {})
+    folder.write_state(State("finished"))
+    assert rerun.read_trained_spec(folder).engine.backend == "eager"
+
+
+@pytest.mark.parametrize("how", ["rerun", "reprobe"])
+def test_a_run_of_0_1_0_is_trained_again_in_its_layout_and_comes_out_the_same(tmp_path, capsys, how):
+    spec = tiny(recipe={"iterations": 9}, engine={"backend": "eager"})
+    folder = made_by_0_1_0(spec, tmp_path / "old")
+    run.run([spec], tmp_path / "new")
+    assert not rerun.same_curve(folder.curve, RunDir(tmp_path / "new", spec.run).curve)
+    if how == "rerun":
+        assert rerun.rerun(folder, tmp_path / "old", 3) == 0
+    else:
+        assert (
+            rerun.reprobe(
+                unprobed(rerun.set_probe(spec, 3), root=tmp_path / "old"), tmp_path / "old", jobs=1, fail_fast=False
+            )
+            == 0
+        )
+    said = " ".join(capsys.readouterr().out.split())
+    assert "of a degrade before layouts had names; trained again in its layout, channels_last" in said
+    assert "the same curve to the last bit; probe.parquet added" in said
+
+
+def test_a_run_of_today_is_trained_again_in_its_layout_and_nothing_is_said_of_it(tmp_path, capsys):
+    spec = tiny(recipe={"iterations": 6}, engine={"backend": "eager"})
+    run.run([spec], tmp_path)
+    assert rerun.rerun(RunDir(tmp_path, spec.run), tmp_path) == 0
+    said = capsys.readouterr().out
+    assert "the same curve to the last bit" in said
+    assert "layout" not in said
+
+
+@with_kernels()
+def test_a_rerun_of_compiled_kernels_has_the_better_probe_since_no_bit_of_its_curve_depends_on_it(tmp_path, capsys):
+    spec = tiny(recipe={"iterations": 6}, engine={"backend": "native"})
+    folder = made_by_0_1_0(spec, tmp_path)
+    assert rerun.rerun(folder, tmp_path, 3) == 0
+    assert "the same curve to the last bit; probe.parquet added" in " ".join(capsys.readouterr().out.split())
+    assert RunDir(tmp_path / "reruns" / "1", spec.run).read_state().layout == "contiguous"
+
+
+def test_a_rerun_that_has_a_checkpoint_keeps_the_layout_of_that(tmp_path):
+    spec, polls = tiny(engine={"backend": "eager"}), iter([False] * 4)
+    folder = made_by_0_1_0(spec, tmp_path)
+    run.run([spec], tmp_path / "reruns" / "1", stop=lambda: next(polls, True))
+    assert rerun.rerun(folder, tmp_path) == 0
+    assert RunDir(tmp_path / "reruns" / "1", spec.run).read_state().layout == "contiguous"
 
 
 def test_a_rerun_of_which_nobody_knows_what_it_was_is_left_alone(tmp_path):

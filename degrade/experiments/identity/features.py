@@ -19,8 +19,7 @@ def features(trial: Trial, images: int, draws: torch.Generator) -> Tensor:
     Each value is drawn by itself, so none can be guessed from the others. Short of copying, a stack can do no better
     at the identity than the mean.
     """
-    x = torch.randn(images, trial.width, trial.size, trial.size, generator=draws).relu_()
-    return x.contiguous(memory_format=torch.channels_last)
+    return torch.randn(images, trial.width, trial.size, trial.size, generator=draws).relu_()
 
 
 def generator(*words: object) -> torch.Generator:
@@ -46,7 +45,7 @@ def _permutation(trial: Trial) -> Target:
     round_trip = torch.randperm(trial.width, generator=generator("permutation", trial.seed))
     source = torch.empty_like(round_trip)
     source[round_trip] = round_trip.roll(1)
-    return lambda x: x[:, source].contiguous(memory_format=torch.channels_last)
+    return lambda x: x[:, source]
 
 
 def _random(trial: Trial) -> Target:

@@ -38,13 +38,16 @@ def stack(trial: Trial) -> nn.Sequential:
 
 
 def chain(trial: Trial, blocks: int, seed: int) -> nn.Sequential:
-    """Builds so many blocks of the kind of a trial, with He's initial weights."""
+    """Builds so many blocks of the kind of a trial, with He's initial weights.
+
+    They are contiguous, since BN sums them more exactly so (degrade.train.layout).
+    """
     width, made = trial.width, nn.Sequential()
     for _ in range(blocks):
         two = NETS[trial.net](width, width, 1, nn.Identity())
         made.append(two if trial.layers == 2 else Chain(width, trial.layers, trial.net == "residual"))
     initialise(made, seed)
-    return made.to(memory_format=torch.channels_last)
+    return made
 
 
 def norms(block: nn.Module) -> list[nn.BatchNorm2d]:

@@ -25,6 +25,7 @@ class Backend(Protocol):
 
     lr: Tensor
     tally: Tensor
+    layout: str  # of what torch sums over in training (degrade.train.layout); `restore` brings another
 
     def step(self, iteration: int) -> None:
         """One SGD step on the batch of `iteration`; adds to `tally`."""
@@ -50,7 +51,7 @@ class Backend(Protocol):
         ...
 
     def state(self) -> dict[str, Any]:
-        """Copies of everything a step depends on: `net` (a state_dict), `momentum` by parameter, `tally`."""
+        """Copies of everything a step depends on: `net` (a state_dict), `momentum` by parameter, `tally`; `layout`."""
         ...
 
     def restore(self, state: Mapping[str, Any]) -> None: ...

@@ -35,6 +35,7 @@ class Graph:
         self.capture = capture or _CudaCapture(device)
         self.eager, self.window = Eager(net, spec, batches), Window(batches)
         self.net, self.lr, self.tally = self.eager.net, self.eager.lr, self.eager.tally
+        self.layout = self.eager.layout
         self.counter = torch.zeros((), dtype=torch.int64, device=device)
         self.splits = dict[int, _SplitGraph]()
         self.replay = self._capture_step()
@@ -102,7 +103,8 @@ class Graph:
         return self.eager.state()
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.eager.restore(state)  # copies in place: the graphs stay
+        # copies in place: the graphs stay, and with them the one layout that they were captured in
+        self.eager.restore({**state, "layout": self.layout})
 
 
 class _SplitGraph(NamedTuple):

@@ -19,9 +19,10 @@ from degrade.nets.norms import average_statistics
 from degrade.spec import RunSpec
 from degrade.train.backends.native import build
 from degrade.train.backends.native.phases import backward, forward, lay_out, pack_phases
-from degrade.train.backends.native.storage import Layout, Storage
+from degrade.train.backends.native.storage import Storage, Tiling
 from degrade.train.backends.native.structs import MIRRORED, Descent, Source, Step
 from degrade.train.backends.native.tape import Tape
+from degrade.train.layout import format_of, pick_layout
 from degrade.train.precision import autocast
 
 _BN_MOMENTUM = 0.1  # of BN's running averages, as torch has it
@@ -36,16 +37,16 @@ class Native:
 
     def __init__(self, net: nn.Module, spec: RunSpec, batches: Batches) -> None:
         self.kernels = build.kernels(spec.engine.precision)
-        layout = _layout_of(self.kernels, spec)
-        if reason := _why_unsuited(spec, batches, layout):
+        tiling = _tiling_of(self.kernels, spec)
+        if reason := _why_unsuited(spec, batches, tiling):
             raise UnavailableError(reason)
-        self.skeleton = net.to(memory_format=torch.channels_last)
-        self.recipe, self.batches, self.layout = spec.recipe, batches, layout
+        self.skeleton, self.layout = net, pick_layout(torch.device("cpu"))  # of what torch does beside the kernels
+        self.recipe, self.batches, self.tiling = spec.recipe, batches, tiling
         self.lr, self.tally = torch.zeros(()), torch.zeros(2, dtype=torch.float64)
         self.precision = spec.engine.precision
-        self.storage = Storage(net, layout)
+        self.storage = Storage(net, tiling)
         self.tensors, self.uncounted = self.storage.tensors(), 0  # steps that are missing in BN's counts of batches
-        self.groups, chunks = _groups_of(spec, layout)
+        self.groups, chunks = _groups_of(spec, tiling)
         self.tape = Tape(net, self.storage, batches.images.pixels.shape[1:], self.groups)
         self.ready, self.forward, self.backward = (pack_phases(way(self.tape)) for way in (lay_out, forward, backward))
         self.training, self.known = _source_of(batches.images), dict[int, Source]()
@@ -53,8 +54,8 @@ class Native:
         self.squares = torch.zeros((), dtype=torch.float64)  # of the gradients of the last step
         self.descent = _descent_of(spec, self.squares)
         self.full = Step(
-            images=layout.batch,
-            blocks=layout.blocks,
+            images=tiling.batch,
+            blocks=tiling.blocks,
             groups=self.groups,
             chunks_of_group=chunks,
             momentum=_BN_MOMENTUM,
@@ -92,7 +93,7 @@ class Native:
 
     def copy(self) -> nn.Module:
         self._count()
-        net = copy.deepcopy(self.skeleton)  # channels last; its values are old, except BN's counts
+        net = copy.deepcopy(self.skeleton)  # its values are old, except BN's counts
         with torch.no_grad():
             for name, tensor in (*net.named_parameters(), *net.named_buffers()):
                 if name in self.tensors:
@@ -100,19 +101,20 @@ class Native:
         return net
 
     def average_statistics(self, batches: Iterable[Tensor]) -> None:
-        net = self.copy().train()
+        form = format_of(self.layout, self.precision)
+        net = self.copy().train().to(memory_format=form)
         with autocast(self.precision, torch.device("cpu")):
-            average_statistics(net, (x.contiguous(memory_format=torch.channels_last) for x in batches))
+            average_statistics(net, (x.contiguous(memory_format=form) for x in batches))
         self._load(net.state_dict())
 
     def evaluate(self, images: Resident, start: int, stop: int) -> Tensor:
         if id(images) not in self.known:
             self.known[id(images)] = _source_of(images)
         source, sums = self.known[id(images)], torch.zeros(2, dtype=torch.float64)
-        for first in range(start, stop, self.layout.batch):
-            n = min(self.layout.batch, stop - first)
+        for first in range(start, stop, self.tiling.batch):
+            n = min(self.tiling.batch, stop - first)
             source.start = first
-            blocks = -(-n // self.layout.images)
+            blocks = -(-n // self.tiling.images)
             self._run(Step(images=n, blocks=blocks, source=pointer(source), tally=sums.data_ptr()), self.forward)
         return sums
 
@@ -131,9 +133,11 @@ class Native:
             "net": {k: v.clone(memory_format=torch.contiguous_format) for k, v in whole.items()},
             "momentum": {k: v.clone(memory_format=torch.contiguous_format) for k, v in momentum.items()},
             "tally": self.tally.clone(),
+            "layout": self.layout,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
+        self.layout = state["layout"]
         self._load(state["net"])
         self.storage.momentum.zero_()
         for name, view in self.storage.views(self.storage.momentum, self.storage.parameters).items():
@@ -141,16 +145,16 @@ class Native:
         self.tally.copy_(state["tally"])
 
 
-def _layout_of(library: CDLL, spec: RunSpec) -> Layout:
+def _tiling_of(library: CDLL, spec: RunSpec) -> Tiling:
     numbers = (c_int * (3 + len(MIRRORED)))()
     library.layout(numbers)
     lanes, images, chunk, *sizes = numbers
     assert sizes == [sizeof(kind) for kind in MIRRORED], "structs.py is not what kernels.h says"
     real = torch.float32 if spec.engine.precision == "fp32" else torch.bfloat16
-    return Layout(lanes, images, chunk, spec.recipe.batch, real)
+    return Tiling(lanes, images, chunk, spec.recipe.batch, real)
 
 
-def _why_unsuited(spec: RunSpec, batches: Batches, layout: Layout) -> str:
+def _why_unsuited(spec: RunSpec, batches: Batches, tiling: Tiling) -> str:
     """Why there are no kernels for this run; "" where there are."""
     if batches.images.pixels.device.type != "cpu":
         return "they are for CPUs"
@@ -158,7 +162,7 @@ def _why_unsuited(spec: RunSpec, batches: Batches, layout: Layout) -> str:
         return f"net={spec.net.net} has no kernels"
     if spec.recipe.norm != "batch":
         return f"recipe.norm={spec.recipe.norm} has no kernels"
-    group, whole = spec.recipe.bn_group or spec.recipe.batch, layout.images * layout.chunk
+    group, whole = spec.recipe.bn_group or spec.recipe.batch, tiling.images * tiling.chunk
     if group < spec.recipe.batch and group % whole:
         return f"recipe.bn_group={group} is not a multiple of {whole}"
     return "" if spec.recipe.batch > 1 else "recipe.batch=1"
@@ -176,12 +180,12 @@ def _descent_of(spec: RunSpec, squares: Tensor) -> Descent:
     )
 
 
-def _groups_of(spec: RunSpec, layout: Layout) -> tuple[int, int]:
+def _groups_of(spec: RunSpec, tiling: Tiling) -> tuple[int, int]:
     """(number of BN's sub-batches, chunks of each but the last), split as by degrade.nets.norms.split_batch."""
     batch = spec.recipe.batch
     group = min(spec.recipe.bn_group or batch, batch)
     whole, rest = divmod(batch, group)
-    return whole + (rest > 1), -(-group // (layout.images * layout.chunk))
+    return whole + (rest > 1), -(-group // (tiling.images * tiling.chunk))
 
 
 def _source_of(images: Resident) -> Source:

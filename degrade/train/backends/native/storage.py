@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Layout:
+class Tiling:
     """How the kernels were built, and the batch that they work on."""
 
     lanes: int  # float32 numbers in a register
@@ -59,10 +59,10 @@ class Storage:
     rows of the last layer's weight (classes, cin).
     """
 
-    def __init__(self, net: nn.Module, layout: Layout) -> None:
-        self.layout = layout
-        self.parameters = _place_tensors(net.named_parameters(), layout)
-        self.statistics = _place_tensors(((k, b) for k, b in net.named_buffers() if b.is_floating_point()), layout)
+    def __init__(self, net: nn.Module, tiling: Tiling) -> None:
+        self.tiling = tiling
+        self.parameters = _place_tensors(net.named_parameters(), tiling)
+        self.statistics = _place_tensors(((k, b) for k, b in net.named_buffers() if b.is_floating_point()), tiling)
         total = sum(place.size for place in self.parameters.values())
         self.values, self.momentum = (torch.zeros(total) for _ in range(2))
         self.running = torch.zeros(sum(place.size for place in self.statistics.values()))
@@ -76,23 +76,23 @@ class Storage:
         return {**self.views(self.values, self.parameters), **self.views(self.running, self.statistics)}
 
 
-def _place_tensors(tensors: Iterable[tuple[str, Tensor]], layout: Layout) -> dict[str, _Place]:
+def _place_tensors(tensors: Iterable[tuple[str, Tensor]], tiling: Tiling) -> dict[str, _Place]:
     """Gives each tensor a place, one after the other."""
     places, start = dict[str, _Place](), 0
     for name, tensor in tensors:
-        places[name] = _Place(start, *_padded_shape(name, tensor, layout))
+        places[name] = _Place(start, *_padded_shape(name, tensor, tiling))
         start += places[name].size
     return places
 
 
-def _padded_shape(name: str, tensor: Tensor, layout: Layout) -> tuple[tuple[int, ...], Callable[[Tensor], Tensor]]:
+def _padded_shape(name: str, tensor: Tensor, tiling: Tiling) -> tuple[tuple[int, ...], Callable[[Tensor], Tensor]]:
     """The padded shape of a tensor, and the view of torch's shape in it."""
     shape = tensor.shape
     if tensor.ndim == 4:
         cout, cin, *sides = shape
-        inner = layout.padded_pictures(cin) if name.startswith(_STEM) else layout.padded(cin)
-        return (*sides, inner, layout.padded(cout)), lambda view: view[:, :, :cin, :cout].permute(3, 2, 0, 1)
-    return (*shape[:-1], layout.padded(shape[-1])), lambda view: view[..., : shape[-1]]
+        inner = tiling.padded_pictures(cin) if name.startswith(_STEM) else tiling.padded(cin)
+        return (*sides, inner, tiling.padded(cout)), lambda view: view[:, :, :cin, :cout].permute(3, 2, 0, 1)
+    return (*shape[:-1], tiling.padded(shape[-1])), lambda view: view[..., : shape[-1]]
 
 
 _STEM = "stem."  # the first layer of degrade.nets.stacks.CifarNet

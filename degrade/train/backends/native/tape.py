@@ -69,12 +69,12 @@ class Tape:
 
     def __init__(self, net: nn.Module, storage: Storage, picture: Sequence[int], groups: int) -> None:
         """`picture`: channels, height, width. `groups`: the most sub-batches over which BN takes statistics."""
-        self.storage, self.layout, self.groups = storage, storage.layout, groups
+        self.storage, self.tiling, self.groups = storage, storage.tiling, groups
         self._kept: list[Any] = []  # C holds pointers to these
         self._spare: dict[tuple[str, int], Map] = {}
         self._modules, names = dict(net.named_modules()), {module: name for name, module in net.named_modules()}
         channels, height, width = picture
-        self.pictures = self._map(height, width, self.layout.padded_pictures(channels))
+        self.pictures = self._map(height, width, self.tiling.padded_pictures(channels))
         self.stem = self._layer("stem", self.pictures)
         out = self._map(self.stem.y.height, self.stem.y.width, self.stem.y.channels)
         self.begin, self.blocks = out, list[TapeBlock]()
@@ -91,8 +91,8 @@ class Tape:
         return made
 
     def _map(self, height: int, width: int, channels: int) -> Map:
-        size = self.layout.blocks * self.layout.images * height * width * channels
-        return Map(self._tensor(size, dtype=self.layout.real).data_ptr(), height, width, channels)
+        size = self.tiling.blocks * self.tiling.images * height * width * channels
+        return Map(self._tensor(size, dtype=self.tiling.real).data_ptr(), height, width, channels)
 
     def share(self, name: str, stage: int, like: Map) -> Map:
         """Shares memory that is free again after the block: one map for each name and stage."""
@@ -106,8 +106,8 @@ class Tape:
         weight = self.storage.parameters[f"{name}.0.weight"]
         side, _, cin, cout = weight.padded
         # one float32 number, or two bfloat16
-        unit = torch.float32 if self.layout.real == torch.float32 else torch.int32
-        size = weight.size * self.layout.real.itemsize // 4
+        unit = torch.float32 if self.tiling.real == torch.float32 else torch.int32
+        size = weight.size * self.tiling.real.itemsize // 4
         own = weight.within(self.storage.values).data_ptr()
         kernel = Kernel(
             weight=own,
@@ -140,7 +140,7 @@ class Tape:
             mean=at("running_mean", storage.running),
             variance=at("running_var", storage.running),
             gradient=self._tensor(2, channels).data_ptr(),
-            sums=self._tensor(self.layout.chunks, 2, channels, dtype=torch.float64).data_ptr(),
+            sums=self._tensor(self.tiling.chunks, 2, channels, dtype=torch.float64).data_ptr(),
             channels=channels,
             scale=by_group(),
             shift=by_group(),
@@ -176,7 +176,7 @@ class Tape:
             momentum=weight.within(storage.momentum).data_ptr(),
             bias_momentum=bias.within(storage.momentum).data_ptr(),
             gradient=self._tensor(weight.size + bias.size).data_ptr(),
-            pooled=self._tensor(self.layout.blocks * self.layout.images, x.channels).data_ptr(),
+            pooled=self._tensor(self.tiling.blocks * self.tiling.images, x.channels).data_ptr(),
             logits=self._tensor(classes).data_ptr(),
             classes=classes,
             channels=channels,
@@ -194,6 +194,6 @@ class Tape:
         main = [layer for layer in self.layers() if layer not in projections]
         for layers in (main, projections):
             sizes = [layer.kernel.taps * layer.kernel.cin * layer.kernel.cout for layer in layers]
-            partial = self._tensor(self.layout.chunks, max(sizes, default=0))
+            partial = self._tensor(self.tiling.chunks, max(sizes, default=0))
             for layer in layers:
                 layer.kernel.partial = partial.data_ptr()
