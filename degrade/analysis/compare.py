@@ -128,7 +128,7 @@ def compare(
         reached=measure_speed(ended.curves),
         verdicts=judged.verdicts,
         interaction=interaction(ended.ends, ended.failed, tables.specs),
-        paper=beside_paper(ended.ends, tables.specs),
+        paper=beside_paper(ended.ends, ended.failed, tables.specs),
         table6=table6(ended.ends, tables.specs),
         constructed=compare_constructed(built, tables.specs, over),
         left_out=ended.left_out[list(_LEFT_OUT)],

@@ -15,7 +15,7 @@ import numpy as np
 
 from degrade.analysis.failures import fails_more, share
 from degrade.analysis.gate import BY_FAILURES
-from degrade.analysis.stats import ALPHA, ROBUST_RUNS, TRIM, Sample, contrast, sample
+from degrade.analysis.stats import ALPHA, ROBUST_RUNS, SCALES, Sample, contrast, sample, trimmed
 
 # Assumed standard deviations over seeds, points. 0.16: the paper's only one, of the test error of ResNet-110 (Table 6).
 SPREADS = (0.16, 0.3, 1.0, 3.0)
@@ -79,19 +79,7 @@ def find_power(seeds: tuple[int, ...], images: int | None, error: float, margin:
 def _standardise(errors: np.ndarray) -> _Draws:
     """Summarises standard normal errors (studies, runs)."""
     robust = errors.shape[-1] >= ROBUST_RUNS
-    return _Draws(sample(errors, _SHARP), trim(errors, _SHARP) if robust else None)
-
-
-def trim(errors: np.ndarray, images: int) -> Sample:
-    """As stats.trimmed in points, for many groups at once: errors (groups, runs)."""
-    runs = errors.shape[-1]
-    out = int(TRIM * runs)
-    left = runs - 2 * out
-    ordered = np.sort(errors, axis=-1)
-    winsorized = ordered.clip(ordered[:, [out]], ordered[:, [runs - 1 - out]])
-    whole, inner = sample(winsorized, images), sample(ordered[:, out : runs - out], images)
-    spread = whole.variance * (runs - 1) / (left - 1)
-    return Sample(inner.mean, np.maximum(spread, inner.floor), inner.floor, left, images)
+    return _Draws(sample(errors, _SHARP), trimmed(SCALES["points"], errors, _SHARP) if robust else None)
 
 
 def _floor(error: float, images: int | None) -> float:

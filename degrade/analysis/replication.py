@@ -1,6 +1,7 @@
 """The paper's numbers beside ours where our protocol is the paper's; elsewhere, how our protocol differs."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pandas as pd
@@ -25,8 +26,8 @@ BESIDE_PAPER = GROUP | {
     "difference": "ours less the paper's, points; NaN for a bound",
     "low": "lower end of the expected band (degrade.analysis.paper.band), %",
     "high": "its upper end, %",
-    "inside": "whether ours is in the band; missing where there is none. Of one run the band is no 95 % band: it "
-    "supposes the paper's spread of 0.16 points",
+    "inside": "whether ours is in the band; missing where there is none, as for groups with failed runs. Of one run "
+    "the band is no 95 % band: it supposes the paper's spread of 0.16 points",
     "differs": "in what our protocol is not the paper's, or that the paper has no such net; else nothing",
 }
 TABLE6 = {
@@ -65,10 +66,11 @@ def _protocol_departures(spec: RunSpec) -> list[Deviation]:
     return [each for each in departures(spec) if "." in each.key]
 
 
-def beside_paper(ends: pd.DataFrame, specs: Mapping[str, RunSpec]) -> pd.DataFrame:
+def beside_paper(ends: pd.DataFrame, failed: Collection[str], specs: Mapping[str, RunSpec]) -> pd.DataFrame:
     """Sets our errors beside the paper's: the columns of BESIDE_PAPER, one row per (group, split).
 
-    Constructed nets have no row.
+    `failed` names the runs that failed to train: a group with such runs has no expected band, since its spread is that
+    between two kinds of runs. Constructed nets have no row.
     """
     drawn = ends[(ends.origin == "") & ends.split.isin(list(_METRICS))]
     rows: list[dict[str, Any]] = []
@@ -84,18 +86,20 @@ def beside_paper(ends: pd.DataFrame, specs: Mapping[str, RunSpec]) -> pd.DataFra
             "source": "",
             "differs": differs,
         }
-        rows.append(row if differs else row | _compare_to_paper(spec, keys["split"], own["last"]))
+        lost = bool(own.run.isin(list(failed)).any())
+        rows.append(row if differs else row | _compare_to_paper(spec, keys["split"], own["last"], lost=lost))
     frame = pd.DataFrame(rows, columns=list(BESIDE_PAPER))
     return frame.astype({"paper_runs": "Int64", "digitised": "boolean", "inside": "boolean"})
 
 
-def _compare_to_paper(spec: RunSpec, split: str, errors: "pd.Series[float]") -> dict[str, Any]:
+def _compare_to_paper(spec: RunSpec, split: str, errors: "pd.Series[float]", *, lost: bool) -> dict[str, Any]:
     """The paper's number for this net, and whether the mean of our errors lies in the expected band."""
     net, ours = spec.net, float(errors.mean())
     number = None if departures(spec) else find_result(net.net, net.shortcut, net.depth, _METRICS[split])
     if number is None:
         return {"differs": NO_NUMBER}
     low, high = band(number, len(errors), errors.std())
+    known = bool(number.bound) or not lost
     return {
         "paper": number.value,
         "bound": number.bound,
@@ -103,9 +107,9 @@ def _compare_to_paper(spec: RunSpec, split: str, errors: "pd.Series[float]") -> 
         "digitised": number.digitised,
         "source": number.source,
         "difference": float("nan") if number.bound else ours - number.value,
-        "low": low,
-        "high": high,
-        "inside": low <= ours <= high,
+        "low": low if known else math.nan,
+        "high": high if known else math.nan,
+        "inside": low <= ours <= high if known else None,
     }
 
 

@@ -89,16 +89,17 @@ SCALES = {
 
 
 def trimmed(scale: Scale, errors: Any, images: int) -> Sample:
-    """The trimmed mean of errors (runs,) in %, without the TRIM least and greatest, on a scale.
+    """The trimmed mean of errors (..., runs) in %, without the TRIM least and greatest, on a scale.
 
     Its variance is that of the winsorized errors, so scaled that `contrast` gives the test of Yuen (1974, Biometrika
     61); scipy.stats.ttest_ind with equal_var=False and trim=TRIM gives the same. It is at least the binomial floor.
     """
-    runs = len(errors)
+    ordered = np.sort(np.asarray(errors, dtype=float), axis=-1)
+    runs = ordered.shape[-1]
     out = int(TRIM * runs)
     left = runs - 2 * out
-    ordered = np.sort(np.asarray(errors, dtype=float))
-    cut, winsorized = ordered[out : runs - out], ordered.clip(ordered[out], ordered[runs - 1 - out])
+    cut = ordered[..., out : runs - out]
+    winsorized = ordered.clip(cut[..., :1], cut[..., -1:])
     whole, inner = scale.sample(winsorized, images), scale.sample(cut, images)
     spread = whole.variance * (runs - 1) / (left - 1)
     return Sample(inner.mean, np.maximum(spread, inner.floor), inner.floor, left, images)

@@ -125,6 +125,15 @@ def _paper_cells(row: Any) -> tuple[str, ...]:
     mark = "~" if row["digitised"] else row["bound"]
     difference = "" if row["bound"] else f"{round(row['difference'], 2) + 0.0:+.2f}"
     expected = "" if row["bound"] else f"{row['low']:.2f} to {row['high']:.2f}"
+    if pd.isna(row["inside"]):
+        return (
+            row["label"],
+            mean_and_std(row["ours"], row["std"]),
+            f"{mark}{row['paper']:.2f}",
+            difference,
+            "",
+            "runs failed",
+        )
     said = "inside" if row["inside"] else "OUTSIDE"
     if row["runs"] == 1 and not row["bound"]:
         said = f"one run, {said.lower()}"

@@ -9,7 +9,6 @@ import pytest
 from degrade.analysis import power
 from degrade.analysis.judge import DEGRADES, NEVER, Group, judge
 from degrade.analysis.power import CHANCES, SPREADS, find_power
-from degrade.analysis.stats import SCALES, trimmed
 
 MARGIN = 0.5
 STUDIES = 1_000
@@ -102,14 +101,6 @@ def test_three_seeds_say_little_about_failures():
     assert found.seen == pytest.approx(1 - 0.8**3)
     assert found.limit == pytest.approx(100 * (1 - 0.025 ** (1 / 3)))  # Clopper and Pearson for 0 of 3
     assert find_power((2, 2), 50_000, 5.0, MARGIN).failures.needed is None
-
-
-def test_many_groups_are_trimmed_as_one_is():
-    errors = 5 + np.random.default_rng(0).standard_normal((4, 11))
-    found = power.trim(errors, 1_437)
-    for i, own in enumerate(errors):
-        one = trimmed(SCALES["points"], own, 1_437)
-        assert (found.mean[i], found.variance[i], found.runs) == pytest.approx((one.mean, one.variance, one.runs))
 
 
 def test_trimmed_means_cost_some_power(monkeypatch):

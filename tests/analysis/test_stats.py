@@ -8,6 +8,7 @@ from statsmodels.stats.proportion import confint_proportions_2indep, proportion_
 
 from degrade.analysis.stats import (
     ALPHA,
+    SCALES,
     Sample,
     above,
     below,
@@ -19,6 +20,7 @@ from degrade.analysis.stats import (
     sample,
     sample_odds,
     seeds_needed,
+    trimmed,
 )
 
 MANY = 10_000_000  # images, for a floor that does not matter
@@ -193,3 +195,12 @@ def test_power_grows_with_seeds():
     assert seen[0] < seen[1] < seen[2]
     assert seen[1] > 0.5
     assert seen[2] > 0.9
+
+
+def test_many_groups_are_trimmed_as_one_is():
+    errors = 5 + np.random.default_rng(0).standard_normal((4, 11))
+    for scale in SCALES.values():
+        found = trimmed(scale, errors, 1_437)
+        for i, own in enumerate(errors):
+            one = trimmed(scale, own, 1_437)
+            assert (found.mean[i], found.variance[i], found.runs) == pytest.approx((one.mean, one.variance, one.runs))
