@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from degrade.analysis.judge import DEGRADES, NEVER, OPEN, Group, judge
+from degrade.analysis.judge import DEGRADES, NEVER, OPEN, SLIGHTLY, Group, judge
 from degrade.analysis.stats import SCALES
 
 IMAGES = 50_000  # that an error is measured on
@@ -107,7 +107,7 @@ def simulate(scenario: Scenario, studies: int) -> Found:
         trend = points.trend is not None and float(points.trend.low) > 0
         ends = {"verdict": bool(worse), "odds": any(each.verdict == DEGRADES for each in odds.pairs), "trend": trend}
         ends |= {"means": any(by_means), "failures": bool(worse) and not any(by_means), "any": any(ends.values())}
-        ends |= {"primary": any(each.primary for each in worse), "never": points.verdict == NEVER}
+        ends |= {"primary": any(each.primary for each in worse), "never": points.verdict in (NEVER, SLIGHTLY)}
         ends["open"] = points.verdict == OPEN
         for key, value in ends.items():
             counts[key] += value

@@ -27,11 +27,12 @@ from degrade.analysis.stats import (
     trimmed,
 )
 
-DEGRADES, OVERFITS, GAINS, SAME, OPEN = "degrades", "overfits", "gains", "no difference", "undecided"
+DEGRADES, OVERFITS, GAINS, SAME, OPEN = "degrades", "overfits", "gains", "within the margin", "undecided"
 UNJUDGED = "cannot be judged"
 DIFFERS, ALIKE, FAILS = "differs in this one run", "about equal in this one run", "fails to train in this one run"
 ONE_RUN = (DIFFERS, ALIKE, FAILS)  # what is said of single runs; not verdicts
-PARTLY, NEVER = "degrades at some depths", "does not degrade"  # of a whole line
+# of a whole line
+PARTLY, SLIGHTLY, NEVER = "degrades at some depths", "rises by less than the margin", "does not degrade"
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,7 +271,9 @@ def _sum_up(pairs: Sequence[Judged], limit: float, scale: str) -> str:
     if any(each.verdict == DEGRADES for each in judged):
         return DEGRADES if any(each.primary and each.verdict == DEGRADES for each in judged) else PARTLY
     unsure = any(each.verdict == OPEN and each.pair.ends(scale)[1] > limit for each in judged)
-    return OPEN if unsure else NEVER
+    if unsure:
+        return OPEN
+    return SLIGHTLY if any(each.primary and float(each.pair.train[scale].low) > 0 for each in judged) else NEVER
 
 
 def _trend(groups: Sequence[Group], scale: str) -> tuple[Contrast | None, tuple[int, ...]]:

@@ -20,7 +20,8 @@ LINES = {
     "protocol": "groups that may be compared",
     "line": "nets that differ in nothing but depth: residual-A",
     "depths": "weighted layers of its nets",
-    "verdict": "degrades (the deepest net, against the shallowest) | degrades at some depths | does not degrade | "
+    "verdict": "degrades (the deepest net, against the shallowest) | degrades at some depths | rises by less than the "
+    "margin | does not degrade | "
     "undecided | cannot be judged; or what is said of single runs; nothing for one depth",
     "trend": "by how much the mean clean training error rises for each doubling of depth, in the unit of the scale",
     "trend_low": "lower end of its 95 % interval",
@@ -60,6 +61,7 @@ class Rule:
         return cls(scale, margin, width)
 
 
+_STATES = {"failed": "failed with an error"}  # in sentences, where runs fail to train too
 Lines = dict[tuple[str, str], Line]  # (protocol, line) -> what is found of it
 
 
@@ -123,22 +125,27 @@ def describe_lines(
 
 
 def _list_missing(waits: pd.DataFrame) -> str:
-    """2 of 56 layers (1 failed, 1 running)."""
+    """2 runs of 56 layers (1 failed with an error, 1 running)."""
     found: list[str] = []
     for depth, rows in waits.groupby("depth") if len(waits) else ():
-        states = ", ".join(f"{count} {state}" for state, count in sorted(Counter(rows.state).items()))
-        found.append(f"{len(rows)} of {depth} layers ({states})")
+        states = ", ".join(
+            f"{count} {_STATES.get(state, state)}" for state, count in sorted(Counter(rows.state).items())
+        )
+        found.append(f"{len(rows)} {'run' if len(rows) == 1 else 'runs'} of {depth} layers ({states})")
     return ", ".join(found)
 
 
 def _list_far_out(line: Line, rule: Rule) -> str:
-    """Seed 3 of 56 layers (20.00 %)."""
+    """Seed 3 of 56 layers at 20.00 %, the others that trained at 5.02 % on average."""
     least = rule.margin if rule.scale == "points" else SCALES["points"].margin
-    return ", ".join(
-        f"seed {group.seeds[i]} of {group.depth} layers ({group.clean[i]:.2f} %)"
-        for group in line.groups
-        for i in np.flatnonzero(group.far(least))
-    )
+    found: list[str] = []
+    for group in line.groups:
+        far = group.far(least)
+        if far.any():
+            seeds = " and ".join(f"seed {group.seeds[i]} at {group.clean[i]:.2f} %" for i in np.flatnonzero(far))
+            rest = group.clean[~far & ~group.failed].mean()
+            found.append(f"of {group.depth} layers {seeds} (the others that trained: {rest:.2f} % on average)")
+    return "; ".join(found)
 
 
 def list_warmed(ends: pd.DataFrame, specs: Mapping[str, RunSpec]) -> str:

@@ -99,7 +99,6 @@ def _compare_to_paper(spec: RunSpec, split: str, errors: "pd.Series[float]", *, 
     if number is None:
         return {"differs": NO_NUMBER}
     low, high = band(number, len(errors), errors.std())
-    known = bool(number.bound) or not lost
     return {
         "paper": number.value,
         "bound": number.bound,
@@ -107,9 +106,9 @@ def _compare_to_paper(spec: RunSpec, split: str, errors: "pd.Series[float]", *, 
         "digitised": number.digitised,
         "source": number.source,
         "difference": float("nan") if number.bound else ours - number.value,
-        "low": low if known else math.nan,
-        "high": high if known else math.nan,
-        "inside": low <= ours <= high if known else None,
+        "low": low if not lost else math.nan,
+        "high": high if not lost else math.nan,
+        "inside": low <= ours <= high if not lost else None,
     }
 
 

@@ -32,8 +32,8 @@ VERDICTS = {
     "runs": "of the deeper net",
     "runs_than": "of the shallower net",
     "margin": "the smallest difference of interest, in the unit of the scale",
-    "verdict": "degrades | overfits | gains | no difference | undecided; without a verdict: cannot be judged (all runs "
-    "of the shallower net failed to train), or what is said of single runs",
+    "verdict": "degrades | overfits | gains | within the margin | undecided; without a verdict: cannot be judged (all "
+    "runs of the shallower net failed to train), or what is said of single runs",
     "seeds": "runs of each net for an interval of ± width; missing where the verdict stands or the spread is unknown",
     "width": "half of the interval that is asked for, else of one that would end at the margin, in the scale's unit",
     "scale": "what decides: points of error | odds of a mistake",

@@ -6,20 +6,50 @@ from typing import Any
 import pandas as pd
 
 from degrade.analysis.gate import BY_FAILURES
-from degrade.analysis.judge import ALIKE, DEGRADES, GAINS, NEVER, ONE_RUN, OPEN, PARTLY, UNJUDGED
-from degrade.analysis.lines import LINES, SCALES
+from degrade.analysis.judge import (
+    ALIKE,
+    DEGRADES,
+    NEVER,
+    ONE_RUN,
+    OPEN,
+    PARTLY,
+    SLIGHTLY,
+    UNJUDGED,
+)
+from degrade.analysis.lines import LINES, list_depths
+from degrade.views.phrases import (
+    beyond_margin,
+    change,
+    count_failures,
+    effect,
+    ends,
+    margin,
+    mistakes,
+    number,
+    pair,
+    predict,
+    probability,
+)
 from degrade.views.sheets import Sheet, records_of
 from degrade.views.summaries import within
 
+_FAILED = "failed to train (diverged, or stayed at chance)"
+_LEGEND = (
+    "Training error: of clean images, at the end of training. [ ]: 95 % interval over seeds. The margin is the "
+    "smallest rise of interest (--margin). docs/verdicts.md explains the words."
+)
+
 
 def answers(lines: pd.DataFrame, verdicts: pd.DataFrame) -> list[Sheet]:
-    """The story of each line, one sheet per protocol."""
+    """The story of each line, one sheet per protocol. The last has the note that explains all of them."""
     sheets: list[Sheet] = []
     for (protocol,), rows in within(lines, "protocol"):
         pairs = verdicts[verdicts.protocol == protocol]
-        told = tuple(_tell(row, pairs[pairs.line == row["line"]]) for row in rows.to_dict("records"))
+        told = [_tell(row, pairs[pairs.line == row["line"]]) for row in rows.to_dict("records")]
         title, records = f"does training error rise with depth? {protocol}", records_of(rows, LINES)
-        sheets.append(Sheet(title, notes=told, name="lines", records=records))
+        sheets.append(Sheet(title, notes=tuple(told), name="lines", records=records))
+    if len(verdicts):
+        sheets[-1] = sheets[-1]._replace(notes=(*sheets[-1].notes, _LEGEND))
     return sheets
 
 
@@ -28,70 +58,134 @@ def _tell(line: Any, rows: pd.DataFrame) -> str:
     name = line["line"]
     if rows.empty:
         said = [f"{name}: no verdict, since its runs have one depth, {line['depths']}; train another."]
-    else:
-        pairs: list[Any] = rows.to_dict("records")
-        shallowest = [row for row in pairs if row["against"] != "best"]
-        head, row = _head(name, line["verdict"], shallowest, pairs)
-        said = [head, *_hopeless(pairs), *_others(shallowest, pairs, row)]
-        said += [*_robust(pairs), *_failures(pairs), *_trend(line)]
+        return " ".join([*said, *_caveats(line)])
+    pairs: list[Any] = rows.to_dict("records")
+    shallowest = [row for row in pairs if row["against"] != "best"]
+    head, row = _head(name, line["verdict"], shallowest, pairs)
+    said = [head, *_caveats(line), *_others(shallowest, pairs, row), *_robust(pairs), *_failures(pairs)]
+    said += _trend(line, shallowest)
     if line["far_out"]:
-        said.append(f"Far from the other runs of its depth: {line['far_out']}.")
-    if line["missing"]:
-        said.append(f"Not over, and not counted: {line['missing']}.")
-    if line["warmed"]:
-        said.append(
-            f"Of its nets, {line['warmed']} layers alone warm up, so depth and schedule are mixed; recipe.warmup=on "
-            "warms up all."
-        )
+        said.append(f"Far from the other runs of its depth, and counted: {line['far_out']}.")
     return " ".join(said)
+
+
+def _caveats(line: Any) -> list[str]:
+    """What stands beside the verdict of a line: unfinished runs and unequal schedules."""
+    said: list[str] = []
+    if line["missing"]:
+        said.append(f"Unfinished, and not counted: {line['missing']}.")
+    if line["warmed"]:
+        said.append(f"Only {line['warmed']} layers warm up, so this is not depth alone; recipe.warmup=on warms up all.")
+    return said
 
 
 def _head(name: str, verdict: str, shallowest: Sequence[Any], pairs: Sequence[Any]) -> tuple[str, Any]:
     """The verdict of the line, and the pair that it is told by, if any."""
     judged = [row for row in pairs if row["p"] == row["p"]]
+    if not judged:
+        if verdict == UNJUDGED:
+            return f"{name} {_hopeless(pairs)}", None
+        return _tell_single(name, shallowest[-1], pairs), shallowest[-1]
     primary = next((row for row in judged if row["primary"]), None)
-    if verdict in (DEGRADES, NEVER):
-        row = primary or judged[-1]
-        found = _rise(row) if verdict == NEVER or _beyond_margin(row) else _count_failures(row)
-        by = f" by {_margin(row)} or more" if verdict == NEVER else ""
-        return f"{name} {verdict} {_span(row)}{by}: {found} {_runs(row)}{_mistakes(row)}.", row
-    if verdict == PARTLY:
-        worse = " and ".join(_span(row) for row in judged if row["verdict"] == DEGRADES)
-        rest = f", but not {_span(primary)}: {_pair(primary)}" if primary else ""
-        return f"{name} degrades {worse}{rest}.", primary
-    if verdict == OPEN:
-        row = primary if primary and primary["verdict"] == OPEN else [r for r in judged if r["verdict"] == OPEN][-1]
-        found = f"{_rise(row)} {_runs(row)}"
-        return f"{name} is undecided {_span(row)}: {found}, against a margin of {_margin(row)}{_mistakes(row)}.", row
-    if verdict == UNJUDGED:
-        return f"{name} cannot be judged.", None
-    row = shallowest[-1]
-    said = f"is {verdict}" if verdict == ALIKE else verdict
-    return f"{name} {said} {_span(row)}: {_rise(row)}. {_about_single(row)}", row
+    row = primary or judged[-1]
+    if verdict == OPEN and row["verdict"] != OPEN:
+        row = [each for each in judged if each["verdict"] == OPEN][-1]
+    told = _TELLERS[verdict](row, judged)
+    lost = [each for each in pairs if each["verdict"] == UNJUDGED]
+    if lost:
+        return f"{name} {_hopeless(lost)} Without them it {told}", row
+    return f"{name} {told}", row
 
 
-def _hopeless(pairs: Sequence[Any]) -> list[str]:
-    """The shallower nets that nothing can be judged against."""
-    depths = {row["than"]: row["runs_than"] for row in pairs if row["verdict"] == UNJUDGED}
-    return [
-        f"Nothing can be judged against {depth} layers: all {runs} of their runs failed to train "
-        "(diverged, or stayed at chance)."
-        if runs > 1
-        else f"Nothing can be judged against {depth} layers: their run failed to train (diverged, or stayed at chance)."
-        for depth, runs in depths.items()
-    ]
+def _tell_rise(row: Any, judged: Sequence[Any]) -> str:
+    if beyond_margin(row):
+        return f"degrades: {change(row)}."
+    return f"degrades: {count_failures(row)}. With all runs, {change(row)}."
+
+
+def _tell_some(row: Any, judged: Sequence[Any]) -> str:
+    worse = [each for each in judged if each["verdict"] == DEGRADES]
+    rises = " and ".join(change(each) for each in worse)
+    deepest = f" From {row['than']} to {row['depth']} layers, the deepest, {effect(row)}." if row not in worse else ""
+    return f"degrades at some depths: {rises}.{deepest}"
+
+
+def _tell_none(row: Any, judged: Sequence[Any]) -> str:
+    if ends(row)[1] < (1 if row["scale"] == "odds" else 0):
+        return f"does not degrade: {change(row)}."
+    return f"does not degrade: {change(row)}, so it does not rise by {margin(row)} or more{mistakes(row)}."
+
+
+def _tell_slight(row: Any, judged: Sequence[Any]) -> str:
+    return f"rises by less than {margin(row)}: {change(row)}{mistakes(row)}."
+
+
+def _tell_open(row: Any, judged: Sequence[Any]) -> str:
+    failed = f"{count_failures(row)}. With all runs, " if row["failed"] or row["failed_than"] else ""
+    low, _ = ends(row)
+    if low > (1 if row["scale"] == "odds" else 0):
+        rest = f"whether by more than the margin of {margin(row)} is open"
+    else:
+        rest = f"a rise above the margin of {margin(row)} is neither shown nor excluded"
+    return f"is undecided: {failed}{change(row)}; {rest}{mistakes(row)}."
+
+
+_TELLERS = {
+    DEGRADES: _tell_rise,
+    PARTLY: _tell_some,
+    SLIGHTLY: _tell_slight,
+    NEVER: _tell_none,
+    OPEN: _tell_open,
+}
+
+
+def _hopeless(pairs: Sequence[Any]) -> str:
+    """cannot be judged from 20 layers: all 3 of its runs failed to train."""
+    counts = {row["than"]: (row["failed_than"], row["runs_than"]) for row in pairs}
+    counts |= {row["depth"]: (row["failed"], row["runs"]) for row in pairs if row["depth"] not in counts}
+    if all(failed == runs for failed, runs in counts.values()):
+        total = sum(runs for _, runs in counts.values())
+        return f"cannot be judged: all {total} runs {_FAILED}."
+    lost = {row["than"]: row["runs_than"] for row in pairs if row["verdict"] == UNJUDGED}
+    runs = sum(lost.values())
+    whose = f"all {runs} runs of these depths" if len(lost) > 1 else f"all {runs} runs" if runs > 1 else "its one run"
+    return f"cannot be judged from {list_depths(lost)} layers: {whose} {_FAILED}."
+
+
+def _tell_single(name: str, row: Any, pairs: Sequence[Any]) -> str:
+    """What is said of a line of which no pair has several runs on both sides."""
+    said = f"it is {ALIKE}" if row["verdict"] == ALIKE else f"it {row['verdict']}"
+    values = f"{row['error_than']:.2f} % at {row['than']} layers, {row['error']:.2f} % at {row['depth']}"
+    if row["basis"] == "prediction":
+        one, several = (row["depth"], row["than"]) if row["runs"] == 1 else (row["than"], row["depth"])
+        why = f"{name}: no verdict, since {one} layers have one run."
+        return f"{why} From {row['than']} to {row['depth']} layers {said}: {values} (mean of {_most(row)}). " + (
+            f"{predict(row).capitalize()}. Train 3 seeds of {one} layers or more, beside those of {several}."
+        )
+    low, high = number(row["low"]), number(row["high"])
+    why = f"{name}: no verdict, since a depth with one run is no evidence about depth."
+    return (
+        f"{why} From {row['than']} to {row['depth']} layers {said}: {values} ({number(row['difference'], '+')} points, "
+        f"interval over images alone [{low}, {high}]). Other seeds end elsewhere; train 3 or more."
+    )
+
+
+def _most(row: Any) -> str:
+    return f"{max(row['runs'], row['runs_than'])} runs"
 
 
 def _others(shallowest: Sequence[Any], pairs: Sequence[Any], told: Any) -> list[str]:
     """The other depths against the shallowest net, and what the best shallower net shows besides."""
     by: dict[int, list[str]] = {}
     for row in (row for row in shallowest if row is not told and row["verdict"] != UNJUDGED):
-        by.setdefault(row["than"], []).append(f"{row['depth']} layers {_pair(row)}")
+        by.setdefault(row["than"], []).append(f"{row['depth']} layers {pair(row)}")
     said = [f"Against {than} layers: {'; '.join(each)}." for than, each in by.items()]
-    best = [row for row in pairs if row["against"] == "best" and row["verdict"] in (DEGRADES, OPEN)]
-    best = [row for row in best if row["verdict"] == DEGRADES or _reaches_margin(row)]
+    best = [row for row in pairs if row["against"] == "best" and row is not told]
+    best = [
+        row for row in best if row["verdict"] == DEGRADES or (row["verdict"] == OPEN and ends(row)[1] > row["margin"])
+    ]
     if best:
-        each = "; ".join(f"{row['depth']} against {row['than']} layers {_pair(row)}" for row in best)
+        each = "; ".join(f"{row['depth']} against {row['than']} layers {pair(row)}" for row in best)
         said.append(f"Against the best shallower net: {each}.")
     return said
 
@@ -112,133 +206,41 @@ def _failures(pairs: Sequence[Any]) -> list[str]:
     by: dict[int, tuple[int, int, float, float, float]] = {}
     for row in pairs:
         for depth, end in ((row["than"], "_than"), (row["depth"], "")):
-            ends = (row[f"failed{end}_low"], row[f"failed{end}_high"], row[f"trained{end}"])
-            by[depth] = (row[f"failed{end}"], row[f"runs{end}"], *ends)
-    if not any(failed for failed, *_ in by.values()):
+            share = (row[f"failed{end}_low"], row[f"failed{end}_high"])
+            by[depth] = (row[f"failed{end}"], row[f"runs{end}"], *share, row[f"trained{end}"])
+    if not any(failed for failed, *_ in by.values()) or all(failed == runs for failed, runs, *_ in by.values()):
         return []
     counts = [
-        f"{failed} of {runs} of {depth} layers [{low:.0f}, {high:.0f} %]"
+        f"{depth} layers {failed} of {runs} (a share of {low:.0f} to {high:.0f} %)"
         for depth, (failed, runs, low, high, _) in sorted(by.items())
     ]
-    tests = [row for row in pairs if row["primary"] and row["failed_p"] < 1]
-    p = [
-        f"; Boschloo's p for {row['depth']} against {row['than']} is {probability(row['failed_p'])}, "
-        f"corrected {probability(min(1.0, row['failed_p'] / BY_FAILURES))}"
-        for row in tests
-    ]
-    said = [f"Runs that failed to train: {', '.join(counts)}{''.join(p)}."]
-    some = {depth: trained for depth, (failed, runs, *_, trained) in by.items() if 0 < failed < runs}
-    if some:
-        rest = {depth: each[-1] for depth, each in by.items() if each[-1] == each[-1]}
-        said.append(
-            f"The runs that trained end at {', '.join(f'{rest[depth]:.2f} % ({depth})' for depth in sorted(rest))}."
-        )
+    said = [f"Runs that failed to train: {', '.join(counts)}."]
+    for row in (row for row in pairs if row["primary"] and row["failed_p"] < 1):
+        p = probability(min(1.0, row["failed_p"] / BY_FAILURES))
+        said.append(f"That {row['depth']} layers fail more often than {row['than']}: p {p} (Boschloo, corrected).")
+    if any(0 < failed < runs for failed, runs, *_ in by.values()):
+        means = [
+            f"{trained:.2f} % ({depth} layers, {runs - failed} of {runs} runs)"
+            for depth, (failed, runs, *_, trained) in sorted(by.items())
+            if trained == trained
+        ]
+        said.append(f"Means of the runs that trained, a choice made by the outcome: {', '.join(means)}.")
     return said
 
 
-def _trend(line: Any) -> list[str]:
+def _trend(line: Any, shallowest: Sequence[Any]) -> list[str]:
+    """The slope over log depth, where the line does not both rise and fall."""
     if line["trend"] != line["trend"]:
         return []
+    seeds = [row for row in shallowest if row["basis"] == "seeds"]
+    if any(row["low"] > 0 for row in seeds) and any(row["high"] < 0 for row in seeds):
+        return ["It rises and falls, so a straight line over depth would mislead."]
     value, low, high = (line[key] for key in ("trend", "trend_low", "trend_high"))
     if line["scale"] == "odds":
-        ends = f"{number(value)} [{number(low)}, {number(high)}] times the odds of a mistake"
-        return [f"Trend over {line['trend_depths']} layers (a straight line over log depth): {ends} for each doubling."]
-    ends = f"{number(value, '+')} [{number(low)}, {number(high)}] points"
-    return [f"Trend over {line['trend_depths']} layers (a straight line over log depth): {ends} for each doubling."]
-
-
-def _about_single(row: Any) -> str:
-    """What a pair with a single run can show."""
-    if row["basis"] == "images":
-        return "One run of a depth is no evidence about depth: other seeds end elsewhere. Train 3 seeds or more."
-    return f"{_prediction(row).capitalize()}. Train 3 seeds of both or more."
-
-
-def _prediction(row: Any) -> str:
-    several = row["than"] if row["runs"] == 1 else row["depth"]
-    one = row["depth"] if row["runs"] == 1 else row["than"]
-    ends = f"{row['predicted_low']:.2f} to {row['predicted_high']:.2f} %"
-    return f"one more run of {several} layers would lie within {ends} (95 %, if {one} layers spread as {several} do)"
-
-
-def _span(row: Any) -> str:
-    return f"from {row['than']} to {row['depth']} layers"
-
-
-def _rise(row: Any) -> str:
-    """77.1 [70.2, 84.0] points more clean training error; the interval of single runs is named."""
-    if row["scale"] == "odds":
-        return f"{number(row['odds'])}{_interval(row, 'odds_low', 'odds_high')} times the odds of a training mistake"
-    more = "more" if row["difference"] >= 0 else "less"
-    sign = 1 if row["difference"] >= 0 else -1
-    ends = ("low", "high") if sign > 0 else ("high", "low")
-    value = number(abs(row["difference"]))
-    return f"{value}{_interval(row, *ends, sign)} points {more} clean training error"
-
-
-def _interval(row: Any, low: str, high: str, sign: int = 1) -> str:
-    ends = f"{number(sign * row[low])}, {number(sign * row[high])}"
-    if row["basis"] == "images":
-        return f" [{ends} over images alone]"
-    return f" [{ends} by prediction]" if row["basis"] == "prediction" else f" [{ends}]"
-
-
-def _pair(row: Any) -> str:
-    """+3.00 [2.61, 3.39], degrades."""
-    if row["verdict"] == UNJUDGED:
-        return "cannot be judged"
-    if row["scale"] == "odds":
-        size = f"x{number(row['odds'])}{_interval(row, 'odds_low', 'odds_high')}"
+        size = f"{number(value)} [{number(low)}, {number(high)}] times the odds of a mistake"
     else:
-        size = f"{number(row['difference'], '+')}{_interval(row, 'low', 'high')}"
-    if row["basis"] == "images":
-        return f"{number(row['difference'], '+')} in single runs"
-    more = f", {_prediction(row)}" if row["basis"] == "prediction" else ""
-    return f"{size}, {row['verdict']}{more}"
-
-
-def _mistakes(row: Any) -> str:
-    """How many times as many mistakes, where points hide it: beyond the margin on the scale of odds alone."""
-    margin = SCALES["odds"].margin
-    hidden = row["scale"] == "points" and row["verdict"] not in (DEGRADES, GAINS)
-    if not hidden or (row["odds_low"] <= margin and row["odds_high"] >= 1 / margin):
-        return ""
-    times = row["error"] / row["error_than"] if row["error_than"] > 0 else row["odds"]
-    ends = f"odds {number(row['odds'])} [{number(row['odds_low'])}, {number(row['odds_high'])}]"
-    return f"; that is {number(times)} times as many mistakes ({ends})"
-
-
-def _count_failures(row: Any) -> str:
-    ours, theirs = (f"{row[f'failed{end}']} of {row[f'runs{end}']} runs" for end in ("", "_than"))
-    return f"{ours} of {row['depth']} layers fail to train, {theirs} of {row['than']}"
-
-
-def _runs(row: Any) -> str:
-    return f"({row['runs']} and {row['runs_than']} runs)"
-
-
-def _margin(row: Any) -> str:
-    return f"{row['margin']:g} {SCALES[row['scale']].unit}"
-
-
-def _beyond_margin(row: Any) -> bool:
-    """Whether the interval of the means lies above the margin."""
-    return row["odds_low" if row["scale"] == "odds" else "low"] > row["margin"]
-
-
-def _reaches_margin(row: Any) -> bool:
-    return row["odds_high" if row["scale"] == "odds" else "high"] > row["margin"]
-
-
-def number(value: float, sign: str = "") -> str:
-    """Two decimals below 10, else one: a hundredth of a point does not matter beside 77 points."""
-    value = round(value, 2) + 0.0  # no minus zero
-    return f"{value:{sign}.2f}" if abs(value) < 9.995 else f"{value:{sign}.1f}"
-
-
-def probability(p: float) -> str:
-    """<.001, or .034."""
-    return "<.001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
+        size = f"{number(value, '+')} [{number(low)}, {number(high)}] points"
+    return [f"Trend over {line['trend_depths']} layers: {size} for each doubling of depth (a straight line)."]
 
 
 def only_single(lines: pd.DataFrame) -> bool:

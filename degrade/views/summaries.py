@@ -54,7 +54,7 @@ def _error_sheet(title: str, rows: pd.DataFrame) -> Sheet:
 
 def _error_cells(last: Any, tail: Any) -> tuple[str, ...]:
     """The cells of one group. Diverged and never started runs count, and the name says how many there are."""
-    counts = {"diverged": last["diverged"], "not started": last["not_started"]}
+    counts = {"diverged": last["diverged"], "never started": last["not_started"]}
     marks = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     ends = (f"{last['min']:.2f}", f"{last['max']:.2f}", mean_and_std(tail["mean"], tail["std"]))
     return (
@@ -91,22 +91,30 @@ def papers(frame: pd.DataFrame) -> list[Sheet]:
         known, remarks = rows[rows.paper.notna()], tuple(_protocol_remarks(rows))
         parts = sorted(within(known, "split"), key=lambda part: list(_SPLIT_TITLES).index(part[0][0]))
         for (split,), own in parts:
-            columns = ("net", f">ours, {_SPLIT_WORDS[split]}", ">paper", ">less", ">expected", "")
+            columns = ("net", f">ours, {_SPLIT_WORDS[split]}", ">paper", ">difference", ">expected", "")
             cells = [_paper_cells(row) for row in own.to_dict("records")]
-            notes = (*_PAPER_NOTES, *remarks) if split == parts[-1][0][0] else ()
+            notes = (*_paper_notes(known), *remarks) if split == parts[-1][0][0] else ()
             sheets.append(Sheet(f"the paper and us, {_SPLIT_TITLES[split]}, %: {protocol}", columns, cells, notes))
         if known.empty:
             sheets.append(Sheet(f"the paper's numbers: {protocol}", notes=remarks))
     return sheets
 
 
-_PAPER_NOTES = (
-    "~: read off Fig. 6 by us, to about 0.1 (test) and 0.2 (training). less: ours less the paper's, points. expected: "
-    "95 % band for a mean like ours around the paper's, from our spread or that of its five ResNet-110 (0.16 points), "
-    "whichever is wider, and the reading. One run: our spread is not known, so the band is no 95 % band; it supposes "
-    "0.16 points, and deep plain nets may spread more.",
-    "The paper does not say how it measured its training error: clean and running are both set beside it.",
-)
+def _paper_notes(rows: pd.DataFrame) -> list[str]:
+    """What the columns of these numbers mean."""
+    said = [
+        "~: read off Fig. 6 by us, to about 0.1 (test) and 0.2 (training). difference: ours minus the paper's, points. "
+        "expected: 95 % band for a mean like ours around the paper's, from our spread or that of its five ResNet-110 "
+        "(0.16 points), whichever is wider, and from how exactly the figure can be read. A wide spread of ours "
+        "makes the band wide, so inside it is no sign of agreement then.",
+    ]
+    if (rows.runs == 1).any():
+        said.append(
+            "One run: our spread is not known, so the band is no 95 % band; it supposes 0.16 points, and deep plain "
+            "nets may spread more."
+        )
+    said.append("The paper does not say how it measured its training error: clean and running both stand beside it.")
+    return said
 
 
 def _protocol_remarks(rows: pd.DataFrame) -> list[str]:
@@ -134,9 +142,9 @@ def _paper_cells(row: Any) -> tuple[str, ...]:
             "",
             "runs failed",
         )
-    said = "inside" if row["inside"] else "OUTSIDE"
+    said = "inside" if row["inside"] else "above" if row["ours"] > row["high"] else "below"
     if row["runs"] == 1 and not row["bound"]:
-        said = f"one run, {said.lower()}"
+        said = f"one run, {said}"
     return row["label"], mean_and_std(row["ours"], row["std"]), f"{mark}{row['paper']:.2f}", difference, expected, said
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from degrade.analysis.judge import ONE_RUN, OPEN
+from degrade.analysis.judge import ONE_RUN, OPEN, UNJUDGED
 from degrade.analysis.lines import SCALES, list_depths
-from degrade.views.answers import number, probability
+from degrade.views.phrases import number, probability
 from degrade.views.sheets import Sheet
 from degrade.views.summaries import within
 
@@ -21,53 +21,64 @@ def judgements(frame: pd.DataFrame) -> list[Sheet]:
             last = own.line.iloc[0] == lines[-1][0][0]
             cells = [_verdict_cells(row) for row in own.to_dict("records")]
             notes = (*_seed_notes(own), *(_notes(rows) if last else ()))
-            sheets.append(Sheet(f"{line}, deeper less shallower: {protocol}", _VERDICT_COLUMNS, cells, notes))
+            odds = own.scale.iloc[0] == "odds"
+            columns = ("layers", ">odds ratio" if odds else ">clean training error", ">test error", ">p", "verdict")
+            sheets.append(Sheet(f"{line}, deeper minus shallower: {protocol}", columns, cells, notes))
     return sheets
 
 
-_VERDICT_COLUMNS = ("layers", ">clean training error", ">odds", ">test error", ">p", "verdict")
 _SINGLE = (
-    "( ): one of the two has a single run, so this is no evidence about depth. The interval is over images, which says "
-    "nothing about other seeds; where the other has several runs, it is the prediction interval of one more run, if "
-    "both spread alike."
+    "( ): one of the two nets has a single run, or both have, so this is no evidence about depth. If both have, the "
+    "interval is over images alone; else it is the prediction interval of one more run, if both spread alike."
 )
 
 
 def _notes(rows: pd.DataFrame) -> tuple[str, ...]:
     margin = f"{rows.margin.iloc[0]:g} {SCALES[rows.scale.iloc[0]].unit}"
     return (
-        "Points of error [95 % interval], against the shallowest net and, where that is another, the shallower one "
-        "that trains best. odds: of a mistake on a training image, the deeper net's over the shallower one's. "
-        f"p: that the deeper net is worse by no more than {margin}, and fails to train no more often (one-sided, "
-        "corrected for all pairs of the line, the deepest against the shallowest first).",
+        "Differences in points [95 % interval over seeds; at least as wide as chance over images makes it]. Each "
+        "deeper net is compared with the shallowest, and with the shallower net that trains best. "
+        "p: small if the deeper net is worse by more than "
+        f"{margin}, or fails to train more often; one-sided, and corrected for all pairs of the line.",
         *([_SINGLE] if {*rows.basis} - {"seeds"} else []),
     )
 
 
 def _verdict_cells(row: Any) -> tuple[str, ...]:
-    train = _difference(row, "", row["basis"])
-    test = _difference(row, "test_", row["basis"])
-    p = "" if row["p"] != row["p"] else probability(row["p"])
-    return f"{row['depth']} - {row['than']}", train, number(row["odds"]), test, p, row["verdict"]
+    pair = f"{row['than']} to {row['depth']}"
+    if row["verdict"] == UNJUDGED:
+        return pair, "", "", "", row["verdict"]
+    train = _interval(row, "odds", "odds_low", "odds_high") if row["scale"] == "odds" else _interval(row)
+    test = _interval(row, "test_difference", "test_low", "test_high")
+    return pair, train, test, "" if row["p"] != row["p"] else probability(row["p"]), row["verdict"]
 
 
-def _difference(row: Any, prefix: str, basis: str) -> str:
-    value, low, high = (number(row[f"{prefix}{key}"]) for key in ("difference", "low", "high"))
-    return f"{value} [{low}, {high}]" if basis == "seeds" else f"{value} ({low}, {high})"
+def _interval(row: Any, value: str = "difference", low: str = "low", high: str = "high") -> str:
+    """1.10 [0.82, 1.38], or in ( ) where a net has a single run."""
+    ends = f"{number(row[low])}, {number(row[high])}"
+    return f"{number(row[value])} [{ends}]" if row["basis"] == "seeds" else f"{number(row[value])} ({ends})"
 
 
 def _seed_notes(rows: pd.DataFrame) -> list[str]:
     """How many seeds would decide each open pair, and which depths have single runs."""
     said: list[str] = []
     for row in rows[rows.verdict == OPEN].to_dict("records"):
-        pair = f"{row['depth']} - {row['than']}"
+        pair = f"{row['than']} to {row['depth']}"
+        if row["failed"] or row["failed_than"]:
+            said.append(
+                f"{pair}: some runs failed to train, so no number of seeds can be worked out from their spread."
+            )
+            continue
         many = "more than 1,000 seeds" if pd.isna(row["seeds"]) else f"about {row['seeds']} seeds"
         goal = f"± {row['width']:.2g} points" if row["scale"] == "points" else f"a factor of {row['width']:.3g}"
-        said.append(f"{pair}: {many} of both for {goal}, if mean and spread stay as they are.")
+        near = "; the difference lies near the margin" if pd.isna(row["seeds"]) else ""
+        said.append(f"{pair}: {many} of each would give {goal}, if mean and spread stay as they are{near}.")
     single = rows[rows.verdict.isin(ONE_RUN)]
     alone = {*single.depth[single.runs == 1], *single.than[single.runs_than == 1]}
     if alone:
-        said.append(f"{list_depths(alone)} layers: how far seeds differ is not known; train 3, or more.")
+        said.append(
+            f"{list_depths(alone)} layers have one run each: how far seeds differ is not known; train 3 or more."
+        )
     return said
 
 
@@ -79,7 +90,7 @@ def interactions(frame: pd.DataFrame) -> list[Sheet]:
         cells = [_interaction_cells(row) for row in rows.to_dict("records")]
         note = (
             "By how many points the clean training error rises from the shallowest to the deepest shared depth: in the "
-            "plain net, in this net, and the first less the second [95 % interval]."
+            "plain net, in this net, and the first minus the second [95 % interval over seeds]."
         )
         single = ["( ): some net has a single run; the interval is over images, and says nothing about other seeds."]
         notes = (note, *(single if "images" in {*rows.basis} else ()), *_mixed(rows))
@@ -91,22 +102,25 @@ def _interaction_cells(row: Any) -> tuple[str, ...]:
     if row["unjudged"]:
         found = f"cannot be judged: {row['unjudged']} failed to train"
     else:
-        value, low, high = (number(row[key]) for key in ("interaction", "low", "high"))
-        found = f"{value} [{low}, {high}]" if row["basis"] == "seeds" else f"{value} ({low}, {high})"
-    return row["line"], f"{row['shallow']} to {row['deep']}", number(row["plain"]), number(row["other"]), found
+        found = _interval(row, "interaction")
+        found += ", mixed with warm-up" if row["warmed"] else ""
+    rises = ("", "") if row["unjudged"] else (number(row["plain"]), number(row["other"]))
+    return row["line"], f"{row['shallow']} to {row['deep']}", *rises, found
 
 
 def _mixed(rows: pd.DataFrame) -> list[str]:
     """Where some of the nets warm up and others do not, and where runs failed to train."""
     said = [
-        f"{row['line']}: of the four nets only {row['warmed']} warm up, so depth and schedule are mixed; "
+        f"{row['line']}: of the four nets only {row['warmed']} warmed up, so this is not depth and net alone; "
         "recipe.warmup=on warms up all."
         for row in rows.to_dict("records")
         if row["warmed"]
     ]
-    failing = rows[rows.failed > 0]
-    said += [f"{row['line']}: {row['failed']} runs failed to train, and count." for row in failing.to_dict("records")]
-    return said
+    failing = rows[(rows.failed > 0) & (rows.unjudged == "")]
+    return said + [
+        f"{row['line']}: {row['failed']} runs of the four nets failed to train, and are in the means."
+        for row in failing.to_dict("records")
+    ]
 
 
 def absences(left_out: pd.DataFrame) -> list[Sheet]:
@@ -115,5 +129,5 @@ def absences(left_out: pd.DataFrame) -> list[Sheet]:
         return []
     counts = ", ".join(f"{count} {state}" for state, count in sorted(Counter(left_out.state).items()))
     failed = left_out[left_out.state == "failed"]
-    reasons = tuple(f"{run}: {reason}" for run, reason in zip(failed.run, failed.reason, strict=True))
+    reasons = tuple(f"{run}: {reason}" for run, reason in zip(failed.run, failed.reason, strict=True) if reason)
     return [Sheet(f"left out, since not over: {counts}", notes=reasons)]

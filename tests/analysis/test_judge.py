@@ -12,10 +12,10 @@ from degrade.analysis.judge import (
     DIFFERS,
     FAILS,
     GAINS,
-    NEVER,
     OPEN,
     PARTLY,
     SAME,
+    SLIGHTLY,
     UNJUDGED,
     Group,
     Line,
@@ -171,7 +171,7 @@ def test_others_inherit_once_the_primary_comparison_is_decided():
 
 
 def test_an_outlier_leaves_a_pair_of_eight_runs_undecided():
-    """Means alone say `no difference`; without the two least and greatest runs the rest does differ."""
+    """Means alone lie `within the margin`; without the two least and greatest runs the rest does differ."""
     same, odd = [5 + 0.02 * i for i in range(8)], [*(5.8 + 0.02 * i for i in range(7)), 0.0]
     found = line(group(20, same), group(56, odd))
     (pair,) = found.pairs
@@ -205,7 +205,7 @@ def test_odds_decide_if_asked_to():
     few, more = [0.02, 0.018, 0.022], [0.40, 0.38, 0.42]
     points = line(group(20, few), group(56, more))
     odds = line(group(20, few), group(56, more), margin=1.25, scale="odds")
-    assert (points.verdict, odds.verdict) == (NEVER, DEGRADES)
+    assert (points.verdict, odds.verdict) == (SLIGHTLY, DEGRADES)
     assert points.pairs[0].verdict == SAME
     assert np.exp(float(points.pairs[0].pair.train["odds"].difference)) == pytest.approx(19.2, abs=0.2)
 

@@ -7,7 +7,7 @@ from scipy import stats
 
 from degrade.analysis.compare import COLUMNS, compare
 from degrade.analysis.gate import BY_MEANS, FOR_OTHERS
-from degrade.analysis.judge import ALIKE, DIFFERS, OPEN
+from degrade.analysis.judge import ALIKE, DIFFERS, OPEN, SAME
 from degrade.errors import SpecError
 from degrade.spec import RunSpec, parse
 from degrade.spec.run import OriginSpec
@@ -41,7 +41,7 @@ def test_plain_degrades_and_residual_does_not():
     found = compare(tables(study(PLAIN | RESIDUAL)))
     verdict = found.verdicts.set_index(["line", "depth", "than"]).verdict
     assert set(verdict["plain"]) == {"degrades"}
-    assert set(verdict["residual-A"]) == {"no difference"}
+    assert set(verdict["residual-A"]) == {SAME}
     row = found.interaction.iloc[0]
     assert (row.base, row.line, row.shallow, row.deep, row.basis, row.runs) == (
         "plain",
@@ -85,7 +85,7 @@ def test_each_deeper_net_is_set_against_the_shallowest_and_the_best():
         ("plain", 32, 8): "shallowest",
         ("plain", 32, 20): "best",
     }
-    assert rows.verdict.tolist() == ["gains", "no difference", "degrades"]
+    assert rows.verdict.tolist() == ["gains", SAME, "degrades"]
 
 
 def constant(error: float) -> list[float]:
@@ -101,7 +101,7 @@ def constant(error: float) -> list[float]:
         ((9, 1), (2, 12), "overfits"),
         ((9, 1), (9, 9), "gains"),
         ((1, 1), (12, 2), "gains"),
-        ((1, 1), (9, 9), "no difference"),
+        ((1, 1), (9, 9), SAME),
         ((1, 1.52), (9, 9), OPEN),
         ((1.52, 1), (9, 9), OPEN),  # certainly no degradation, but perhaps a gain
     ],
@@ -118,7 +118,7 @@ def test_the_verdicts(clean, test, verdict):
 def test_the_margin_is_the_smallest_difference_of_interest():
     pair = {("plain", 8): constant(1), ("plain", 20): constant(4)}
     assert judged(pair).verdict.item() == "degrades"
-    assert judged(pair, margin=5.0).verdict.item() == "no difference"
+    assert judged(pair, margin=5.0).verdict.item() == SAME
     assert judged(pair, margin=3.0).verdict.item() == OPEN
 
 

@@ -45,25 +45,18 @@ def tell(runs: list[Run], root: Path, **options: object) -> str:
 ROWS: dict[str, tuple[dict[tuple[str, int], Errors], list[str], list[str]]] = {
     "one seed each": (
         {("plain", 20): [5.0], ("plain", 56): [6.1]},
-        [
-            "plain differs in this one run from 20 to 56 layers: 1.10 [0.82, 1.38 over images alone]",
-            "no evidence",
-        ],
-        ["degrades", "p "],
+        ["plain: no verdict", "it differs in this one run", "interval over images alone [0.82, 1.38]", "no evidence"],
+        ["degrades", "rises", "p "],
     ),
     "five and one": (
         {("plain", 20): [3.0, 4.0, 5.0, 6.0, 7.0], ("plain", 56): [7.0]},
-        [
-            "differs in this one run",
-            "One more run of 20 layers would lie within 0.19 to 9.81 %",
-            "if 56 layers spread as",
-        ],
-        ["degrades", "[1.71, 2.29]"],
+        ["differs in this one run", "0.19 to 9.81 % (95 % prediction", "one run of 56 layers is within that"],
+        ["degrades", "rises", "[1.71, 2.29]"],
     ),
     "all at chance": (
         {("plain", d): [(90.0, IDLE)] * 3 for d in (20, 56, 110)},
-        ["plain cannot be judged", "all 3 of their runs failed to train"],
-        ["does not degrade", ", gains", "no difference"],
+        ["plain cannot be judged: all 9 runs failed to train"],
+        ["does not degrade", "better", "within the margin"],
     ),
     "at chance by its error alone": (
         {("plain", d): [89.9, 90.0, 90.1] for d in (20, 56)},
@@ -72,65 +65,74 @@ ROWS: dict[str, tuple[dict[tuple[str, int], Errors], list[str], list[str]]] = {
     ),
     "the shallowest diverged": (
         {("plain", 20): [(90.0, LOST)] * 3, ("plain", 56): [5.0, 5.1, 5.2]},
-        ["plain cannot be judged", "Nothing can be judged against 20 layers"],
-        [", gains", "does not degrade"],
+        ["plain cannot be judged from 20 layers: all 3 runs failed to train"],
+        ["better", "does not degrade"],
+    ),
+    "the shallowest diverged and others did not": (
+        {("plain", 20): [(90.0, LOST)] * 3, ("plain", 56): [5.0, 5.1, 5.2], ("plain", 110): [60.0, 61.0, 62.0]},
+        ["plain cannot be judged from 20 layers", "Without them it degrades at some depths: from 56 to 110 layers"],
+        ["better"],
     ),
     "three of five never start": (
         {("plain", 20): [5.0, 5.1, 5.2, 4.9, 5.0], ("plain", 56): [(90.0, IDLE), 5.1, (90.0, IDLE), 5.0, (90.0, IDLE)]},
         [
-            "plain is undecided from 20 to 56 layers",
-            "0 of 5 of 20 layers [0, 52 %], 3 of 5 of 56 layers [15, 95 %]",
-            "Boschloo's p for 56 against 20 is .031, corrected .077",
-            "The runs that trained end at 5.04 % (20), 5.05 % (56)",
+            "plain is undecided: 3 of 5 runs of 56 layers fail to train, 0 of 5 runs of 20 layers",
+            "20 layers 0 of 5 (a share of 0 to 52 %), 56 layers 3 of 5 (a share of 15 to 95 %)",
+            "That 56 layers fail more often than 20: p .077 (Boschloo, corrected)",
+            "5.04 % (20 layers, 5 of 5 runs), 5.05 % (56 layers, 2 of 5 runs)",
         ],
         ["does not degrade", "plain degrades"],
     ),
+    "all deep runs fail": (
+        {("plain", 20): [5.0, 5.1, 5.2], ("plain", 56): [(90.0, LOST)] * 3},
+        ["plain degrades: from 20 to 56 layers", "56 layers 3 of 3"],
+        [],
+    ),
     "runs are missing": (
         {("plain", 20): [5.0, 5.1, 5.2], ("plain", 56): [5.0, 5.1, (40.0, LATE), (60.0, BROKEN)]},
-        ["Not over, and not counted: 2 of 56 layers (1 failed, 1 interrupted)"],
+        ["Unfinished, and not counted: 2 runs of 56 layers (1 failed with an error, 1 interrupted)"],
         [],
     ),
     "the deepest net has one run": (
         {("plain", 20): [5.0, 5.1, 5.2], ("plain", 32): [5.0, 5.1, 5.2], ("plain", 56): [60.0]},
         [
-            "plain does not degrade from 20 to 32 layers",
-            "56 layers +54.9 [54.4, 55.4 by prediction], differs in this one",
+            "plain does not degrade: from 20 to 32 layers",
+            "56 layers +54.9, differs in this one run: one more run of 20 layers would end at 4.60 to 5.60 %",
         ],
         ["from 20 to 56 layers"],
     ),
     "twenty times as many mistakes": (
         {("residual", 20): [0.02, 0.018, 0.022], ("residual", 56): [0.40, 0.38, 0.42]},
-        [
-            "does not degrade from 20 to 56 layers by 0.5 points or more",
-            "that is 20.0 times as many mistakes (odds 19.2 [",
-        ],
-        ["residual-A degrades"],
+        ["residual-A rises by less than 0.5 points: from 20 to 56 layers", "20.0 times as many mistakes"],
+        ["residual-A degrades", "does not degrade", "no difference"],
     ),
     "small rises": (
         {("plain", d): [e - 0.02, e, e + 0.02] for d, e in ((20, 5.0), (32, 5.15), (44, 5.3), (56, 5.45))},
         [
-            "plain is undecided from 20 to 56 layers: 0.45 [0.22, 0.68]",
-            "against a margin of 0.5 points",
-            "Trend over 20, 32,",
+            "plain is undecided: from 20 to 56 layers training error rises by 0.45 points [0.22, 0.68]",
+            "whether by more than the margin of 0.5 points is open",
+            "Trend over 20, 32, 44 and 56 layers: +0.30",
         ],
         ["no degradation found", "does not degrade"],
     ),
     "up and down": (
         {("plain", d): [e - 0.1, e, e + 0.1] for d, e in ((20, 7.0), (32, 10.0), (44, 5.0), (56, 4.0))},
-        ["plain degrades from 20 to 32 layers, but not from 20 to 56 layers: -3.00", "44 layers -2.00", "gains"],
-        [],
+        [
+            "plain degrades at some depths: from 20 to 32 layers training error rises by 3.00 points",
+            "From 20 to 56 layers, the deepest, training error falls by 3.00 points",
+            "44 layers -2.00 [-2.24, -1.76], better",
+            "a straight line over depth would mislead",
+        ],
+        ["Trend"],
     ),
     "a seed far out": (
         {("residual", 20): [5.0, 5.1, 5.2, 4.9, 5.0], ("residual", 56): [5.0, 5.1, 12.0, 4.9, 5.0]},
-        ["residual-A is undecided", "Far from the other runs of its depth: seed 2 of 56 layers (12.00 %)"],
+        ["residual-A is undecided", "of 56 layers seed 2 at 12.00 % (the others that trained: 5.00 % on average)"],
         ["does not degrade"],
     ),
     "unequal schedules": (
         {(net, d): [5.0, 5.1, 5.2] for net in ("plain", "residual") for d in (20, 110)},
-        [
-            "Of its nets, 110 layers alone warm up",
-            "of the four nets only residual-A-110 warm up, so depth and schedule",
-        ],
+        ["Only 110 layers warm up, so this is not depth alone", "only residual-A-110 warmed up", "mixed with warm-up"],
         [],
     ),
 }
@@ -149,13 +151,16 @@ def test_a_folder_is_told_as_a_careful_scientist_would(row, tmp_path):
 
 def test_nothing_is_said_of_schedules_that_are_alike(tmp_path):
     cells = {(net, d): [5.0, 5.1, 5.2] for net in ("plain", "residual") for d in (20, 110)}
-    assert "warm up" not in tell(study(cells, recipe={"warmup": "on"}), tmp_path)
+    assert "warms up all" not in tell(study(cells, recipe={"warmup": "on"}), tmp_path)
 
 
 def test_odds_are_told_if_they_decide(tmp_path):
     cells: dict[tuple[str, int], Errors] = {("residual", 20): [0.02, 0.018, 0.022], ("residual", 56): [0.4, 0.38, 0.42]}
     text = tell(study(cells), tmp_path, scale="odds")
-    assert re.search(r"residual-A degrades from 20 to 56 layers: 19\.2 \[9\.\d+, 39\.\d+\] times the odds", text)
+    assert re.search(
+        r"residual-A degrades: from 20 to 56 layers the odds of a training mistake are 19\.2 times as great \[9\.",
+        text,
+    )
 
 
 def test_an_interaction_with_a_net_that_failed_has_no_number(tmp_path):
@@ -175,8 +180,8 @@ def test_a_sweep_of_single_seeds_ends_with_what_differs_and_names_the_seeds(tmp_
     lay(runs, tmp_path)
     specs = [run.spec for run in runs] + [spec_of("plain", 110, 0)]
     first, second, *_ = ends(specs, board(specs, tmp_path), tmp_path, "degrade sweep study=quickstart3")
-    assert "plain differs in this one run from 20 to 56 layers: 55.0 [54.5, 55.5 over images alone]" in first.notes[0]
-    assert "Not over, and not counted: 1 of 110 layers (1 new)" in first.notes[0]
+    assert "it differs in this one run: 5.00 % at 20 layers, 60.00 % at 56" in first.notes[0]
+    assert "Unfinished, and not counted: 1 run of 110 layers (1 new)" in first.notes[0]
     assert second.lines == ("Several seeds, for a verdict: degrade sweep study=quickstart3",)
 
 
@@ -185,5 +190,5 @@ def test_a_sweep_of_several_seeds_begins_its_end_with_the_verdict(tmp_path):
     lay(runs, tmp_path)
     specs = [run.spec for run in runs]
     first, second, *_ = ends(specs, board(specs, tmp_path), tmp_path, "degrade sweep study=quickstart3")
-    assert first.notes[0].startswith("plain degrades from 20 to 56 layers: 55.")
+    assert first.notes[0].startswith("plain degrades: from 20 to 56 layers training error rises by 55.")
     assert second.title.startswith("error at the last point")
