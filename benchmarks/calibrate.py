@@ -1,6 +1,6 @@
 """How often verdicts are right, on made-up studies whose truth is known: the tables of docs/verdicts.md.
 
-    python benchmarks/calibrate.py [--studies 2000] [--save benchmarks/calibration.md]
+    python benchmarks/calibrate.py [--studies 1000] [--save benchmarks/calibration.md]
 
 A study is a line of two depths or more. Every run has an error rate of its own, drawn from the law of its depth, and
 makes mistakes on so many images at that rate. What judges is degrade.analysis.judge, as in the command. Ends with code
@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from degrade.analysis.judge import DEGRADES, NEVER, OPEN, SLIGHTLY, Group, judge
+from degrade.analysis.judge import DEGRADES, NEVER, OPEN, SLIGHTLY, judge
+from degrade.analysis.pairs import Group
 from degrade.analysis.stats import SCALES
 
 IMAGES = 50_000  # that an error is measured on
@@ -138,6 +139,13 @@ def false_alarms() -> list[Scenario]:
         found += flat(
             [Law(far=far)] * 2, "far out", f"2 depths, each seed far out (+10) with {far:.0%}", (2, 3, 5, 8, 10, 20)
         )
+    for depths in (4, 8):
+        for far, by in ((0.3, 10.0), (0.5, 50.0)):
+            name = f"{depths} depths, each seed far out (+{by:g}) with {far:.0%}"
+            found += flat([Law(std=0.1, far=far, by=by)] * depths, "far out", name, (3, 5, 10))
+    for seeds in ((3, 20), (5, 20), (4, 10), (10, 3)):
+        name = f"2 depths, {seeds[0]} and {seeds[1]} seeds, each far out (+10) with 40%"
+        found.append(Scenario(name, (Law(far=0.4),) * 2, seeds, "far out"))
     for shallow, deep in ((0.1, 3.0), (3.0, 0.1)):
         laws = [Law(std=shallow), Law(RATE + 0.5, std=deep)]
         found += flat(laws, "spreads", f"2 depths at the margin, std {shallow:g} and {deep:g}")
@@ -223,7 +231,7 @@ def report(run: Callable[[list[Scenario]], list[Found]]) -> tuple[str, list[str]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=2_000)
+    parser.add_argument("--studies", type=int, default=1_000)
     parser.add_argument("--save", type=Path)
     given = parser.parse_args()
     with ProcessPoolExecutor() as pool:

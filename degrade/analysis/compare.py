@@ -67,7 +67,8 @@ def pick_ended(tables: Tables, last: int = LAST) -> Ended:
     """Picks the runs that count. A run that is finished or diverged counts at its error, even at chance."""
     known = tables.runs.reindex(columns=["run", "state", "outcome", "reason"]).astype(object)
     runs = known.where(known.notna(), "").astype(str)
-    measured = runs.run.isin(tables.curves.run.unique())
+    splits = tables.curves.groupby("run").split.unique() if len(tables.curves) else {}
+    measured = runs.run.map(lambda run: {"train_clean", "test"} <= {*splits.get(run, ())}).astype(bool)
     counts = runs.state.isin(OVER) & measured
     curves = add_labels(tables.curves[tables.curves.run.isin(runs.run[counts])], tables.specs)
     ends = outcomes(curves, set(runs.run[runs.state == "diverged"]), last)

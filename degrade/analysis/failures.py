@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from degrade.spec import RunSpec
 from degrade.spec.parts import CLASSES
@@ -34,8 +34,9 @@ def _chance(spec: RunSpec) -> float:
 
 def share(failed: int, runs: int) -> tuple[float, float]:
     """The exact 95 % interval of a share, in percent (Clopper and Pearson 1934, Biometrika 26)."""
-    found = stats.binomtest(failed, runs).proportion_ci(0.95, method="exact")
-    return 100 * float(found.low), 100 * float(found.high)
+    low = special.betaincinv(failed, runs - failed + 1, 0.025) if failed else 0.0
+    high = special.betaincinv(failed + 1, runs - failed, 0.975) if failed < runs else 1.0
+    return 100 * float(low), 100 * float(high)
 
 
 @lru_cache(maxsize=4096)
@@ -46,5 +47,7 @@ def fails_more(failed: int, runs: int, failed_than: int, runs_than: int) -> floa
     """
     if failed * runs_than <= failed_than * runs:
         return 1.0
+    from scipy import stats  # a second to load, and failures are rare
+
     table = [[failed, failed_than], [runs - failed, runs_than - failed_than]]
     return min(1.0, float(stats.boschloo_exact(table, alternative="greater").pvalue))

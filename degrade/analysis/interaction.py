@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from degrade.analysis.judge import Group
 from degrade.analysis.lines import groups_of, list_warmed
+from degrade.analysis.pairs import Group
 from degrade.analysis.stats import contrast
 from degrade.spec import RunSpec
 

@@ -4,28 +4,15 @@ A line holds nets that differ in nothing but depth. Verdicts rest on groups of s
 does not: it is no evidence about depth. docs/verdicts.md explains every rule.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from degrade.analysis.failures import fails_more
 from degrade.analysis.gate import correct
-from degrade.analysis.stats import (
-    ALPHA,
-    ROBUST_RUNS,
-    SCALES,
-    Contrast,
-    Sample,
-    above,
-    below,
-    contrast,
-    far_out,
-    trimmed,
-)
+from degrade.analysis.pairs import Group, Pair, compare_groups
+from degrade.analysis.stats import ALPHA, SCALES, Contrast, above, below, contrast, pool
 
 DEGRADES, OVERFITS, GAINS, SAME, OPEN = "degrades", "overfits", "gains", "within the margin", "undecided"
 UNJUDGED = "cannot be judged"
@@ -33,81 +20,6 @@ DIFFERS, ALIKE, FAILS = "differs in this one run", "about equal in this one run"
 ONE_RUN = (DIFFERS, ALIKE, FAILS)  # what is said of single runs; not verdicts
 # of a whole line
 PARTLY, SLIGHTLY, NEVER = "degrades at some depths", "rises by less than the margin", "does not degrade"
-
-
-@dataclass(frozen=True, eq=False)
-class Group:
-    """The runs of one depth."""
-
-    depth: int
-    clean: NDArray[np.float64]  # clean training errors, %
-    test: NDArray[np.float64]  # test errors, %
-    images: int  # that the clean training error is measured on
-    test_images: int
-    failed: NDArray[np.bool_]  # the runs that failed to train
-    seeds: tuple[int, ...] = ()
-
-    @property
-    def runs(self) -> int:
-        return len(self.clean)
-
-    @cached_property
-    def failures(self) -> int:
-        return int(self.failed.sum())
-
-    @property
-    def hopeless(self) -> bool:
-        """Whether all of its runs failed to train, so that no deeper net can be judged against them."""
-        return self.failures == self.runs
-
-    @cached_property
-    def trained(self) -> dict[str, Sample]:
-        """The clean training errors on each scale of SCALES."""
-        return {name: scale.sample(self.clean, self.images) for name, scale in SCALES.items()}
-
-    @cached_property
-    def tested(self) -> dict[str, Sample]:
-        """The test errors on each scale."""
-        return {name: scale.sample(self.test, self.test_images) for name, scale in SCALES.items()}
-
-    def far(self, margin: float) -> NDArray[np.bool_]:
-        """The runs that trained, and whose error is far from the others of the group, and by more than `margin`."""
-        found = np.zeros(self.runs, dtype=bool)
-        found[~self.failed] = far_out(self.clean[~self.failed], self.images, margin)
-        return found
-
-
-@dataclass(frozen=True, eq=False)
-class Pair:
-    """A deeper net less a shallower one. Each contrast is there on every scale of SCALES."""
-
-    deep: Group
-    shallow: Group
-    train: Mapping[str, Contrast]  # of clean training errors
-    test: Mapping[str, Contrast]
-    robust: Mapping[str, Contrast]  # of trimmed means of clean training errors; empty where there are too few runs
-    fails: float  # p that the deeper net fails to train no more often; 1 where it does not
-    recovers: float  # p that the shallower net fails to train no more often
-
-    @property
-    def single(self) -> bool:
-        """Whether one of the groups has a single run."""
-        return min(self.deep.runs, self.shallow.runs) == 1
-
-    @property
-    def judged(self) -> bool:
-        """Whether the pair can have a verdict."""
-        return not self.single and not self.shallow.hopeless
-
-    @property
-    def failed(self) -> bool:
-        """Whether any run of the pair failed to train."""
-        return bool(self.deep.failures or self.shallow.failures)
-
-    def ends(self, scale: str) -> tuple[float, float]:
-        """The ends of the interval of training error that decides: where a robust interval reaches further, its own."""
-        both = [self.train[scale], *([self.robust[scale]] if self.robust else [])]
-        return min(float(each.low) for each in both), max(float(each.high) for each in both)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,11 +54,17 @@ def judge(groups: Sequence[Group], margin: float, scale: str) -> Line:
     """Judges a line on a scale of SCALES. `margin`, the smallest difference of interest, is in the scale's unit."""
     groups = sorted(groups, key=lambda group: group.depth)
     limit = SCALES[scale].inner(margin)
-    pairs = [_compare(deep, shallow) for shallow, deep in combinations(groups, 2)]
+    pairs = [compare_groups(deep, shallow) for shallow, deep in combinations(groups, 2)]
     judged = [pair for pair in pairs if pair.judged]
     several = [group for group in groups if group.runs > 1]
-    primary = next((pair for pair in judged if (pair.shallow, pair.deep) == (several[0], several[-1])), None)
-    on_train, on_test = (_locate(judged, primary, limit, scale, split) for split in ("train", "test"))
+    trained = [group for group in several if not group.hopeless]
+    primary = next((pair for pair in judged if (pair.shallow, pair.deep) == (trained[0], several[-1])), None)
+    on_train, on_test = (
+        _locate(judged, primary, limit, scale, split, pool([group.on(split)[scale] for group in several]))
+        if judged
+        else {}
+        for split in ("train", "test")
+    )
     found: list[Judged] = []
     for pair in pairs:
         if not (role := _role(pair, groups)):
@@ -159,20 +77,8 @@ def judge(groups: Sequence[Group], margin: float, scale: str) -> Line:
             verdict = UNJUDGED if pair.shallow.hopeless else _describe_single(pair, limit, scale)
             found.append(Judged(pair, role, False, verdict, float("nan"), float("nan")))
     found.sort(key=lambda each: (each.pair.deep.depth, each.pair.shallow.depth))
-    trend, trending = _trend([group for group in several if not group.hopeless], scale)
+    trend, trending = _trend(trained, scale)
     return Line(tuple(groups), tuple(found), _sum_up(found, limit, scale), trend, trending)
-
-
-def _compare(deep: Group, shallow: Group) -> Pair:
-    train, test, robust = dict[str, Contrast](), dict[str, Contrast](), dict[str, Contrast]()
-    for name, scale in SCALES.items():
-        train[name] = contrast([deep.trained[name], shallow.trained[name]], [1, -1])
-        test[name] = contrast([deep.tested[name], shallow.tested[name]], [1, -1])
-        if min(deep.runs, shallow.runs) >= ROBUST_RUNS:
-            cut = [trimmed(scale, each.clean, each.images) for each in (deep, shallow)]
-            robust[name] = contrast(cut, [1, -1])
-    counts = (deep.failures, deep.runs, shallow.failures, shallow.runs)
-    return Pair(deep, shallow, train, test, robust, fails_more(*counts), fails_more(*counts[2:], *counts[:2]))
 
 
 @dataclass(frozen=True)
@@ -183,13 +89,20 @@ class _Location:
     p: float  # that it is not above the margin; corrected
 
 
-def _locate(pairs: Sequence[Pair], primary: Pair | None, limit: float, scale: str, split: str) -> dict[int, _Location]:
-    """Locates the differences of all judged pairs of a line, by the identity of the pair."""
+def _locate(
+    pairs: Sequence[Pair], primary: Pair | None, limit: float, scale: str, split: str, common: float
+) -> dict[int, _Location]:
+    """Locates the differences of all judged pairs of a line, by the identity of the pair.
+
+    Of the pairs other than the primary, each variance counts as at least `common`, that of all groups of the line:
+    among many pairs some have two groups that are tight by accident.
+    """
     rest = [pair for pair in pairs if pair is not primary]
+    sides = {id(pair): _contrasts(pair, scale, split, 0.0 if pair is primary else common) for pair in pairs}
     worse, better = (
         correct(
-            None if primary is None else tests(primary, limit, scale, split),
-            [tests(p, limit, scale, split) for p in rest],
+            None if primary is None else tests(primary, sides[id(primary)], limit, split),
+            [tests(pair, sides[id(pair)], limit, split) for pair in rest],
         )
         for tests in (_test_worse, _test_better)
     )
@@ -205,27 +118,29 @@ def _locate(pairs: Sequence[Pair], primary: Pair | None, limit: float, scale: st
     return found
 
 
-def _test_worse(pair: Pair, limit: float, scale: str, split: str) -> tuple[float, float]:
+def _test_worse(pair: Pair, sides: Sequence[Contrast], limit: float, split: str) -> tuple[float, float]:
     """Two p that the deeper net is not worse: by means and by failures to train.
 
     Where runs failed to train, errors are far from normal, and few runs of either kind fall apart by chance. Then means
     are no stronger evidence than the counts of failures.
     """
-    by_means = max(float(above(each, limit)) for each in _contrasts(pair, scale, split))
+    by_means = max(float(above(each, limit)) for each in sides)
     return max(by_means, pair.fails) if pair.failed else by_means, pair.fails if split == "train" else 1.0
 
 
-def _test_better(pair: Pair, limit: float, scale: str, split: str) -> tuple[float, float]:
+def _test_better(pair: Pair, sides: Sequence[Contrast], limit: float, split: str) -> tuple[float, float]:
     """The same two p that the deeper net is not better. That it fails less often is no gain by itself."""
-    by_means = max(float(below(each, -limit)) for each in _contrasts(pair, scale, split))
+    by_means = max(float(below(each, -limit)) for each in sides)
     return max(by_means, pair.recovers) if pair.failed else by_means, 1.0
 
 
-def _contrasts(pair: Pair, scale: str, split: str) -> list[Contrast]:
-    """What must agree: Welch's contrast, and the robust one of training errors where there is one."""
-    if split == "test":
-        return [pair.test[scale]]
-    return [pair.train[scale], *([pair.robust[scale]] if pair.robust else [])]
+def _contrasts(pair: Pair, scale: str, split: str, common: float) -> list[Contrast]:
+    """What must agree: what is found of the pair, and, if not 0, the same with variances of at least `common`."""
+    found = pair.found(scale, split)
+    if common:
+        both = [group.on(split)[scale] for group in (pair.deep, pair.shallow)]
+        found.append(contrast([each._replace(variance=max(float(each.variance), common)) for each in both], [1, -1]))
+    return found
 
 
 def _verdict_of(train: str, test: str, high: float, limit: float) -> str:
@@ -252,13 +167,14 @@ def _role(pair: Pair, groups: Sequence[Group]) -> str:
     """The role of the shallower net of a pair: shallowest | best | both, or "" if it has no role.
 
     Where the deeper net has several runs, the best net is sought among those with several runs. If the shallowest net
-    has one run, the shallowest with several has that role too.
+    has one run, or failed to train, the next one has that role too.
     """
     shallower = [group for group in groups if group.depth < pair.deep.depth]
-    several = [group for group in shallower if group.runs > 1] if pair.deep.runs > 1 else []
-    pool = [group for group in several or shallower if not group.hopeless]
-    shallowest = pair.shallow in (shallower[0], *several[:1])
-    best = bool(pool) and pair.shallow is min(pool, key=lambda group: float(group.clean.mean()))
+    trained = [group for group in shallower if not group.hopeless]
+    several = [group for group in trained if group.runs > 1] if pair.deep.runs > 1 else []
+    shallowest = pair.shallow in (shallower[0], *trained[:1], *several[:1])
+    choice = several or trained
+    best = bool(choice) and pair.shallow is min(choice, key=lambda group: float(group.clean.mean()))
     return "both" if shallowest and best else "shallowest" if shallowest else "best" if best else ""
 
 

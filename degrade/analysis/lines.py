@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from degrade.analysis.judge import Group, Line, judge
+from degrade.analysis.judge import Line, judge
+from degrade.analysis.pairs import Group
 from degrade.analysis.stats import SCALES
 from degrade.errors import SpecError, pick
 from degrade.spec import RunSpec
@@ -81,7 +82,7 @@ def groups_of(rows: pd.DataFrame, failed: Collection[str]) -> list[Group]:
         by = {str(split): each.sort_values("run") for split, each in own.groupby("split")}
         clean, test = by["train_clean"], by["test"]
         errors = [each["last"].to_numpy(float) for each in (clean, test)]
-        images = [int(each.n.iloc[0]) for each in (clean, test)]
+        images = [int(each.n.min()) for each in (clean, test)]
         marks = clean.run.isin(list(failed)).to_numpy(bool)
         found.append(Group(int(str(depth)), errors[0], errors[1], images[0], images[1], marks, tuple(clean.seed)))
     return found

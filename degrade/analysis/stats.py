@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 _LEVEL = 0.95  # of every interval
 _HALF = (1 + _LEVEL) / 2
@@ -111,7 +111,8 @@ def contrast(samples: Sequence[Sample], weights: Sequence[float]) -> Contrast:
     Weights 1, -1 are Welch's t test of two groups (scipy.stats.ttest_ind with equal_var=False). Weights 1, -1, -1, 1
     are the interaction of four groups. The freedom is at most that of equally large groups of the least number of runs:
     beyond it, 2 runs against 10 would give one false alarm in 17 on the one side, where one in 40 is asked for
-    (benchmarks/calibrate.py). With equal numbers of runs this changes nothing.
+    (benchmarks/calibrate.py). Of two groups of unequal numbers the error is at least that of a common variance: a small
+    group that is tight by accident does not decide. With equal numbers of runs both change nothing.
 
     If one of two groups has a single run, the interval is the prediction interval of one run: it supposes that the
     single run comes from a group that spreads as the other does. If both of two, or any of more groups have a single
@@ -131,9 +132,18 @@ def contrast(samples: Sequence[Sample], weights: Sequence[float]) -> Contrast:
         error = np.sqrt(sum(parts))
         freedom = error**4 / sum(part**2 / (each.runs - 1) for part, each in zip(parts, samples, strict=True))
         freedom = np.minimum(freedom, len(samples) * (min(each.runs for each in samples) - 1))
+        if len(samples) == 2 and samples[0].runs != samples[1].runs:
+            inverse = sum(w**2 / each.runs for w, each in zip(weights, samples, strict=True))
+            error = np.maximum(error, np.sqrt(pool(samples) * inverse))
         basis = "seeds"
     half = quantile(freedom) * error
     return Contrast(difference, error, freedom, difference - half, difference + half, basis)
+
+
+def pool(samples: Sequence[Sample]) -> Any:
+    """The common variance of one run, from groups of several runs: their variances weighted by runs - 1."""
+    total = sum(each.runs - 1 for each in samples)
+    return sum(each.variance * (each.runs - 1) for each in samples) / total
 
 
 def quantile(freedom: Any) -> Any:
@@ -195,9 +205,11 @@ def interval(one: Sample) -> tuple[float, float]:
     if one.runs > 1:
         found = contrast([one], [1.0])
         return max(0.0, float(found.low)), min(100.0, float(found.high))
-    mistakes = round(float(one.mean) / 100 * one.images)
-    found = stats.binomtest(mistakes, one.images).proportion_ci(_LEVEL, method="wilson")
-    return 100 * float(found.low), 100 * float(found.high)
+    n, z = one.images, float(quantile(np.inf))
+    p = round(float(one.mean) / 100 * n) / n
+    middle, half = p + z**2 / (2 * n), z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    low, high = ((middle + sign * half) / (1 + z**2 / n) for sign in (-1, 1))
+    return 100 * max(0.0, low), 100 * min(1.0, high)
 
 
 def seeds_needed(samples: Sequence[Sample], weights: Sequence[float], width: float) -> int | None:

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from degrade.analysis.failures import share
-from degrade.analysis.judge import OPEN, Judged, Pair
+from degrade.analysis.judge import OPEN, Judged
 from degrade.analysis.lines import Lines, Rule
+from degrade.analysis.pairs import Pair
 from degrade.analysis.stats import SCALES, predict, seeds_needed
 
 VERDICTS = {

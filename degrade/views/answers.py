@@ -9,9 +9,11 @@ from degrade.analysis.gate import BY_FAILURES
 from degrade.analysis.judge import (
     ALIKE,
     DEGRADES,
+    GAINS,
     NEVER,
     ONE_RUN,
     OPEN,
+    OVERFITS,
     PARTLY,
     SLIGHTLY,
     UNJUDGED,
@@ -63,7 +65,7 @@ def _tell(line: Any, rows: pd.DataFrame) -> str:
     shallowest = [row for row in pairs if row["against"] != "best"]
     head, row = _head(name, line["verdict"], shallowest, pairs)
     said = [head, *_caveats(line), *_others(shallowest, pairs, row), *_robust(pairs), *_failures(pairs)]
-    said += _trend(line, shallowest)
+    said += [*_besides(row), *_trend(line, shallowest)]
     if line["far_out"]:
         said.append(f"Far from the other runs of its depth, and counted: {line['far_out']}.")
     return " ".join(said)
@@ -123,7 +125,11 @@ def _tell_slight(row: Any, judged: Sequence[Any]) -> str:
 def _tell_open(row: Any, judged: Sequence[Any]) -> str:
     failed = f"{count_failures(row)}. With all runs, " if row["failed"] or row["failed_than"] else ""
     low, _ = ends(row)
-    if low > (1 if row["scale"] == "odds" else 0):
+    if low > row["margin"]:
+        rest = (
+            f"that is above the margin of {margin(row)}, but not decided after correction (p {probability(row['p'])})"
+        )
+    elif low > (1 if row["scale"] == "odds" else 0):
         rest = f"whether by more than the margin of {margin(row)} is open"
     else:
         rest = f"a rise above the margin of {margin(row)} is neither shown nor excluded"
@@ -190,15 +196,35 @@ def _others(shallowest: Sequence[Any], pairs: Sequence[Any], told: Any) -> list[
     return said
 
 
+def _besides(row: Any) -> list[str]:
+    """What the test error of the told pair shows where training error does not."""
+    if row is None or row["verdict"] not in (OVERFITS, GAINS) or (row["verdict"] == GAINS and row["high"] < 0):
+        return []
+    size = f"{number(row['test_difference'], '+')} [{number(row['test_low'])}, {number(row['test_high'])}]"
+    word = "it overfits" if row["verdict"] == OVERFITS else "it gains on the test set"
+    return [f"Test error changes by {size} points: {word}."]
+
+
 def _robust(pairs: Sequence[Any]) -> list[str]:
     """Where trimmed means leave a pair open that plain means would decide."""
     own = [row for row in pairs if row["verdict"] == OPEN and row["robust_low"] == row["robust_low"]]
-    own = [row for row in own if row["scale"] == "points" and not row["low"] <= row["margin"] < row["high"]]
+    own = [row for row in own if row["scale"] == "points" and _disagrees(row)]
     return [
-        f"{row['depth']} against {row['than']} layers: trimmed means disagree "
-        f"[{number(row['robust_low'])}, {number(row['robust_high'])}], so some runs are far from the others."
+        f"{row['depth']} against {row['than']} layers: the interval of trimmed means is another, "
+        f"[{number(row['robust_low'])}, {number(row['robust_high'])}]."
         for row in own
     ]
+
+
+def _disagrees(row: Any) -> bool:
+    """Whether the interval of means lies above, inside or below the margin, and that of trimmed means does not."""
+    least = row["margin"]
+    regions = ((least, float("inf")), (-least, least), (float("-inf"), least))
+    whole, cut = (
+        {i for i, (low, high) in enumerate(regions) if low <= row[ends[0]] and row[ends[1]] <= high}
+        for ends in (("low", "high"), ("robust_low", "robust_high"))
+    )
+    return bool(whole - cut)
 
 
 def _failures(pairs: Sequence[Any]) -> list[str]:

@@ -50,7 +50,10 @@ def pair(row: Any) -> str:
         word = FAILS if row["verdict"] == FAILS else "in single runs" if row["basis"] == "images" else row["verdict"]
         return f"{size}, {word}{more}"
     low, high = ends(row)
-    return f"{size} [{number(low)}, {number(high)}], {_SHORT[row['verdict']]}"
+    word = _SHORT[row["verdict"]]
+    if row["verdict"] == OPEN and low > row["margin"]:
+        word += f" after correction (p {probability(row['p'])})"
+    return f"{size} [{number(low)}, {number(high)}], {word}"
 
 
 def mistakes(row: Any) -> str:
@@ -89,6 +92,8 @@ def beyond_margin(row: Any) -> bool:
 
 def number(value: float, sign: str = "") -> str:
     """Two decimals below 10, else one: a hundredth of a point does not matter beside 77 points."""
+    if abs(value) >= 1e6:
+        return ">1e6" if value > 0 else "<-1e6"
     value = round(value, 2) + 0.0  # no minus zero
     return f"{value:{sign}.2f}" if abs(value) < 9.995 else f"{value:{sign}.1f}"
 

@@ -64,6 +64,8 @@ def _seed_notes(rows: pd.DataFrame) -> list[str]:
     said: list[str] = []
     for row in rows[rows.verdict == OPEN].to_dict("records"):
         pair = f"{row['than']} to {row['depth']}"
+        if (row["odds_low"] if row["scale"] == "odds" else row["low"]) > row["margin"]:
+            continue  # width is not what is open there
         if row["failed"] or row["failed_than"]:
             said.append(
                 f"{pair}: some runs failed to train, so no number of seeds can be worked out from their spread."
@@ -118,7 +120,7 @@ def _mixed(rows: pd.DataFrame) -> list[str]:
     ]
     failing = rows[(rows.failed > 0) & (rows.unjudged == "")]
     return said + [
-        f"{row['line']}: {row['failed']} runs of the four nets failed to train, and are in the means."
+        f"{row['line']}: runs of the four nets that failed to train: {row['failed']}; they are in the means."
         for row in failing.to_dict("records")
     ]
 

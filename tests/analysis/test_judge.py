@@ -17,10 +17,10 @@ from degrade.analysis.judge import (
     SAME,
     SLIGHTLY,
     UNJUDGED,
-    Group,
     Line,
     judge,
 )
+from degrade.analysis.pairs import Group
 
 IMAGES = 50_000
 
@@ -92,8 +92,9 @@ def test_a_deeper_net_that_fails_to_train_degrades():
 def test_the_next_net_that_trained_is_judged_where_the_shallowest_failed():
     found = line(group(20, [90.0] * 3, 3), group(56, near(5)), group(110, near(30)))
     assert verdict_of(found) == {(56, 20): UNJUDGED, (110, 20): UNJUDGED, (110, 56): DEGRADES}
-    assert found.primary is None
-    assert found.verdict == PARTLY
+    assert found.primary is not None
+    assert found.primary.pair.shallow.depth == 56
+    assert found.verdict == DEGRADES
 
 
 def test_two_runs_of_each_that_fall_apart_by_failing_are_undecided():

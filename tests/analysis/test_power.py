@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from degrade.analysis import power
-from degrade.analysis.judge import DEGRADES, NEVER, Group, judge
+from degrade.analysis.judge import DEGRADES, NEVER, judge
+from degrade.analysis.pairs import Group
 from degrade.analysis.power import CHANCES, SPREADS, find_power
 
 MARGIN = 0.5
