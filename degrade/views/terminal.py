@@ -32,7 +32,7 @@ _COLOURS = {
 Cell = str | Text  # a cell of a table
 _MANY = 200  # rows; a longer table is laid out as a whole
 _UNBOUNDED = 1_000_000  # characters of a line
-_NARROW = 16  # characters that text in the last column keeps at least
+_NARROW = 20  # characters that text in the last column keeps at least
 LINE_PAUSE = 10.0  # seconds between two lines about one thing, if there is no terminal
 
 

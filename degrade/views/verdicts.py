@@ -23,6 +23,8 @@ def judgements(frame: pd.DataFrame) -> list[Sheet]:
             notes = (*_seed_notes(own), *(_notes(rows) if last else ()))
             odds = own.scale.iloc[0] == "odds"
             columns = ("layers", ">odds ratio" if odds else ">clean training error", ">test error", ">p", "verdict")
+            if own.p.isna().all():
+                columns, cells = (*columns[:3], columns[4]), [(*each[:3], each[4]) for each in cells]
             sheets.append(Sheet(f"{line}, deeper minus shallower: {protocol}", columns, cells, notes))
     return sheets
 
