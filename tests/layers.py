@@ -42,7 +42,7 @@ INSIDE = {  # room -> modules that no other room imports: what its docstring doe
     "views": ("summaries", "verdicts"),
     "sweep": ("cost", "estimate", "limit", "queue", "sample", "worker"),
     "experiments": ("identity.learn",),
-    "bench": ("apart", "cases", "limit", "machine", "ours", "peer", "same", "timing"),
+    "bench": ("apart", "bounds", "cases", "exact", "limit", "machine", "ours", "peer", "same", "timing"),
     "cli": ("app", "bench", "complete", "experiments", "identity", "results", "sheets", "sweeps"),
 }
 FRONT = "degrade"  # the package itself: __init__, __main__ and the doors; it may import all, and no room imports it

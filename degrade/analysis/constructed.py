@@ -66,8 +66,8 @@ def compare_constructed(curves: pd.DataFrame, specs: Mapping[str, RunSpec], over
 def lengthen(spec: RunSpec, specs: Mapping[str, RunSpec]) -> RunSpec:
     """The control of a constructed run: the same net from random weights, with all steps that were spent on the run.
 
-    These are its own and those of the run that it copies; where `specs` knows that run and it is a copy itself, those
-    before it too. The schedule is stretched over them.
+    The steps are the run's own, the steps of the run that it copies, and so on, as far as `specs` knows the copied
+    runs. The schedule is stretched over all of them.
     """
     steps, origin = spec.recipe.iterations, spec.origin
     while origin is not None:

@@ -16,7 +16,7 @@ BY_MEANS, BY_FAILURES, FOR_OTHERS = 0.5, 0.4, 0.1
 
 
 def correct(primary: tuple[float, float] | None, others: Sequence[tuple[float, float]]) -> tuple[float, list[float]]:
-    """Corrects the one-sided p of one line: the p of the primary pair and those of the others, to compare with 0.05.
+    """Corrects the one-sided p of the primary pair and of the other pairs of one line, to compare with 0.05.
 
     Each pair comes with two p: by means and by failures. Without a primary pair its p is 1, and its share is not used.
     """

@@ -94,28 +94,28 @@ def _locate(
 ) -> dict[int, _Location]:
     """Locates the differences of all judged pairs of a line, by the identity of the pair.
 
-    Of the pairs other than the primary, each variance counts as at least `common`, that of all groups of the line:
+    In pairs other than the primary, each variance counts as at least `common`, the variance of all groups of the line:
     among many pairs some have two groups that are tight by accident.
     """
-    rest = [pair for pair in pairs if pair is not primary]
-    sides = {id(pair): _contrasts(pair, scale, split, 0.0 if pair is primary else common) for pair in pairs}
+    ordered = sorted(pairs, key=lambda pair: pair is not primary)
+    sides = [_contrasts(pair, scale, split, 0.0 if pair is primary else common) for pair in ordered]
+    lead = 0 if primary is None else 1
     worse, better = (
-        correct(
-            None if primary is None else tests(primary, sides[id(primary)], limit, split),
-            [tests(pair, sides[id(pair)], limit, split) for pair in rest],
-        )
+        _correct([tests(*each, limit, split) for each in zip(ordered, sides, strict=True)], lead)
         for tests in (_test_worse, _test_better)
     )
-    order = rest if primary is None else [primary, *rest]
-    skip = 0 if primary is not None else 1
     found: dict[int, _Location] = {}
-    for pair, over, under in zip(order, [worse[0], *worse[1]][skip:], [better[0], *better[1]][skip:], strict=True):
-        low, high = (
-            pair.ends(scale) if split == "train" else (float(pair.test[scale].low), float(pair.test[scale].high))
-        )
+    for pair, over, under in zip(ordered, worse, better, strict=True):
+        low, high = pair.ends(scale, split)
         where = "inside" if -limit <= low and high <= limit else "open"
         found[id(pair)] = _Location("above" if over < ALPHA else "below" if under < ALPHA else where, over)
     return found
+
+
+def _correct(tests: Sequence[tuple[float, float]], lead: int) -> list[float]:
+    """The corrected p of all pairs, of which the first `lead` (0 or 1) are the primary one."""
+    first, others = correct(tests[0] if lead else None, tests[lead:])
+    return [*[first][:lead], *others]
 
 
 def _test_worse(pair: Pair, sides: Sequence[Contrast], limit: float, split: str) -> tuple[float, float]:
@@ -195,7 +195,7 @@ def _sum_up(pairs: Sequence[Judged], limit: float, scale: str) -> str:
 def _trend(groups: Sequence[Group], scale: str) -> tuple[Contrast | None, tuple[int, ...]]:
     """The slope of the mean error over log2 depth, by least squares over the groups, with unequal variances.
 
-    Its interval is that of the contrast Σ w mean, w = (x - x̄) / Σ (x - x̄)², x = log2 depth.
+    The contrast Σ w mean gives its interval, with w = (x - x̄) / Σ (x - x̄)² and x = log2 depth.
     """
     if len(groups) < 3:
         return None, ()

@@ -111,8 +111,8 @@ def contrast(samples: Sequence[Sample], weights: Sequence[float]) -> Contrast:
     Weights 1, -1 are Welch's t test of two groups (scipy.stats.ttest_ind with equal_var=False). Weights 1, -1, -1, 1
     are the interaction of four groups. The freedom is at most that of equally large groups of the least number of runs:
     beyond it, 2 runs against 10 would give one false alarm in 17 on the one side, where one in 40 is asked for
-    (benchmarks/calibrate.py). Of two groups of unequal numbers the error is at least that of a common variance: a small
-    group that is tight by accident does not decide. With equal numbers of runs both change nothing.
+    (benchmarks/calibrate.py). With unequal numbers the error is at least that of a common variance: a small group that
+    is tight by accident does not decide. With equal numbers of runs both change nothing.
 
     If one of two groups has a single run, the interval is the prediction interval of one run: it supposes that the
     single run comes from a group that spreads as the other does. If both of two, or any of more groups have a single
@@ -132,7 +132,7 @@ def contrast(samples: Sequence[Sample], weights: Sequence[float]) -> Contrast:
         error = np.sqrt(sum(parts))
         freedom = error**4 / sum(part**2 / (each.runs - 1) for part, each in zip(parts, samples, strict=True))
         freedom = np.minimum(freedom, len(samples) * (min(each.runs for each in samples) - 1))
-        if len(samples) == 2 and samples[0].runs != samples[1].runs:
+        if len({each.runs for each in samples}) > 1:
             inverse = sum(w**2 / each.runs for w, each in zip(weights, samples, strict=True))
             error = np.maximum(error, np.sqrt(pool(samples) * inverse))
         basis = "seeds"

@@ -4,7 +4,6 @@ The yardstick is plain torch, contiguous, in the precision of the backend: a few
 exact gradient, and their deviations from it are what rounding alone does. Nets are fresh, and trained for a few steps.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from degrade import data, nets
 from degrade.bench.apart import Apart
+from degrade.bench.bounds import Bounded
 from degrade.bench.ours import engine_of
 from degrade.data.images import Images, Note, Splits
 from degrade.errors import SpecError
@@ -53,7 +53,7 @@ _TINTS = (1.0, 0.75, 0.5)  # of the three channels
 
 
 @dataclass(frozen=True)
-class Exactness:
+class Exactness(Bounded):
     """Relative deviations of one step of a loop from float64, and their bounds."""
 
     loop: str  # backend and precision; torch-fp32: the yardstick, the largest deviation of its orders
@@ -63,16 +63,6 @@ class Exactness:
     gradient: float  # ||g - g'|| / ||g'|| over all parameters
     statistics: float  # the same of BN's mean and variance over all layers
     bounds: dict[str, float]  # of what is judged; empty for the yardstick
-
-    @property
-    def ok(self) -> bool:
-        return all(getattr(self, name) <= bound for name, bound in self.bounds.items())  # false for NaN
-
-    @property
-    def nearest(self) -> float:
-        """The deviation that is nearest to its bound, or furthest above it, as a share of the bound."""
-        shares = [getattr(self, name) / bound for name, bound in self.bounds.items()]
-        return max((share if math.isfinite(share) else math.inf for share in shares), default=0.0)
 
 
 def parse_net(name: str) -> NetSpec:

@@ -6,7 +6,6 @@ the other loop does 200 steps from the same initial weights on the same batches,
 amplifies rounding there, so this says no more than that the loops train alike.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from degrade import data
 from degrade.bench.apart import Apart
+from degrade.bench.bounds import Bounded
 from degrade.bench.cases import QUICKSTART
 from degrade.bench.ours import engine_of
 from degrade.data.images import Note
@@ -46,7 +46,7 @@ _ALONE_BOUNDS = {"first": 0.1, "all": 0.4}
 
 
 @dataclass(frozen=True)
-class Sameness:
+class Sameness(Bounded):
     """Relative deviations of one loop from eager fp32 on one net, and their bounds."""
 
     loop: str  # backend and precision
@@ -57,16 +57,6 @@ class Sameness:
     first: float  # on its own: of the mean loss of the first ten steps
     all: float  # on its own: of the mean loss of all steps
     bounds: dict[str, float]
-
-    @property
-    def ok(self) -> bool:
-        return all(getattr(self, name) <= bound for name, bound in self.bounds.items())  # false for NaN
-
-    @property
-    def nearest(self) -> float:
-        """The deviation that is nearest to its bound, or furthest above it, as a share of the bound."""
-        shares = [getattr(self, name) / bound for name, bound in self.bounds.items()]
-        return max(share if math.isfinite(share) else math.inf for share in shares)
 
 
 def compare_loops(

@@ -145,39 +145,28 @@ def stacks(frame: "pd.DataFrame", pick: Sequence[int] = ()) -> list[Sheet]:
     records = records_of(ends, SHEET_COLUMNS["identity"])
     decays = set(ends.decay) != {1e-4}
     seeds, rates = ", ".join(map(str, sorted(pick))), {row["picked"].partition(" ")[0] for row in records}
+    rate = tuple(words.format(seeds=seeds) for word, words in _RATES.items() if word in rates)
+    columns = ("net", *([">decay"] if decays else []), *_STACK_COLUMNS)
+    titled = set(ends.target) != {"identity"}
     sheets: list[Sheet] = []
     for target in dict.fromkeys(row["target"] for row in records):
         own = [row for row in records if row["target"] == target]
-        mean = frame[frame.target == target].predict_mean
-        low, high = f"{mean.min():.3g}", f"{mean.max():.3g}"
-        note = (
-            "error: ||f(x) - y||² / ||y||². Zeros have 1; each channel's mean, whatever comes in, has "
-            f"{low if low == high else f'{low} to {high}'}, which is all of the variance."
-        )
-        rate = tuple(words.format(seeds=seeds) for word, words in _RATES.items() if word in rates)
-        columns = (
-            "net",
-            *([">decay"] if decays else []),
-            ">blocks",
-            ">layers",
-            ">lr",
-            ">error",
-            ">of variance",
-            ">seeds",
-        )
-        sheets.append(
-            Sheet(
-                TITLES[target] if set(ends.target) != {"identity"} else "",
-                columns,
-                [_stack_cells(row, decays=decays) for row in own],
-                (note, *rate),
-                name="identity",
-                records=own,
-            )
-        )
+        cells = [_stack_cells(row, decays=decays) for row in own]
+        notes = (_describe_trivial(frame[frame.target == target].predict_mean), *rate)
+        sheets.append(Sheet(TITLES[target] if titled else "", columns, cells, notes, name="identity", records=own))
     return sheets
 
 
+def _describe_trivial(mean: "pd.Series[float]") -> str:
+    """What errors mean, by those of outputs that need no learning. `mean`: of each channel's mean, a row a trial."""
+    low, high = f"{mean.min():.3g}", f"{mean.max():.3g}"
+    return (
+        "error: ||f(x) - y||² / ||y||². Zeros have 1; each channel's mean, whatever comes in, has "
+        f"{low if low == high else f'{low} to {high}'}, which is all of the variance."
+    )
+
+
+_STACK_COLUMNS = (">blocks", ">layers", ">lr", ">error", ">of variance", ">seeds")
 _RATES = {  # first word of `picked` -> what is said of it
     "shown": "lr: the best of several by the errors shown, which flatters them a little.",
     "seeds": "lr: the best of several on seeds that are not shown: {seeds}.",

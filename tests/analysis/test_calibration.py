@@ -34,6 +34,18 @@ def test_false_degrades_is_rare(laws, seeds):
         assert found.any <= limit(STUDIES)
 
 
+@pytest.mark.parametrize(
+    ("depths", "seeds", "law"),
+    [
+        (8, (3,) * 8, Law(std=0.1, far=0.5, by=50.0)),  # without a variance in common: 29 %
+        (2, (3, 20), Law(far=0.4)),  # 15 %
+    ],
+)
+def test_groups_that_are_tight_by_accident_do_not_degrade(depths, seeds, law):
+    found = simulate(Scenario("two kinds of seeds", (law,) * depths, seeds, "far out"), STUDIES)
+    assert found.verdict <= limit(STUDIES)
+
+
 def test_single_runs_are_never_said_to_degrade():
     for seeds in ((1, 1), (1, 5), (5, 1)):
         found = simulate(Scenario("single", (Law(), Law(50.0, 3.0)), seeds, "any"), STUDIES)

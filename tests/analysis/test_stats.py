@@ -204,3 +204,14 @@ def test_many_groups_are_trimmed_as_one_is():
         for i, own in enumerate(errors):
             one = trimmed(scale, own, 1_437)
             assert (found.mean[i], found.variance[i], found.runs) == pytest.approx((one.mean, one.variance, one.runs))
+
+
+@pytest.mark.parametrize("weights", [[1, -1], [1, -1, -1, 1], [-1, 0, 1]])
+def test_a_small_group_that_is_tight_by_accident_does_not_decide(weights):
+    """Of unequal numbers of runs the error is at least that of a common variance."""
+    tight, wide = sample([5.0, 5.01, 5.02], MANY), sample([5.0 + i % 2 * 10 for i in range(20)], MANY)
+    samples = [tight, wide, wide, wide][: len(weights)]
+    found = contrast(samples, weights)
+    common = (tight.variance * 2 + wide.variance * 19 * (len(samples) - 1)) / (2 + 19 * (len(samples) - 1))
+    inverse = sum(w**2 / each.runs for w, each in zip(weights, samples, strict=True))
+    assert found.error == pytest.approx((common * inverse) ** 0.5)

@@ -130,6 +130,16 @@ ROWS: dict[str, tuple[dict[tuple[str, int], Errors], list[str], list[str]]] = {
         ["residual-A is undecided", "of 56 layers seed 2 at 12.00 % (the others that trained: 5.00 % on average)"],
         ["does not degrade"],
     ),
+    "open by the correction alone": (
+        {("plain", 20): [5.0, 5.1], ("plain", 56): [(90.0, LOST)] * 2},
+        ["plain is undecided: 2 of 2 runs of 56 layers fail", "above the margin of 0.5 points, but not decided after"],
+        ["neither shown nor excluded"],
+    ),
+    "single runs beside a net that diverged": (
+        {("plain", 20): [(90.0, LOST)] * 3, ("plain", 32): [5.0], ("plain", 56): [60.0]},
+        ["From 32 to 56 layers it differs in this one run", "20 layers 3 of 3"],
+        ["degrade"],
+    ),
     "unequal schedules": (
         {(net, d): [5.0, 5.1, 5.2] for net in ("plain", "residual") for d in (20, 110)},
         ["Only 110 layers warm up, so this is not depth alone", "only residual-A-110 warmed up", "mixed with warm-up"],
@@ -192,3 +202,30 @@ def test_a_sweep_of_several_seeds_begins_its_end_with_the_verdict(tmp_path):
     first, second, *_ = ends(specs, board(specs, tmp_path), tmp_path, "degrade sweep study=quickstart3")
     assert first.notes[0].startswith("plain degrades: from 20 to 56 layers training error rises by 55.")
     assert second.title.startswith("error at the last point")
+
+
+def test_overfitting_is_told_where_training_error_hides_it(tmp_path):
+    runs = study({("plain", 20): [5.0, 5.1, 5.2], ("plain", 56): [5.0, 5.1, 5.2]})
+    for run in runs[3:]:
+        run.errors = {**run.errors, "test": (run.errors["test"][0] + 4,)}
+    assert "Test error changes by +4.00 [3." in (text := tell(runs, tmp_path))
+    assert "points: it overfits." in text
+
+
+def test_trimmed_means_are_told_only_where_they_leave_open_what_means_decide(tmp_path):
+    """Both intervals lie below the margin: nothing is odd there."""
+    shape = [-1.5, -1.0, -0.5, -0.2, 0.2, 0.5, 1.0, 1.5]
+    same: Errors = [5 + 0.6 * each for each in shape]
+    both_open: Errors = [4.65 + 0.6 * each for each in shape]
+    text = tell(study({("plain", 20): same, ("plain", 56): both_open}), tmp_path / "both")
+    assert "trimmed means" not in text
+    bulk: Errors = [*[6.0] * 24, *[4.9] * 6]  # of these means are pulled below the margin, trimmed means are not
+    text = tell(study({("plain", 20): [5.0] * 30, ("plain", 56): bulk}), tmp_path / "odd", margin=0.97)
+    assert "56 against 20 layers: the interval of trimmed means is another, [0.9" in text
+
+
+def test_a_run_without_one_of_the_two_errors_is_left_out(tmp_path):
+    runs = study({("plain", 20): [5.0, 5.1], ("plain", 56): [5.0, 5.1, 5.2]})
+    runs[-1].errors = {"train_clean": runs[-1].errors["train_clean"]}
+    text = tell(runs, tmp_path)
+    assert "Unfinished, and not counted: 1 run of 56 layers (1 without a curve)" in text
