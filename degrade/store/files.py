@@ -56,10 +56,16 @@ def _open_new(path: Path) -> BinaryIO:
 
 def read(path: Path) -> bytes:
     """All of a file. Raises OSError, also for a pipe, which would be waited for, and a device, which has no end."""
+    with open_file(path) as file:
+        return file.read()
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Opens a file to read it. Raises OSError, as `read` does."""
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise OSError(errno.EINVAL, "is a pipe or a device, and no file", str(path))
-    return path.read_bytes()
+    return path.open("rb")
 
 
 def inside(root: Path, *parts: str) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from degrade.errors import RunError
 from degrade.spec import RunSpec
 from degrade.store import files, parquet
+from degrade.store.belonging import check_curve
 from degrade.store.files import at_home
 from degrade.store.folder import RunDir
 from degrade.store.parquet import CURVES, TABLES, Schema
@@ -51,7 +52,8 @@ def run_dirs(root: Path) -> list[RunDir]:
     """The runs under a results folder, by name. Raises RunError if there is no such folder."""
     if not root.is_dir():
         raise RunError(f"{root}: no such results folder; run `degrade sweep results={root}` first, or name another")
-    return [RunDir(root, path.parent.name) for path in sorted((root / "runs").glob("*/spec.json"))]
+    folders = (RunDir(root, path.name) for path in sorted((root / "runs").glob("*")) if path.is_dir())
+    return [folder for folder in folders if folder.holds_run]
 
 
 def find(run: str, root: Path) -> tuple[RunDir, Path]:
@@ -101,6 +103,9 @@ def read_tables(places: Mapping[str, tuple[RunDir, State]], measured: Collection
     import pandas as pd  # here, since processes that only write need no frames
 
     curves = _read_frame([folder.curve for folder in folders], CURVES)
+    for folder, state in places.values():  # after the values, which have errors of their own
+        if folder.curve.exists():
+            check_curve(folder, state if state.over else State())
     return Tables(pd.DataFrame(rows), curves, **frames, specs=specs)
 
 

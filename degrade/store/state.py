@@ -24,7 +24,7 @@ _REQUIRED_KEYS = {
     "failed": ("reason",),
     "damaged": ("reason",),
 }  # state -> keys it must have
-_TEXT_KEYS = ("state", "outcome", "reason", "host", "backend", "layout")
+_TEXT_KEYS = ("state", "run", "outcome", "reason", "host", "backend", "layout")
 _NUMBER_KEYS = ("epoch", "lr", "seconds", "images_per_second", "heartbeat")
 _INTEGER_BOUNDS = {"iteration": (0, LIMIT), "iterations": (1, LIMIT), "pid": (1, 2**31)}
 
@@ -37,6 +37,7 @@ class State:
         default="new", kw_only=False
     )  # new, running, interrupted, failed, finished, ...; key `state` in the file
     format: int | None = None  # of the file
+    run: str | None = None  # name of the run; files of an older degrade do not say it
     host: str | None = None
     pid: int | None = None
     heartbeat: float | None = None  # the last sign of life, in seconds since 1970
@@ -56,6 +57,7 @@ class State:
     train_clean_error: float | None = None
     test_error: float | None = None
     val_error: float | None = None
+    seals: Mapping[str, str] | None = None  # of a run that is over: name of a file -> the checksum that it holds
     more: Mapping[str, Any] = field(default_factory=dict[str, Any])  # keys of another degrade; they stay as they are
 
     @classmethod
@@ -80,8 +82,8 @@ class State:
         return {key: value for key, value in values.items() if value is not None or key in nullable} | {**self.more}
 
     def known_tree(self) -> dict[str, Any]:
-        """As `tree`, for tables: without the keys of another degrade."""
-        return {key: value for key, value in self.tree().items() if key in _FIELDS}
+        """As `tree`, for tables: without checksums and the keys of another degrade."""
+        return {key: value for key, value in self.tree().items() if key in _FIELDS and key != "seals"}
 
     @property
     def over(self) -> bool:
@@ -148,6 +150,8 @@ def _is_possible(key: str, value: Any) -> bool:
     """Whether degrade could have written a value of state.json. Others may have written the file."""
     if key in _TEXT_KEYS:
         return isinstance(value, str) and not SURROGATE.search(value)  # no table can hold half a character
+    if key == "seals":
+        return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
     if key in _INTEGER_BOUNDS:
         least, end = _INTEGER_BOUNDS[key]
         return type(value) is int and least <= value < end

@@ -84,6 +84,15 @@ def parse_rows(kind: type[_T], values: Any, place: str) -> list[_T]:
     return [kind(*row) for row in values]
 
 
+def read_probe(state: Mapping[str, Any]) -> int:
+    """The engine.probe of a training that has begun; 0 in checkpoints of a degrade that had none."""
+    tree = state.get("spec", {})
+    probe = tree.get("engine", {}).get("probe", 0) if isinstance(tree, dict) else None
+    if type(probe) is not int or not 0 <= probe < LIMIT:
+        raise RunError(f"its engine.probe cannot be {probe!r}")
+    return probe
+
+
 def check(state: Mapping[str, Any], known: Mapping[str, Any], iterations: int) -> None:
     """Checks that a Fit whose state is `known` can go back to `state`; its schedule has so many `iterations`.
 

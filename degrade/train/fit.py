@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from operator import attrgetter
 from typing import Any
 
@@ -19,7 +19,7 @@ from degrade.spec import RunSpec
 from degrade.spec.rows import LayerGradient, Point
 from degrade.store.state import UNMARKED_LAYOUT
 from degrade.train.backends import BACKENDS, choose
-from degrade.train.checkpoint import check, parse_rows
+from degrade.train.checkpoint import check, parse_rows, read_probe
 from degrade.train.layout import check_layout
 from degrade.train.precision import settle
 from degrade.train.probe import probe
@@ -270,7 +270,8 @@ class Fit:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes back to `state`, with the backend, the threads and the layout that the run began with.
+        """Goes back to `state`, with the backend, the threads, the layout and the probe that the run began with: half a
+        probe would pass for a whole one.
 
         Raises RunError for a state of another run or one that `state` did not return, NewerError for a state of a newer
         degrade, and SpecError where the backend cannot be had.
@@ -288,6 +289,8 @@ class Fit:
         self.seconds, self._training, self._grad_norm = state["seconds"], state["training"], state["grad_norm"]
         self._looked, self._tally = tuple(state["looked"]), list(state["tally_at_point"])
         self.warmup, self.points, self.probes = warmup, points, probes
+        if self.iteration:
+            self.spec = replace(self.spec, engine=replace(self.spec.engine, probe=read_probe(state)))
 
 
 def pick_device(name: str) -> torch.device:

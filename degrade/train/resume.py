@@ -12,6 +12,7 @@ from degrade.errors import NewerError, RunError
 from degrade.spec import RunSpec
 from degrade.spec.rows import Point
 from degrade.store import parquet
+from degrade.store.belonging import check_curve
 from degrade.store.files import read
 from degrade.store.folder import RunDir
 from degrade.store.parquet import AGAIN
@@ -19,11 +20,13 @@ from degrade.store.state import State
 from degrade.train.checkpoint import pack, unpack
 from degrade.train.fit import Fit
 
+REPROBE = "`degrade sweep ... engine.probe=N --reprobe` trains it again with another probe once it is finished"
 
-def sound(folder: RunDir) -> bool:
+
+def sound(folder: RunDir, state: State) -> bool:
     """Whether the files of a run that is over need no mending. Raises NewerError: a newer file is not damaged."""
     try:
-        folder.check()
+        folder.check(state)
     except NewerError:
         raise
     except RunError as error:
@@ -33,13 +36,16 @@ def sound(folder: RunDir) -> bool:
 
 
 def damaged_tables(folder: RunDir) -> list[Path]:
-    """Lists curve and probe, where they are there and cannot be read."""
-    return [path for path in (folder.curve, folder.tables["probe"]) if path.exists() and not _readable(path)]
+    """Lists curve and probe, where they are there and cannot be read, or the curve is not the run's last."""
+    state = folder.try_read_state()
+    return [path for path in (folder.curve, folder.tables["probe"]) if path.exists() and not _fits(path, folder, state)]
 
 
-def _readable(path: Path) -> bool:
+def _fits(path: Path, folder: RunDir, state: State) -> bool:
     try:
         parquet.check(path)
+        if path == folder.curve:
+            check_curve(folder, state if state.over else State())
     except RunError:
         return False
     return True
@@ -57,13 +63,14 @@ def ended(spec: RunSpec, folder: RunDir) -> bool:
 
 def _find_harm(folder: RunDir) -> str:
     """Tells what is wrong with the files of a run, the state first."""
-    said: list[str] = []
+    said, state = list[str](), State()
     try:
-        said += [] if folder.read_state().name != "new" else [f"{folder.state}: is not there"]
+        state = folder.read_state()
+        said += [] if state.name != "new" else [f"{folder.state}: is not there"]
     except RunError as error:
         said.append(str(error))
     try:
-        folder.check()
+        folder.check(state if state.over else State())
     except RunError as error:
         said.append(str(error))
     return "; ".join(dict.fromkeys(text.removesuffix(f"; {AGAIN}") for text in said))

@@ -11,6 +11,7 @@ from degrade import data
 from degrade.errors import DegradeError, NewerError, RunError, one_line
 from degrade.spec import RunSpec
 from degrade.store import state as states
+from degrade.store.belonging import set_strangers_aside
 from degrade.store.files import describe_refusal, write
 from degrade.store.folder import RunDir
 from degrade.store.state import FINISHED, OVER, State
@@ -18,6 +19,7 @@ from degrade.train.checkpoint import pack
 from degrade.train.environment import environment
 from degrade.train.fit import Fit, pick_device
 from degrade.train.resume import (
+    REPROBE,
     Saved,
     cut_back,
     damaged_tables,
@@ -70,14 +72,14 @@ def run_one(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: b
     with _translate_refusals(folder), ExitStack() as held:
         if not _claim(folder, held):
             return "elsewhere"
-        found = folder.try_read(folder.state)
-        state = found.get("state", "")
-        if state in OVER and sound(folder):
-            return state
-        unknown = not found or "damaged" in found
-        if state in OVER or (unknown and (damaged_tables(folder) or ended(spec, folder))):  # the run may have been over
-            return _mend(spec, folder, state, pulse, command)
-        layout = found.get("layout") if state == "new" else None  # a rerun plans it
+        set_strangers_aside(folder)
+        known = folder.try_read_state()
+        if known.over and sound(folder, known):
+            return known.name
+        unknown = known.name == "damaged" or not folder.state.exists()
+        if known.over or (unknown and (damaged_tables(folder) or ended(spec, folder))):  # the run may have been over
+            return _mend(spec, folder, known, pulse, command)
+        layout = known.layout if known.name == "new" else None  # a rerun plans it
         try:
             # this early, so that another host sees it even if it does not see our locks
             folder.write_state(State("running"))
@@ -92,21 +94,22 @@ def run_one(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: b
             raise
 
 
-def _mend(spec: RunSpec, folder: RunDir, state: str, stop: Callable[[], bool], command: str) -> str:
+def _mend(spec: RunSpec, folder: RunDir, known: State, stop: Callable[[], bool], command: str) -> str:
     """Writes the damaged files of a run that is over anew, curve and probe from its checkpoint. Returns its state.
 
-    `state` is the state if it is known, or "". Nothing is trained. Raises RunError where the checkpoint does not hold
+    `known` is its state, which may be unknown. Nothing is trained. Raises RunError where the checkpoint does not hold
     the end; the files then stay as they are.
     """
-    if state and folder.curve.exists() and not damaged_tables(folder):
+    if known.over and folder.curve.exists() and not damaged_tables(folder):
         folder.begin(spec, environment(pick_device(spec.engine.device), command))
-        return state
+        folder.seal_spec(known)
+        return known.name
     try:
         fit = restore_end(spec, folder, stop)
     except NewerError:
         raise
     except RunError:
-        if state and folder.curve.exists():
+        if known.over and folder.curve.exists():
             demand_probe(folder)
         raise
     folder.begin(spec, environment(fit.device, command))
@@ -142,8 +145,10 @@ def _train(
     fit = Fit(spec, data.load(spec.data), stop=stop)
     if layout is not None:
         fit.begin_in(layout)
-    folder.begin(spec, environment(fit.device, command))
     resume(fit, folder)
+    folder.begin(fit.spec, environment(fit.device, command))
+    if fit.spec.engine.probe != spec.engine.probe:
+        print(f"{spec.run}: engine.probe stays {fit.spec.engine.probe}, as the run began; {REPROBE}", flush=True)
     if fit.backend_why:
         print(f"{spec.run}: engine.backend is {fit.backend_name}; {fit.backend_why}", flush=True)
     if lost(folder):

@@ -212,7 +212,7 @@ def status(places: Mapping[str, tuple[RunDir, State]]) -> Sheet:
         errors = map(percent, (state.train_error, state.train_clean_error, state.test_error))
         rows.append((run, state.name, done, *errors, state.outcome or ""))
     states = [state for _, state in places.values()]
-    why = [f"{s.name}: {run}: {s.reason}" for run, (_, s) in places.items() if s.reason and not s.over]
+    why = [f"{s.name}: {run}: {s.reason}" for run, (_, s) in places.items() if s.reason]
     return Sheet(
         columns=("run", "state", ">iteration", ">train", ">clean", ">test", ""),
         rows=rows,

@@ -102,13 +102,6 @@ def test_a_newer_format_is_refused(tmp_path):
         folder.read_state()
 
 
-def test_a_folder_of_another_run_is_refused(tmp_path):
-    folder = make(tmp_path, tiny(), 1)
-    write_json(folder.spec, {"format": 1, "spec": tiny(seed=1).tree()})
-    with pytest.raises(RunError, match="describes another run"):
-        folder.begin(tiny(), {})
-
-
 def test_writing_is_all_or_nothing(tmp_path):
     target = tmp_path / "file"
     write(target, b"old")

@@ -67,6 +67,7 @@ def commands(root, run: str) -> dict[str, list[str]]:
         "runs": ["sweep", *RUNS, f"results={root}", "--dry-run"],
         "power": ["plan", *RUNS[:2], "depth=8,14", "net=plain", "seed=0,1", "--power"],
         "status": ["status", str(root)],
+        "verified": ["verify", str(root)],
         "nets": ["nets", "depth=8", "data=digits"],
         "recipe-diff": ["recipe-diff", run, "--results", str(root)],
         "evaluations": ["evaluate", "--ckpt", run, "--results", str(root)],
