@@ -26,10 +26,12 @@ from degrade.sweep.compose import (
     is_group,
     list_options,
     parse_override,
+    parse_overrides,
     start_hydra,
 )
 from degrade.views import terminal
 
+OUR_LAUNCHERS = ("workers",)  # the keys of degrade.sweep.launchers.LAUNCHERS
 _SWEEP_KEYS = ("jobs", "results")  # keys of the sweep itself
 
 
@@ -79,12 +81,13 @@ def expand(
     Raises SpecError for what cannot be parsed, unknown keys and groups, wrong types and values that break a rule. It
     does so before anything starts.
     """
-    given = [parse_override(text) for text in overrides]
+    given = parse_overrides(overrides)
     _refuse_axes(given)
     groups = [o for o in given if is_group(o)]
     asked, found = 0, list[Job]()
     for chosen in combine(groups):
         config = compose_groups(chosen)
+        _refuse_dead(given, config)
         axes = _read_axes(config) if axes_of_config else {}
         axes |= {o.key_or_group: o for o in given if not is_group(o)}
         for values in combine(list(axes.values())):
@@ -131,6 +134,20 @@ def _refuse_axes(given: Sequence[Override]) -> None:
         key = override.key_or_group
         if (key in _SWEEP_KEYS or re.match(r"hydra[./]", key)) and override.is_sweep_override():
             raise SpecError(f"{override.input_line}: a sweep has one {key}; put quotes around a comma")
+
+
+# what our own launchers read of Hydra's keys
+_LIVE = re.compile(r"hydra(/launcher|\.launcher\..*|\.sweeper\.params.*)")
+
+
+def _refuse_dead(given: Sequence[Override], config: DictConfig) -> None:
+    """Raises SpecError for a word to Hydra that changes nothing. Launchers of others may read any but hydra.run."""
+    own = config.hydra.runtime.choices["hydra/launcher"] in OUR_LAUNCHERS
+    for override in given:
+        key = override.key_or_group
+        if re.match(r"hydra[./]", key) and (key.startswith("hydra.run.") or (own and not _LIVE.fullmatch(key))):
+            way = "results=FOLDER says where results go" if key.endswith((".dir", "subdir")) else "leave it out"
+            raise SpecError(f"{override.input_line}: changes nothing here; {way}")
 
 
 def _exclude(found: list[Job], exclude: Sequence[str]) -> list[Job]:
@@ -181,7 +198,7 @@ def compose_data(overrides: Sequence[str]) -> tuple[DataSpec | None, bool]:
     says whether data.normalize is among the keys. Call it inside `hydra()`. Raises SpecError for any other key, and for
     several values.
     """
-    given = {o.key_or_group: o for o in map(parse_override, overrides)}
+    given = {o.key_or_group: o for o in parse_overrides(overrides)}
     for key, override in given.items():
         if key.partition(".")[0] != "data" or override.is_sweep_override():
             rule = "here only data=NAME and keys like data.root=... count, each with one value"
@@ -199,8 +216,7 @@ def change(spec: RunSpec, overrides: Sequence[str]) -> RunSpec:
     """
     tree: dict[str, Any] = spec.tree()
     known = [key for key in _flatten(spec) if key not in ("data", "recipe", "origin")]
-    for text in overrides:
-        override = parse_override(text)
+    for text, override in zip(overrides, parse_overrides(overrides), strict=True):
         key = override.key_or_group
         if key not in known or override.is_add() or override.is_delete():
             raise SpecError(f"{text}: no such key of a run; {nearest(key, known)}")

@@ -89,7 +89,8 @@ def _plan_sweep(overrides: Sequence[str], how: How) -> expand.Plan:
     if how.time_limit is None:
         return plan
     iterations = limit.choose_iterations(plan, how.time_limit, dry_run=how.dry_run)
-    return _expand_runs([*overrides, f"recipe.iterations={iterations}"], how)
+    others = [word for word in overrides if not word.startswith("recipe.iterations=")]
+    return _expand_runs([*others, f"recipe.iterations={iterations}"], how)
 
 
 def _expand_runs(overrides: Sequence[str], how: How) -> expand.Plan:

@@ -106,6 +106,7 @@ def _read_options(plan: expand.Plan, **known: bool) -> dict[str, bool]:
 
 def choose(plan: expand.Plan, *, fail_fast: bool = False) -> Launcher:
     """Makes the launcher that a command line names. Raises SpecError where `fail_fast` is set and it cannot do that."""
+    assert (*LAUNCHERS,) == expand.OUR_LAUNCHERS
     name = plan.config.hydra.runtime.choices["hydra/launcher"]
     if name in LAUNCHERS:
         return LAUNCHERS[name](plan, fail_fast)
