@@ -54,16 +54,18 @@ class RunDir(RunFiles):
 
         Writes a damaged file anew, and prints that it was damaged.
         """
-        if not self.spec.exists():
-            if not self.environment.exists():
-                write_json(self.environment, environment)
-            write_json(self.spec, {"spec": spec.tree()})
+        self.write_spec(spec)
+        if not self.environment.exists():
+            write_json(self.environment, environment)
             return
-        if "damaged" in self.try_read(self.spec):
-            write_json(self.spec, {"spec": spec.tree()})
         known = self.try_read(self.environment)
         before = known["resumed"] if isinstance(known.get("resumed"), list) else []  # others may have written it
         write_json(self.environment, {**known, "format": seal.FILE_FORMAT, "resumed": [*before, environment]})
+
+    def write_spec(self, spec: RunSpec) -> None:
+        """Writes the spec, if there is none or it is damaged: a run that fails at once is listed by it."""
+        if not self.spec.exists() or "damaged" in self.try_read(self.spec):
+            write_json(self.spec, {"spec": spec.tree()})
 
     def read(self, file: Path) -> dict[str, Any]:
         """The values of a JSON file; {} without a file. Raises RunError if the file cannot be read."""
@@ -184,6 +186,8 @@ class RunDir(RunFiles):
             state = self.read_standing()
             if state.name == "new" and self.curve.exists():
                 raise RunError(f"{self.state}: is not there; {AGAIN}")
+            if not state.over and self.spec.exists():
+                self.read_spec()
             if state.over:
                 self.check(state)
         except RunError as error:

@@ -43,13 +43,14 @@ def launch(overrides: Sequence[str], how: How, show: Show = show) -> int:
         plan = _plan_sweep(overrides, how)
         launcher = launchers.choose(plan, fail_fast=how.fail_fast)
         before = board(plan.specs, plan.root)
+        missing = _choose_missing(plan.specs, before, how)
+        launcher.check(missing)
         show([tables.runs(plan.asked, plan.specs, before, plan.root)])
         probed = () if how.retry_failed else plan.specs
         bare = rerun.find_unprobed(probed, plan.root, before)
         again = how.reprobe or rerun.offer(bare, plan.root, ask=not how.dry_run)
         if how.dry_run:
             return 0
-        missing = _choose_missing(plan.specs, before, how)
         if missing or again:
             make_root(plan.root)
         code = failed = 0

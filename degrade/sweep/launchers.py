@@ -22,11 +22,16 @@ from degrade.spec import RunSpec
 from degrade.spec.rules import convert
 from degrade.store.folder import RunDir
 from degrade.sweep import compose, expand, workers
+from degrade.train.devices import refuse_missing
 from degrade.views.terminal import console
 
 
 class Launcher(Protocol):
     """Trains runs somewhere. How each run ended stands in its folder."""
+
+    def check(self, specs: Sequence[RunSpec]) -> None:
+        """Raises SpecError, before anything starts, for a run that cannot be trained there."""
+        ...
 
     def launch(self, specs: Sequence[RunSpec], root: Path) -> None:
         """Returns when there is nothing left to wait for. Raises Stopped after a signal, and RunError where a run
@@ -41,6 +46,10 @@ class Workers:
     jobs: int | None = None  # None: one a core, or one a GPU
     fail_fast: bool = False
 
+    def check(self, specs: Sequence[RunSpec]) -> None:
+        for spec in specs:
+            refuse_missing(spec)
+
     def launch(self, specs: Sequence[RunSpec], root: Path) -> None:
         workers.train(specs, root, jobs=self.jobs, fail_fast=self.fail_fast)
 
@@ -51,6 +60,9 @@ class Words:
 
     config: DictConfig
     words: Mapping[str, Sequence[str]]  # run -> the key=value words that asked for it
+
+    def check(self, specs: Sequence[RunSpec]) -> None:
+        """Its machines may have what this one lacks."""
 
     def launch(self, specs: Sequence[RunSpec], root: Path) -> None:
         """As `Launcher.launch`. An error of the launcher becomes one line, unless HYDRA_FULL_ERROR is set."""

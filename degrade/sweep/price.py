@@ -8,7 +8,8 @@ from degrade.store.results import board
 from degrade.sweep import expand, rerun
 from degrade.sweep.cost import Price, Prices, makespan
 from degrade.sweep.estimate import measure_kinds
-from degrade.train.processes import default_jobs, gpus
+from degrade.train.devices import gpus, refuse_missing
+from degrade.train.processes import default_jobs
 from degrade.views import tables
 from degrade.views.sheets import Sheet, Show
 from degrade.views.tables import ROWS_SHOWN, count_hidden, size
@@ -29,9 +30,11 @@ def price(overrides: Sequence[str], exclude: Sequence[str], show: Show = show) -
     with expand.hydra():
         plan = expand.expand(overrides, exclude=exclude)
     stand = board(plan.specs, plan.root)
+    missing = [spec for spec in plan.specs if not stand[spec.run].over]
+    for spec in missing:
+        refuse_missing(spec)
     show([tables.runs(plan.asked, plan.specs, stand, plan.root)])
     rerun.offer(rerun.find_unprobed(plan.specs, plan.root, stand), plan.root, ask=False)
-    missing = [spec for spec in plan.specs if not stand[spec.run].over]
     if missing:
         workers = count_workers(plan)
         prices = measure_prices(missing, workers)

@@ -83,6 +83,7 @@ def run_one(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: b
         try:
             # this early, so that another host sees it even if it does not see our locks
             folder.write_state(State("running"))
+            folder.write_spec(spec)
             with pulse.of(folder), _translate_refusals(folder):
                 return (yield from _train(spec, folder, pulse, command, layout))
         except GeneratorExit:

@@ -17,7 +17,7 @@ NAMES = [
 
 def plan(*words: str, **options: bool):
     with expanding.hydra():
-        return expanding.expand(["net=plain", *words], look=False, **options)
+        return expanding.expand(["net=plain", "shortcut=A", *words], look=False, **options)
 
 
 @pytest.mark.parametrize("name", NAMES)
