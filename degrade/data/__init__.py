@@ -41,6 +41,8 @@ class Dataset:
     size: int | None = None  # pixels of a side; None: data.size says
     channels: int | None = None  # None: the pictures say; so for `classes`
     classes: int | None = None
+    prepare_test: Callable[[DataSpec, Note], str] | None = None  # as `prepare`, where there may be no training pictures
+    has_train: Callable[[DataSpec], bool] = lambda spec: True
 
 
 DATASETS: dict[str, Dataset] = {
@@ -53,7 +55,9 @@ DATASETS: dict[str, Dataset] = {
     ),
     "cifar10": Dataset(partial(cifar.prepare, cifar.CIFAR10), size=32, channels=3, classes=CLASSES["cifar10"]),
     "cifar100": Dataset(partial(cifar.prepare, cifar.CIFAR100), size=32, channels=3, classes=CLASSES["cifar100"]),
-    "image_folder": Dataset(folder.prepare),
+    "image_folder": Dataset(
+        folder.prepare, prepare_test=partial(folder.prepare, test_only=True), has_train=folder.has_train
+    ),
 }
 
 
@@ -65,16 +69,54 @@ def prepare(spec: DataSpec, note: Note = quiet, *, theirs: bool = False) -> Data
     Raises SpecError for an unknown name, a size that the dataset does not have, too many validation images or numbers
     of data.normalize that do not fit the channels; DataError if the pictures cannot be had.
     """
+    dataset = _pick_dataset(spec)
+    return _check_prepared(spec, replace(spec, content=dataset.prepare(spec, note, theirs)))
+
+
+def prepare_test(spec: DataSpec, note: Note = quiet) -> DataSpec:
+    """As `prepare_once`, to measure on: training pictures need not be there. Without them the test set stands in."""
+    dataset = _pick_dataset(spec)
+    if spec.content or dataset.prepare_test is None:
+        return prepare_once(spec, note)
+    return _check_prepared(spec, replace(spec, content=dataset.prepare_test(spec, note)))
+
+
+def has_train(spec: DataSpec) -> bool:
+    """Whether a prepared spec has training pictures, rather than the test set in their place."""
+    return pick(DATASETS, spec.name, "data").has_train(spec)
+
+
+def _pick_dataset(spec: DataSpec) -> Dataset:
+    """The dataset of a spec. Raises SpecError for an unknown name or a size that it does not have."""
     dataset = pick(DATASETS, spec.name, "data")
     if dataset.size and spec.size not in (None, dataset.size):
         raise SpecError(f"data.size={spec.size}: data={spec.name} has {dataset.size}x{dataset.size} pixels; use null")
-    prepared = replace(spec, content=dataset.prepare(spec, note, theirs))
-    train, _ = dataset.load(prepared)
+    return dataset
+
+
+def _check_prepared(spec: DataSpec, prepared: DataSpec) -> DataSpec:
+    """Returns the prepared spec, after its validation and its numbers are found to fit the pictures."""
+    train, _ = pick(DATASETS, spec.name, "data").load(prepared)
     train.check_spare(spec.validation)
-    channels, given = train.pixels.shape[1], spec.normalize
-    if not isinstance(given, str) and len(given) != 2 * channels:
-        raise SpecError(f"data.normalize={list(given)}: {channels} channels need {2 * channels} numbers")
+    if not isinstance(spec.normalize, str):
+        check_numbers(spec.normalize, train.pixels.shape[1], stored=spec.content != "")
     return prepared
+
+
+def check_numbers(normalize: tuple[float, ...], channels: int, *, stored: bool = False) -> None:
+    """Raises SpecError for means and deviations that are not so many, or not on the scale of 0 to 1.
+
+    `stored`: the numbers that a run was trained with, on whatever scale they are.
+    """
+    given = f"data.normalize={list(normalize)}"
+    if len(normalize) != 2 * channels:
+        raise SpecError(f"{given}: {channels} channels need {2 * channels} numbers")
+    means, deviations = normalize[:channels], normalize[channels:]
+    if stored:
+        return
+    if not all(0 <= mean <= 1 for mean in means) or not all(0 < deviation <= 1 for deviation in deviations):
+        rule = "the scale of pixels is 0 to 1, so means are from 0 to 1, and deviations above 0 and at most 1"
+        raise SpecError(f"{given}: {rule}; divide numbers for pixels of 0 to 255 by 255")
 
 
 def prepare_once(spec: DataSpec, note: Note = quiet) -> DataSpec:

@@ -19,6 +19,7 @@ from degrade.data.cache import Cache, Known, absence_error
 from degrade.data.images import Note
 from degrade.data.pictures import Unreadable, decode, strictly
 from degrade.data.tree import FORM, MAX_NAMES, Picture, Tree, scan, show_root
+from degrade.data.tree import has_train as tree_has_train
 from degrade.errors import DataError, SpecError
 from degrade.spec import DataSpec
 from degrade.store.files import at_home
@@ -29,10 +30,12 @@ _A = TypeVar("_A")
 _B = TypeVar("_B")
 
 
-def prepare(spec: DataSpec, note: Note, theirs: bool = False) -> str:
+def prepare(spec: DataSpec, note: Note, theirs: bool = False, *, test_only: bool = False) -> str:
     """The content of the tree at data.root. Decodes the tree unless its content is known.
 
-    `theirs`: only a run names the root. Then nothing is written beside the tree.
+    `theirs`: only a run names the root. Then nothing is written beside the tree. `test_only`: as for `scan`. A spec
+    that has a content belongs to a run. Where the tree has that content with its classes in the order of text, which
+    older releases gave to numbers too, it is the run's tree.
     Raises SpecError without a root, DataError for a tree of another form or unreadable pictures.
     """
     if spec.root is None:
@@ -40,7 +43,21 @@ def prepare(spec: DataSpec, note: Note, theirs: bool = False) -> str:
     root = at_home(spec.root)
     if theirs and not root.is_dir():
         raise absence_error(show_root(root), spec)
-    tree, cache = scan(root), Cache(root, theirs=theirs)
+    cache, tree = Cache(root, theirs=theirs), scan(root, test_only=test_only)
+    content = _prepare_tree(tree, spec, cache, note)
+    if spec.content not in ("", content) and tree.classes != tuple(sorted(tree.classes)):
+        older = _prepare_tree(scan(root, test_only=test_only, as_text=True), spec, cache, note)
+        return older if older == spec.content else content
+    return content
+
+
+def has_train(spec: DataSpec) -> bool:
+    """Whether the tree of a prepared spec has training pictures."""
+    return spec.root is None or tree_has_train(at_home(spec.root))
+
+
+def _prepare_tree(tree: Tree, spec: DataSpec, cache: Cache, note: Note) -> str:
+    """The content of a tree. Says which pictures are left out."""
     found = cache.known(
         tree.quick_key(spec.size), lambda: _find_content(tree, spec, cache, note), partial=spec.skip_bad
     )

@@ -57,25 +57,40 @@ def _list_names(names: Collection[str]) -> str:
     return first + (f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else "")
 
 
-def scan(root: Path) -> Tree:
-    """The tree at `root`. Raises DataError if it has another form or cannot be read."""
+def scan(root: Path, *, test_only: bool = False, as_text: bool = False) -> Tree:
+    """The tree at `root`. Raises DataError if it has another form or cannot be read.
+
+    `test_only`: without a folder train/, the test pictures stand in for the training pictures. `as_text`: the classes
+    in the order that releases up to 0.1.0 gave them.
+    """
     try:
-        return _scan(root)
+        return _scan(root, test_only=test_only, as_text=as_text)
     except OSError as error:
         raise DataError(f"{show_root(root)}: {error.filename!r} cannot be read ({error.strerror})") from None
 
 
-def _scan(root: Path) -> Tree:
+def has_train(root: Path) -> bool:
+    """Whether a tree has training pictures. A root that is not here says nothing against it."""
+    return (root / "train").is_dir() or not root.is_dir()
+
+
+def order_classes(names: Collection[str], *, as_text: bool = False) -> tuple[str, ...]:
+    """The classes in order: numbers by size where all names are numbers, as 2 before 10, else as text."""
+    numbered = not as_text and all(name.isascii() and name.isdecimal() for name in names)
+    return tuple(sorted(names, key=lambda name: (int(name) if numbered else 0, name)))
+
+
+def _scan(root: Path, *, test_only: bool, as_text: bool) -> Tree:
     if not root.is_dir():
         raise DataError(f"{show_root(root)}: no such folder; name one with {FORM}")
     test = next((name for name in ("test", "val") if (root / name).is_dir()), None)
-    for name, there in (("train/", (root / "train").is_dir()), ("test/ or val/", test is not None)):
+    alone = test_only and not has_train(root)
+    for name, there in (("train/", alone or (root / "train").is_dir()), ("test/ or val/", test is not None)):
         if not there:
             raise DataError(f"{show_root(root)}: has no folder {name} in it; it must hold {FORM}")
-    folders = {"train": "train", "test": str(test)}
-    classes = _agree_on_classes(
-        root, {split: _list_classes(root / folder) for split, folder in folders.items()}, folders
-    )
+    folders = {"train": str(test) if alone else "train", "test": str(test)}
+    names = _agree_on_classes(root, {split: _list_classes(root / folder) for split, folder in folders.items()}, folders)
+    classes = order_classes(names, as_text=as_text)
     splits: dict[str, list[Picture]] = {"train": [], "test": []}
     for split, folder in folders.items():
         for label, name in enumerate(classes):
@@ -93,8 +108,8 @@ def _list_classes(folder: Path) -> set[str]:
         return {entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")}
 
 
-def _agree_on_classes(root: Path, found: dict[str, set[str]], folders: dict[str, str]) -> tuple[str, ...]:
-    """The classes, sorted. Raises DataError if there are none, or a class is in only one of the two folders."""
+def _agree_on_classes(root: Path, found: dict[str, set[str]], folders: dict[str, str]) -> set[str]:
+    """The classes. Raises DataError if there are none, or a class is in only one of the two folders."""
     train, test = found["train"], found["test"]
     if train != test:
         alone = {"train/": train - test, f"{folders['test']}/": test - train}
@@ -102,7 +117,7 @@ def _agree_on_classes(root: Path, found: dict[str, set[str]], folders: dict[str,
         raise DataError(f"{show_root(root)}: {words}; both need the same classes")
     if not train:
         raise DataError(f"{show_root(root)}: train/ has no class folders; it must hold {FORM}")
-    return tuple(sorted(train))
+    return train
 
 
 def _find_files(folder: Path) -> Iterator[tuple[str, int, int]]:
