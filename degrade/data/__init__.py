@@ -41,6 +41,7 @@ class Dataset:
     size: int | None = None  # pixels of a side; None: data.size says
     channels: int | None = None  # None: the pictures say; so for `classes`
     classes: int | None = None
+    fetched: bool = False  # whether it is downloaded
 
 
 DATASETS: dict[str, Dataset] = {
@@ -51,8 +52,12 @@ DATASETS: dict[str, Dataset] = {
         channels=1,
         classes=CLASSES["digits"],
     ),
-    "cifar10": Dataset(partial(cifar.prepare, cifar.CIFAR10), size=32, channels=3, classes=CLASSES["cifar10"]),
-    "cifar100": Dataset(partial(cifar.prepare, cifar.CIFAR100), size=32, channels=3, classes=CLASSES["cifar100"]),
+    "cifar10": Dataset(
+        partial(cifar.prepare, cifar.CIFAR10), size=32, channels=3, classes=CLASSES["cifar10"], fetched=True
+    ),
+    "cifar100": Dataset(
+        partial(cifar.prepare, cifar.CIFAR100), size=32, channels=3, classes=CLASSES["cifar100"], fetched=True
+    ),
     "image_folder": Dataset(folder.prepare),
 }
 
@@ -68,7 +73,12 @@ def prepare(spec: DataSpec, note: Note = quiet, *, theirs: bool = False) -> Data
     dataset = pick(DATASETS, spec.name, "data")
     if dataset.size and spec.size not in (None, dataset.size):
         raise SpecError(f"data.size={spec.size}: data={spec.name} has {dataset.size}x{dataset.size} pixels; use null")
-    prepared = replace(spec, content=dataset.prepare(spec, note, theirs))
+    if dataset.size and spec.test is not None:
+        raise SpecError(f"data.test={spec.test}: data={spec.name} has its own test set; use null")
+    if spec.url is not None and not dataset.fetched:
+        raise SpecError(f"data.url={spec.url}: data={spec.name} is not downloaded; use null")
+    # where it came from matters no more, and who gets the run need not know
+    prepared = replace(spec, content=dataset.prepare(spec, note, theirs), url=None)
     train, _ = dataset.load(prepared)
     train.check_spare(spec.validation)
     channels, given = train.pixels.shape[1], spec.normalize
@@ -97,6 +107,12 @@ def shape(spec: DataSpec) -> tuple[int, int, int]:
         return dataset.channels, dataset.size, dataset.classes
     train = dataset.load(prepare(spec))[0]
     return train.pixels.shape[1], train.pixels.shape[-1], len(train.classes)
+
+
+def check(spec: DataSpec) -> None:
+    """Raises DataError if the images of a prepared spec are not there, or any byte of them is not as it was."""
+    if fingerprint(*pick(DATASETS, spec.name, "data").load(spec)) != spec.content:
+        raise DataError(f"data.content={spec.content}: what lies here under this name is another content")
 
 
 def load(spec: DataSpec) -> Splits:

@@ -274,7 +274,7 @@ def _find_own(trained: Trained, run: RunSpec, note: Note) -> DataSpec:
     run folder it only looks for the pictures. Raises RunError, and DataError where they cannot be had.
     """
     try:
-        data.load(run.data)
+        data.check(run.data)
     except DataError:
         if trained.folder is None:
             raise RunError(
