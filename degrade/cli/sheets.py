@@ -20,7 +20,7 @@ SHEET_COLUMNS = {
         "label": "the net: its run, or its file; or how many are together",
         "net": "what it is: residual-A-20; empty for an ensemble",
         "iteration": "SGD steps done; 0 where unknown",
-        "data": "name of the dataset",
+        "data": "name of the dataset, or data.label",
         "split": "train (without augmentation) | test | val",
         "n": "images",
         "loss": "mean cross-entropy, nats",

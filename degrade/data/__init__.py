@@ -41,6 +41,7 @@ class Dataset:
     size: int | None = None  # pixels of a side; None: data.size says
     channels: int | None = None  # None: the pictures say; so for `classes`
     classes: int | None = None
+    fetched: bool = False  # whether it is downloaded
     prepare_test: Callable[[DataSpec, Note], str] | None = None  # as `prepare`, where there may be no training pictures
     has_train: Callable[[DataSpec], bool] = lambda spec: True
 
@@ -53,8 +54,12 @@ DATASETS: dict[str, Dataset] = {
         channels=1,
         classes=CLASSES["digits"],
     ),
-    "cifar10": Dataset(partial(cifar.prepare, cifar.CIFAR10), size=32, channels=3, classes=CLASSES["cifar10"]),
-    "cifar100": Dataset(partial(cifar.prepare, cifar.CIFAR100), size=32, channels=3, classes=CLASSES["cifar100"]),
+    "cifar10": Dataset(
+        partial(cifar.prepare, cifar.CIFAR10), size=32, channels=3, classes=CLASSES["cifar10"], fetched=True
+    ),
+    "cifar100": Dataset(
+        partial(cifar.prepare, cifar.CIFAR100), size=32, channels=3, classes=CLASSES["cifar100"], fetched=True
+    ),
     "image_folder": Dataset(
         folder.prepare, prepare_test=partial(folder.prepare, test_only=True), has_train=folder.has_train
     ),
@@ -70,7 +75,7 @@ def prepare(spec: DataSpec, note: Note = quiet, *, theirs: bool = False) -> Data
     of data.normalize that do not fit the channels; DataError if the pictures cannot be had.
     """
     dataset = _pick_dataset(spec)
-    return _check_prepared(spec, replace(spec, content=dataset.prepare(spec, note, theirs)))
+    return _check_prepared(spec, dataset.prepare(spec, note, theirs))
 
 
 def prepare_test(spec: DataSpec, note: Note = quiet) -> DataSpec:
@@ -78,7 +83,7 @@ def prepare_test(spec: DataSpec, note: Note = quiet) -> DataSpec:
     dataset = _pick_dataset(spec)
     if spec.content or dataset.prepare_test is None:
         return prepare_once(spec, note)
-    return _check_prepared(spec, replace(spec, content=dataset.prepare_test(spec, note)))
+    return _check_prepared(spec, dataset.prepare_test(spec, note))
 
 
 def has_train(spec: DataSpec) -> bool:
@@ -87,15 +92,21 @@ def has_train(spec: DataSpec) -> bool:
 
 
 def _pick_dataset(spec: DataSpec) -> Dataset:
-    """The dataset of a spec. Raises SpecError for an unknown name or a size that it does not have."""
+    """The dataset of a spec. Raises SpecError for an unknown name, or a key that the dataset does not have."""
     dataset = pick(DATASETS, spec.name, "data")
     if dataset.size and spec.size not in (None, dataset.size):
         raise SpecError(f"data.size={spec.size}: data={spec.name} has {dataset.size}x{dataset.size} pixels; use null")
+    if dataset.size and spec.test is not None:
+        raise SpecError(f"data.test={spec.test}: data={spec.name} has its own test set; use null")
+    if spec.url is not None and not dataset.fetched:
+        raise SpecError(f"data.url={spec.url}: data={spec.name} is not downloaded; use null")
     return dataset
 
 
-def _check_prepared(spec: DataSpec, prepared: DataSpec) -> DataSpec:
-    """Returns the prepared spec, after its validation and its numbers are found to fit the pictures."""
+def _check_prepared(spec: DataSpec, content: str) -> DataSpec:
+    """The spec with its content, after its validation and its numbers are found to fit the pictures."""
+    # where it came from matters no more, and who gets the run need not know
+    prepared = replace(spec, content=content, url=None)
     train, _ = pick(DATASETS, spec.name, "data").load(prepared)
     train.check_spare(spec.validation)
     if not isinstance(spec.normalize, str):
@@ -139,6 +150,12 @@ def shape(spec: DataSpec) -> tuple[int, int, int]:
         return dataset.channels, dataset.size, dataset.classes
     train = dataset.load(prepare(spec))[0]
     return train.pixels.shape[1], train.pixels.shape[-1], len(train.classes)
+
+
+def check(spec: DataSpec) -> None:
+    """Raises DataError if the images of a prepared spec are not there, or any byte of them is not as it was."""
+    if fingerprint(*pick(DATASETS, spec.name, "data").load(spec)) != spec.content:
+        raise DataError(f"data.content={spec.content}: what lies here under this name is another content")
 
 
 def load(spec: DataSpec) -> Splits:

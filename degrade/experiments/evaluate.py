@@ -140,7 +140,7 @@ def _evaluate_outputs(trained: Trained, shown: Pictures, split: str, said: Tenso
         label=trained.label,
         net=what.name,
         iteration=trained.iteration,
-        data=shown.spec.name,
+        data=shown.spec.shown,
         split=split,
         n=measure.n,
         loss=measure.loss,

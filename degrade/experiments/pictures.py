@@ -129,11 +129,11 @@ def _find_own(trained: Trained, run: RunSpec, asked: DataSpec | None, note: Note
     stranger's run names, and makes no cache where it points. For a checkpoint that lies in no run folder it only looks
     for the pictures. Raises RunError, and DataError where they cannot be had.
     """
-    if _is_loadable(run.data):
+    if _is_here(run.data):
         return run.data
     if asked is not None and asked.root is not None and asked.name == run.data.name:
         moved = replace(run.data, root=asked.root)
-        if _is_loadable(moved):
+        if _is_here(moved):
             return moved
         with suppress(DataError, SpecError):  # other pictures: then they are not the run's own
             if data.prepare(moved, note).content == run.data.content:
@@ -162,10 +162,10 @@ def _find_own(trained: Trained, run: RunSpec, asked: DataSpec | None, note: Note
     return run.data
 
 
-def _is_loadable(spec: DataSpec) -> bool:
-    """Whether the pictures are in the cache."""
+def _is_here(spec: DataSpec) -> bool:
+    """Whether the pictures are in the cache, every byte as it was."""
     try:
-        data.load(spec)
+        data.check(spec)
     except DataError:
         return False
     return True
