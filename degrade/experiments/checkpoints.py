@@ -158,6 +158,7 @@ def _open_foreign(content: Any, label: str, told: Told) -> Trained:
         for layer in (layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)):
             layer.eps = hints.eps
     made = _load(module, found.state, spec=found.spec, label=label, run=None, folder=None, iteration=0)
+    hints = replace(hints, pad=hints.pad if found.spec.shortcut == "A" else None)
     if hints.known is None:
         return replace(made, hints=hints, assumed=assumed)
     about = KNOWN[hints.known]
@@ -201,13 +202,14 @@ def _select(content: Any, key: str | None) -> dict[str, Tensor]:
 
 
 def _check_said(made: Trained, own: Hints) -> None:
-    """Raises RunError where hints beside a run of ours contradict the run, or mean nothing there."""
+    """Raises SpecError where hints beside a run of ours contradict the run, or mean nothing there."""
+    it = f"this is the run {made.label}"
+    for name, value in (("as", own.known), ("key", own.key)):
+        if value is not None:
+            raise SpecError(f"{name}={value}: {it}, and nobody else's file; leave it out")
     for name, value, has in (("net", own.net, made.spec.net), ("pad", own.pad, made.spec.pad), ("eps", own.eps, _EPS)):
         if value is not None and value != has:
-            raise RunError(f"{name}={value}: this is the run {made.label}, which has {name}={has}; leave it out")
-    for name, value in (("key", own.key), ("as", own.known)):
-        if value is not None:
-            raise RunError(f"{name}={value}: this is the run {made.label}, and nobody else's file; leave it out")
+            raise SpecError(f"{name}={value}: {it}, which has {name}={has}; leave it out")
 
 
 def _read_names(folder: RunDir | None) -> tuple[str, ...] | None:

@@ -138,25 +138,25 @@ def _find_own(trained: Trained, run: RunSpec, asked: DataSpec | None, note: Note
         with suppress(DataError, SpecError):  # other pictures: then they are not the run's own
             if data.prepare(moved, note).content == run.data.content:
                 return moved
-    if asked is not None and trained.folder is None:
-        raise RunError(
-            f"{trained.label}: its scale is {_show(run.data.normalize)} of the pictures it was trained on, which are "
-            "neither where they were nor among those named; say data.normalize=[means...,deviations...]"
-        )
+    gone = RunError(
+        f"{trained.label}: its scale is {_show(run.data.normalize)} of the pictures it was trained on, which are "
+        "neither where they were nor among those named; say data.normalize=[means...,deviations...]"
+    )
     if trained.folder is None:
-        raise RunError(
-            f"{trained.label}: the pictures it was trained on are not here; say data={run.data.name} and where, by "
-            "data.root=..."
+        raise (
+            gone
+            if asked
+            else RunError(
+                f"{trained.label}: the pictures it was trained on are not here; say data={run.data.name} and where, by "
+                "data.root=..."
+            )
         )
     try:
         found = data.prepare(run.data, note, theirs=True).content
-    except DataError as error:
+    except DataError:
         if asked is None:
             raise
-        raise RunError(
-            f"{trained.label}: its scale is {_show(run.data.normalize)} of the pictures it was trained on, which are "
-            f"not to be had ({error}); say data.normalize=[means...,deviations...]"
-        ) from None
+        raise gone from None
     if found != run.data.content:
         raise RunError(f"{run.run}: the pictures under {run.data.root} are not those it was trained on")
     return run.data
