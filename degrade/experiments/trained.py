@@ -71,7 +71,7 @@ class Pictures:
 
 
 def open_net(
-    path: Path | str, *, results: Path = Path("results"), net: str | None = None, pad: str = "after"
+    path: Path | str, *, results: Path = Path("results"), net: str | None = None, pad: str | None = None
 ) -> Trained:
     """Opens the net in a run folder, a checkpoint of ours, anybody's state dict (torch.save or safetensors), or the run
     under `results` whose name begins with `path`. Runs no code from a file.
@@ -95,7 +95,7 @@ class Sources:
     ckpts: tuple[str, ...] = ()
     roots: tuple[Path, ...] = ()  # results folders; names of runs are looked up in the first
     net: str | None = None  # of a foreign state_dict: plain or residual
-    pad: str = "after"  # of a foreign state_dict with option A
+    pad: str | None = None  # of a foreign state_dict with option A
 
     def open(self) -> list[Trained]:
         """Opens the nets. Raises RunError where there is nothing to open, or where a named net cannot be opened."""
@@ -134,7 +134,7 @@ def _open_folder(folder: Path) -> Trained:
     raise RunError("; ".join(reasons) or missing)
 
 
-def _open_file(file: Path, net: str | None = None, pad: str = "after") -> Trained:
+def _open_file(file: Path, net: str | None = None, pad: str | None = None) -> Trained:
     """Opens the net in a file. A checkpoint of ours that does not name its run counts as anybody's state dict."""
     try:
         content = _read_contents(file)
@@ -166,7 +166,7 @@ def _read_contents(file: Path) -> Any:
     except OSError as error:
         raise RunError(f"cannot be read ({error.strerror or error})") from None
     ours = seal.ends_sealed(content) or (file.parent / "spec.json").exists()
-    return unpack(content) if ours else statedict.read(content, safe=file.suffix == ".safetensors")
+    return unpack(content) if ours else statedict.read(content)
 
 
 def _identify_run(file: Path, state: Mapping[str, Any]) -> RunSpec | None:
