@@ -107,6 +107,16 @@ def _offer(ctx: typer.Context, incomplete: str) -> list[str]:
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False, autocompletion=_offer)
 ]
+Nets = Annotated[  # called `overrides` in a command, as _offer expects
+    list[str] | None,
+    typer.Argument(
+        metavar="[NET]... [KEY=VALUE]...",
+        show_default=False,
+        autocompletion=_offer,
+        help="Nets: a run (its folder, or how its name begins), a checkpoint, or a state dict (.pt, .pth, .th, "
+        ".safetensors), and what is to be said of it: FILE:net=plain,pad=split. KEY=VALUE names pictures.",
+    ),
+]
 Roots = Annotated[
     list[Path] | None, typer.Argument(metavar="[RESULTS]...", help="Results folders.", show_default="results")
 ]
@@ -175,14 +185,12 @@ def choose_figure_folder(out: Path | None, root: Path) -> Path:
 
 
 def tell_apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Splits words into (paths and names, KEY=VALUE). A word that names a file is a path, even with a = in it."""
-    overrides = [word for word in words if "=" in word and not _exists(word)]
-    return [word for word in words if word not in overrides], overrides
+    """Splits words into (paths and names, KEY=VALUE). A word that names a file is a path, even with a = in it, and so
+    is FILE:key=value.
+    """
+    from degrade.experiments.hints import names_net
 
-
-def _exists(path: str) -> bool:
-    """Whether a path exists; a word that cannot be a path does not."""
-    try:
-        return Path(path).exists()
-    except OSError:
-        return False
+    nets = [names_net(word) for word in words]
+    return [w for w, net in zip(words, nets, strict=True) if net], [
+        w for w, net in zip(words, nets, strict=True) if not net
+    ]

@@ -20,10 +20,11 @@ from degrade.figures import style
 from degrade.figures.constructed import constructed
 from degrade.figures.draw import draw
 from degrade.figures.gradients import NO_PROBE, abreast, gradients
-from degrade.figures.lines import fig1, fig4, fig6, options
+from degrade.figures.lines import fig1, fig4, fig6, name_of, options
 from degrade.figures.panels import AXES, STD_COLUMNS, TRAIN, NothingToDraw, Panel, View
 from degrade.figures.responses import blocks, fig7, gates
 from degrade.spec.escape import controls
+from degrade.spec.rows import FOREIGN
 from degrade.store import files
 
 __all__ = [
@@ -94,8 +95,11 @@ def save(
     *,
     mix: bool = False,
     command: str = "",
+    of: str = "",
 ) -> Iterator[Drawn]:
     """Draws the named figures (default: all that the runs allow) of each protocol into folder/<protocol>/.
+
+    `of`: which nets of a folder they show, for the names of their files: fig7-OF.png. Without it they show all of them.
 
     `tables` maps names in degrade.store.results.Tables to the frames that the figures draw. A figure shows one
     protocol. With `mix` it shows all protocols and says so. A figure that fails stops no other figure.
@@ -117,7 +121,7 @@ def save(
                     raise NothingToDraw(f"{name}: {figure.missing}")
                 panels = figure.make(rows, view or View())
                 drawn = draw(panels, _title_of(rows), figure.across(panels))
-                made = _render(drawn, name, _runs_in(panels), command)
+                made = _render(drawn, f"{name}-{of}" if of else name, _runs_in(panels), command)
             except NothingToDraw as reason:
                 refused.setdefault(name, str(reason))
                 continue
@@ -187,10 +191,24 @@ def _write_files(made: Mapping[str, bytes], folder: Path) -> tuple[Path, ...]:
 
 
 def _title_of(curves: pd.DataFrame) -> str:
-    """Names the data, recipe, precision and protocol of the runs, and says if they mix protocols."""
-    said = {name: ", ".join(sorted(curves[name].unique())) for name in ("data", "recipe", "precision", "protocol")}
+    """Names the data, recipe, precision and protocol of the runs, and says if they mix protocols.
+
+    Nets from files of others have no recipe and protocol: they are named.
+    """
+    theirs = curves.protocol == FOREIGN
+    data = ", ".join(sorted(curves.data.unique()))
+    if theirs.all():
+        return f"{data}; {_list_foreign(curves)}"
+    said = {name: ", ".join(sorted(curves[~theirs][name].unique())) for name in ("recipe", "precision", "protocol")}
     mixed = "mixes protocols" if curves.protocol.nunique() > 1 else "protocol"
-    return f"{said['data']}; recipe {said['recipe']}; {said['precision']}; {mixed} {said['protocol']}"
+    files = f" and {_list_foreign(curves[theirs])}" if theirs.any() else ""
+    return f"{data}; recipe {said['recipe']}; {said['precision']}; {mixed} {said['protocol']}{files}"
+
+
+def _list_foreign(rows: pd.DataFrame) -> str:
+    """residual-A-20 (resnet20), and how many more there are."""
+    names = list(dict.fromkeys(name_of(row, {}) for _, row in rows.drop_duplicates("group").iterrows()))
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _metadata(kind: str, name: str, runs: Sequence[str], command: str) -> dict[str, str | None]:

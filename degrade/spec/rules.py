@@ -13,7 +13,7 @@ from degrade.spec.escape import SURROGATE
 
 LIMIT = 2**63  # all integers are below it
 LARGEST = 1e30  # of rates and biases: tensors of float32 hold it, with room for a few products
-_PATHS = ("data.root",)  # names of folders need not be text
+_PATHS = ("data.root", "data.test")  # names of folders need not be text
 ASIDE = {"identity": False}  # marks a field that cannot change the result
 
 

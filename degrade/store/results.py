@@ -81,13 +81,13 @@ def pick_furthest(places: Iterable[tuple[RunDir, State]]) -> dict[str, tuple[Run
     return found
 
 
-def load(*roots: Path, runs: Collection[str] | None = None, measured: Collection[str] = tuple(TABLES)) -> Tables:
+def load(*roots: Path | str, runs: Collection[str] | None = None, measured: Collection[str] = tuple(TABLES)) -> Tables:
     """The tables of all runs under `roots`, or of those in `runs`. A run found twice counts once, where it is further.
 
     Besides the curves, reads only the tables in `measured`; the others are empty.
     Raises RunError for a folder that is not there or a file that cannot be read.
     """
-    asked = [folder for root in roots for folder in run_dirs(root) if runs is None or folder.run in runs]
+    asked = [folder for root in roots for folder in run_dirs(at_home(root)) if runs is None or folder.run in runs]
     return read_tables(pick_furthest((folder, folder.read_standing()) for folder in asked), measured)
 
 

@@ -1,3 +1,4 @@
+import hashlib
 import io
 import os
 import pickle
@@ -63,11 +64,15 @@ def pack(path: Path, members: dict[str, bytes]) -> None:
 
 def tiny(archive: cifar.Archive, path: Path) -> tuple[cifar.Archive, dict[str, dict[str, object]]]:
     """An archive of the same layout with 20 pictures a member, and its tables."""
-    names = ["apple", "bear"]
+    names, (meta,) = ["apple", "bear"], archive.meta
     tables = {name: table(i, 20, len(names), archive.labels) for i, name in enumerate((*archive.test, *archive.train))}
-    tables[archive.meta] = {archive.names: names}
-    pack(path, {"cifar/readme.html": b"read me", **{name: dumped(table) for name, table in tables.items()}})
-    return replace(archive, md5=checksum(path)), tables
+    tables[meta] = {archive.names: names}
+    members = {name: dumped(table) for name, table in tables.items()}
+    inside = {f"{archive.folder}/{name}": content for name, content in members.items()}
+    pack(path, {f"{archive.folder}/readme.html": b"read me", **inside})
+    sums = {name: hashlib.md5(content).hexdigest() for name, content in members.items()}
+    ours = {key: {name: sums[name] for name in getattr(archive, key)} for key in ("train", "test", "meta")}
+    return replace(archive, md5=checksum(path), **ours), tables
 
 
 @pytest.fixture(autouse=True)
@@ -170,10 +175,11 @@ def test_the_checksums_are_torchvisions():
 
     for ours, theirs in ((cifar.CIFAR10, datasets.CIFAR10), (cifar.CIFAR100, datasets.CIFAR100)):
         assert (ours.md5, ours.file, ours.address()) == (theirs.tgz_md5, theirs.filename, theirs.url)
-        assert [Path(name).name for name in ours.train] == [name for name, _ in theirs.train_list]
-        assert [Path(name).name for name in ours.test] == [name for name, _ in theirs.test_list]
-        assert {Path(name).parent.name for name in (*ours.train, *ours.test)} == {theirs.base_folder}
-        assert (Path(ours.meta).name, ours.names) == (theirs.meta["filename"], theirs.meta["key"])
+        assert [*map(list, ours.train.items())] == theirs.train_list
+        assert [*map(list, ours.test.items())] == theirs.test_list
+        assert ours.folder == theirs.base_folder
+        assert ours.meta == {theirs.meta["filename"]: theirs.meta["md5"]}
+        assert ours.names == theirs.meta["key"]
 
 
 class Host(BaseHTTPRequestHandler):
@@ -214,11 +220,12 @@ def host() -> Iterator[tuple[type[Host], str]]:
 
 @pytest.fixture
 def remote(tmp_path, host) -> tuple[cifar.Archive, DataSpec, Path]:
-    """A tiny archive at the host, to be put into a root that does not exist yet."""
+    """A tiny archive at the host, to be put into an empty root."""
     kind, address = host
     archive, _ = tiny(cifar.CIFAR10, tmp_path / "original")
     kind.content = (tmp_path / "original").read_bytes()
     archive = replace(archive, address=lambda: address)
+    (tmp_path / "new" / "root").mkdir(parents=True)
     return (
         archive,
         DataSpec(name="cifar10", root=str(tmp_path / "new" / "root")),
@@ -260,7 +267,6 @@ def test_a_download_that_broke_off_goes_on_where_it_was(remote, host):
 
 def test_a_host_that_knows_no_ranges_sends_all_again(remote, host):
     archive, spec, path = remote
-    path.parent.mkdir(parents=True)
     path.with_name(f"{path.name}.part").write_bytes(host[0].content[:700])
     host[0].ranges = False
     cifar.prepare(archive, spec, data.quiet)
@@ -269,7 +275,6 @@ def test_a_host_that_knows_no_ranges_sends_all_again(remote, host):
 
 def test_a_part_that_is_all_of_it_is_taken(remote, host):
     archive, spec, path = remote
-    path.parent.mkdir(parents=True)
     path.with_name(f"{path.name}.part").write_bytes(host[0].content)
     cifar.prepare(archive, spec, data.quiet)
     assert path.read_bytes() == host[0].content
@@ -304,7 +309,6 @@ def test_a_download_goes_on_in_no_link_and_no_pipe(remote, host, kind, ranges):
     """What the link led to was overwritten, and a pipe waited for."""
     archive, spec, path = remote
     host[0].ranges = ranges
-    path.parent.mkdir(parents=True)
     (path.parent / "mine").write_text("of years")
     PARTS[kind](path.with_name(f"{path.name}.part"))
     text = in_time(lambda: failed(archive, spec))
@@ -330,7 +334,6 @@ def in_time(work: Callable[[], str]) -> str:
 
 def test_an_archive_beside_a_run_is_decoded_into_the_users_cache(remote, user, tmp_path):
     archive, spec, path = remote
-    path.parent.mkdir(parents=True)
     shutil.copy(tmp_path / "original", path)
     content = cifar.prepare(archive, spec, data.quiet, theirs=True)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
