@@ -112,7 +112,7 @@ def _read_contents(file: Path) -> Any:
     except OSError as error:
         raise RunError(f"cannot be read ({error.strerror or error})") from None
     ours = seal.ends_sealed(content) or (file.parent / "spec.json").exists()
-    return unpack(content) if ours else statedict.read(content, safe=file.suffix == ".safetensors")
+    return unpack(content) if ours else statedict.read(content)
 
 
 def _identify_run(file: Path, state: Mapping[str, Any]) -> RunSpec | None:
