@@ -94,7 +94,7 @@ def open_file(file: Path, told: Told) -> Trained:
             _check_said(made, told.own)
             hints = Hints(normalize=told.hints.normalize, classes=told.hints.classes)
             return replace(made, source=file, hints=hints)
-        made = _open_foreign(content["net"] if ours else content, file.stem, told)
+        made = _open_foreign(content["net"] if ours else content, Path(file.name.removesuffix(".tar")).stem, told)
         return replace(made, source=file, iteration=content["iteration"] if ours else 0)
     except RunError as error:
         raise RunError(f"{file}: {error}") from None
@@ -170,8 +170,10 @@ def _match(tensors: Mapping[str, Tensor], told: Told) -> foreign.Reading:
     """Finds the net of a state dict. Raises RunError where neither tensors nor hints tell which of several it is."""
     hints, own = told.hints, told.own.over(NO_HINTS)
     found = foreign.readings(tensors, own.net, own.pad, hints.eps)
-    found = [each for each in found if each.spec.net == hints.net] or found  # a default gives way to tensors
-    found = [each for each in found if each.spec.pad == hints.pad or each.spec.shortcut != "A"] or found
+    if hints.net is not None:
+        found = [each for each in found if each.spec.net == hints.net] or found  # a default gives way to tensors
+    if hints.pad is not None:
+        found = [each for each in found if each.spec.pad == hints.pad or each.spec.shortcut != "A"] or found
     if said := foreign.describe_open(found):
         if len({each.spec for each in found}) > 1:
             said += "; of this file alone by FILE:net=...,pad=..., or whose net it is by as=NAME"

@@ -61,6 +61,30 @@ def test_a_wrong_hint_is_one_line_with_the_way_out(word, said):
     assert "\n" not in str(refused.value)
 
 
+def test_a_file_that_is_plain_or_residual_is_refused_until_it_is_said_which(here, files):
+    for words in (
+        ["open.pth"],
+        ["open.pth", "--pad", "split"],
+        ["open.pth:pad=after"],
+        ["open.pth", "--net", "residual"],
+    ):
+        refused = here("evaluate", *words, "data=digits")
+        assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+        assert "plain and residual nets" in refused.stderr or "--pad after or --pad split" in refused.stderr
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pth.tar", ".ckpt", ".bin", ".t7", ".h5"])
+def test_a_file_that_is_not_there_is_no_run(files, suffix):
+    for hint in ("", ":net=plain"):
+        with pytest.raises(RunError, match=rf"^missing{suffix}: no such file$".replace(".", "[.]")):
+            open_net(f"missing{suffix}{hint}")
+
+
+def test_a_file_called_pth_tar_has_a_short_label(files):
+    (files / "sure.pth").rename("best.pth.tar")
+    assert open_net("best.pth.tar").label == "best"
+
+
 def test_option_a_without_a_pad_is_refused_and_the_ways_out_work(files):
     with pytest.raises(RunError, match=r"open\.pth: option A, .*say --pad after or --pad split; .* by as=NAME"):
         open_net("open.pth", net="residual")
