@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from degrade.data import mounts
 from degrade.data.cache import key_of
-from degrade.data.hints import FORM, hint_at_classes, hint_at_level, hint_at_root, show_root
+from degrade.data.hints import FORM, has_folders, hint_at_classes, hint_at_level, hint_at_root, show_root
 from degrade.data.leftovers import Leftovers, name_file, name_folder
 from degrade.data.pictures import DECODING
 from degrade.errors import DataError
@@ -104,9 +104,8 @@ def _scan(root: Path, test: str | None, begun: float) -> Tree:
 
 def _choose_test(root: Path, asked: str | None, left: Leftovers) -> str:
     """The folder of the test set: the one asked for, or the first of _TESTS that has classes. Tells of the others."""
-    with os.scandir(root) as entries:
-        there = sorted(entry.name for entry in entries if entry.is_dir() and not name_folder(entry.name))
-    with_classes = [name for name in there if name != "train" and _has_folders(root / name)]
+    there = sorted(path.name for path in root.iterdir() if path.is_dir() and not name_folder(path.name))
+    with_classes = [name for name in there if name != "train" and has_folders(root / name)]
     for name in ("train", *((asked,) if asked else _TESTS)):
         if (root / name).is_symlink() and name not in there:
             raise DataError(f"{show_root(root)}: {name!r} is a link that leads to no folder; mend it")
@@ -122,37 +121,28 @@ def _choose_test(root: Path, asked: str | None, left: Leftovers) -> str:
     return chosen
 
 
-def _has_folders(folder: Path) -> bool:
-    """Whether there are folders in it that may be classes."""
-    with os.scandir(folder) as entries:
-        return any(entry.is_dir() and not name_folder(entry.name) for entry in entries)
-
-
 def _list_classes(root: Path, folder: str, left: Leftovers) -> dict[str, str]:
     """Classes by their composed name (NFC), with the name of the folder. Tells of all else that lies there.
 
     Raises DataError for two folders of one name to people, and for a link that leads nowhere.
     """
     found: dict[str, str] = {}
-    with os.scandir(root / folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.is_dir():
-                if kind := name_folder(entry.name):
-                    left.folder(kind)
-                    continue
-                name = unicodedata.normalize("NFC", entry.name)
-                if name in found:
-                    both = f"{found[name]!a} and {entry.name!a}"
-                    raise DataError(f"{show_root(root)}: {folder}/ has {name!r} twice, as {both}; put them together")
-                found[name] = entry.name
-            elif (kind := name_file(entry.name)) is None:
-                left.file((f"beside the classes of {folder}", Path(entry.name).suffix))
-            elif entry.is_symlink() and not entry.is_file():
-                raise DataError(
-                    f"{show_root(root)}: {f'{folder}/{entry.name}'!r} is a link that leads nowhere; mend it"
-                )
-            else:
-                left.file(kind)
+    for path in sorted((root / folder).iterdir()):
+        if path.is_dir():
+            if kind := name_folder(path.name):
+                left.folder(kind)
+                continue
+            name = unicodedata.normalize("NFC", path.name)
+            if name in found:
+                both = f"{found[name]!a} and {path.name!a}"
+                raise DataError(f"{show_root(root)}: {folder}/ has {name!r} twice, as {both}; put them together")
+            found[name] = path.name
+        elif (kind := name_file(path.name)) is None:
+            left.file((f"beside the classes of {folder}", path.suffix))
+        elif path.is_symlink() and not path.is_file():
+            raise DataError(f"{show_root(root)}: {f'{folder}/{path.name}'!r} is a link that leads nowhere; mend it")
+        else:
+            left.file(kind)
     return found
 
 
