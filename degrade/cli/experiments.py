@@ -9,6 +9,7 @@ from degrade.cli.app import (
     Form,
     Json,
     Overrides,
+    Private,
     Root,
     app,
     choose_figure_folder,
@@ -113,6 +114,7 @@ def responses(
     out: Annotated[Path | None, typer.Option(help="Folder for the figures; default: figures/ in RESULTS")] = None,
     form: Form = "table",
     json: Json = False,
+    private: Private = False,
 ) -> None:
     """Measure and draw the responses of all layers, as in Figure 7.
 
@@ -123,6 +125,7 @@ def responses(
     from degrade import figures
     from degrade.experiments import responses, trained
     from degrade.figures.responses import keep_finite
+    from degrade.store.results import list_labels
     from degrade.sweep import expand
     from degrade.views import responses as views
     from degrade.views.terminal import answer
@@ -130,7 +133,7 @@ def responses(
     view, (words, overrides) = figures.View(over=over), tell_apart(arguments or [])
     roots, under = [Path(word) for word in words or ["results"]], responses.Under(split=split, bn=bn, batch=batch)
     sources = trained.Sources(ckpts=tuple(ckpt or ()), roots=tuple(roots), net=net, pad=pad)
-    with answer(choose_format(form, json), "responses") as show:
+    with answer(choose_format(form, json), "responses", private=private) as show:
         with expand.hydra():
             asked, given = expand.compose_data(overrides)
         opened = sources.open()
@@ -142,8 +145,13 @@ def responses(
         folder = choose_figure_folder(out, root)
         for path in responses.keep(measured, folder):
             tell(path)
+        labels = list_labels(each.run for each in opened if each.run)
         shown = {"responses": measured.layers, "blocks": measured.blocks}
-        failed = say(figures.save(shown, None, folder, view, mix=bool(ckpt), command=command_line()))
+        failed = say(
+            figures.save(
+                shown, None, folder, view, mix=bool(ckpt), command=command_line(private=private), labels=labels
+            )
+        )
     raise typer.Exit(failed)
 
 
@@ -183,7 +191,7 @@ def construct(
         root = construct.find_root(opened)  # every command line is found right before anything is made
         pairs = zip(opened, likes, strict=True)
         made = [
-            construct.construct(net, it.net.depth, root, like=it, exact=exact, command=command_line())
+            construct.construct(net, it.net.depth, root, like=it, exact=exact, command=command_line(private=True))
             for net, it in pairs
         ]
         show([copies(each.label, one) for each, one in zip(opened, made, strict=True)])

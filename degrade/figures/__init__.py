@@ -94,11 +94,13 @@ def save(
     *,
     mix: bool = False,
     command: str = "",
+    labels: Mapping[str, str] | None = None,
 ) -> Iterator[Drawn]:
     """Draws the named figures (default: all that the runs allow) of each protocol into folder/<protocol>/.
 
     `tables` maps names in degrade.store.results.Tables to the frames that the figures draw. A figure shows one
-    protocol. With `mix` it shows all protocols and says so. A figure that fails stops no other figure.
+    protocol. With `mix` it shows all protocols and says so. A figure that fails stops no other figure. `labels`: what
+    people call the data of a protocol.
 
     Raises SpecError for an unknown name. Raises RunError if the folder cannot be written or there is nothing to draw.
     A named figure that the runs do not allow raises RunError after the other figures are drawn.
@@ -116,7 +118,7 @@ def save(
                 if rows is None or rows.empty:
                     raise NothingToDraw(f"{name}: {figure.missing}")
                 panels = figure.make(rows, view or View())
-                drawn = draw(panels, _title_of(rows), figure.across(panels))
+                drawn = draw(panels, _title_of(rows, labels or {}), figure.across(panels))
                 made = _render(drawn, name, _runs_in(panels), command)
             except NothingToDraw as reason:
                 refused.setdefault(name, str(reason))
@@ -186,9 +188,10 @@ def _write_files(made: Mapping[str, bytes], folder: Path) -> tuple[Path, ...]:
     return tuple(folder / name for name in made)
 
 
-def _title_of(curves: pd.DataFrame) -> str:
+def _title_of(curves: pd.DataFrame, labels: Mapping[str, str]) -> str:
     """Names the data, recipe, precision and protocol of the runs, and says if they mix protocols."""
-    said = {name: ", ".join(sorted(curves[name].unique())) for name in ("data", "recipe", "precision", "protocol")}
+    called = curves.assign(data=curves.protocol.map(labels).fillna(curves.data))
+    said = {name: ", ".join(sorted(called[name].unique())) for name in ("data", "recipe", "precision", "protocol")}
     mixed = "mixes protocols" if curves.protocol.nunique() > 1 else "protocol"
     return f"{said['data']}; recipe {said['recipe']}; {said['precision']}; {mixed} {said['protocol']}"
 
