@@ -190,8 +190,9 @@ def _write_files(made: Mapping[str, bytes], folder: Path) -> tuple[Path, ...]:
 
 def _title_of(curves: pd.DataFrame, labels: Mapping[str, str]) -> str:
     """Names the data, recipe, precision and protocol of the runs, and says if they mix protocols."""
-    called = curves.assign(data=curves.protocol.map(labels).fillna(curves.data))
-    said = {name: ", ".join(sorted(called[name].unique())) for name in ("data", "recipe", "precision", "protocol")}
+    said = {name: ", ".join(sorted(curves[name].unique())) for name in ("recipe", "precision", "protocol")}
+    pairs = curves[["protocol", "data"]].drop_duplicates().itertuples(index=False)
+    said["data"] = ", ".join(sorted({labels.get(str(protocol), str(data)) for protocol, data in pairs}))
     mixed = "mixes protocols" if curves.protocol.nunique() > 1 else "protocol"
     return f"{said['data']}; recipe {said['recipe']}; {said['precision']}; {mixed} {said['protocol']}"
 

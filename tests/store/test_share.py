@@ -23,7 +23,7 @@ from degrade.store.state import State
 
 USER, HOST = "annette", "lab7-gpu"
 HOME = f"/home/{USER}"
-MARKS = (HOME, USER, HOST, "/scratch", "4242", "secret")
+MARKS = (HOME, USER, HOST, "/scratch", '"pid"', "secret")
 
 ERRORS = dict.fromkeys(("train", "train_clean", "test"), (60.0, 20.0))
 
