@@ -84,7 +84,9 @@ def plot(
 @app.command()
 def share(
     results: Roots = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the copy: a results folder to pass on")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the copy: a results folder to pass on")
+    ] = None,
 ) -> None:
     """Copy the runs that are over to a results folder for others: without paths, host, user, logs and checkpoints.
 

@@ -89,17 +89,19 @@ def _scan(root: Path, test: str | None, begun: float) -> Tree:
     left = Leftovers()
     folders = {"train": "train", "test": _choose_test(root, test, left)}
     found = {split: _list_classes(root, folder, left) for split, folder in folders.items()}
-    classes = _agree_on_classes(root, {split: {*own} for split, own in found.items()}, folders)
+    _require_same_classes(root, {split: {*own} for split, own in found.items()}, folders)
+    called = _spell(found)
+    classes = tuple(sorted(called))
     splits: dict[str, list[Picture]] = {"train": [], "test": []}
     for split, folder in folders.items():
         for label, name in enumerate(classes):
-            below, before = f"{folder}/{found[split][name]}", str(left)
+            below, before = f"{folder}/{called[name][split]}", str(left)
             own = sorted(_find_files(root / below, left))
             if not own:
                 why = f" that can be read ({left} in all)" if str(left) != before else " in it"
                 raise DataError(f"{show_root(root)}: {below!r} has no pictures{why}; add some or remove the class")
             splits[split] += [Picture(f"{below}/{file}", label, *about) for file, about in own]
-    return Tree(root, _spell(classes, found), splits, str(left), begun)
+    return Tree(root, classes, splits, str(left), begun)
 
 
 def _choose_test(root: Path, asked: str | None, left: Leftovers) -> str:
@@ -146,8 +148,8 @@ def _list_classes(root: Path, folder: str, left: Leftovers) -> dict[str, str]:
     return found
 
 
-def _agree_on_classes(root: Path, found: Mapping[str, set[str]], folders: Mapping[str, str]) -> tuple[str, ...]:
-    """The classes, sorted. Raises DataError if there are not two, or a class is in only one of the two folders."""
+def _require_same_classes(root: Path, found: Mapping[str, set[str]], folders: Mapping[str, str]) -> None:
+    """Raises DataError if there are not two classes, or a class is in only one of the two folders."""
     train, test = found["train"], found["test"]
     for split, folder in folders.items():
         if not found[split]:
@@ -161,13 +163,14 @@ def _agree_on_classes(root: Path, found: Mapping[str, set[str]], folders: Mappin
     if len(train) == 1:
         hint = hint_at_level(root, found, folders)
         raise DataError(f"{show_root(root)}: has one class, {_list_names(train)}; it needs two to tell apart{hint}")
-    return tuple(sorted(train))
 
 
-def _spell(classes: tuple[str, ...], found: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
-    """The classes as both folders write them, else composed."""
+def _spell(found: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """class -> split -> name of its folder. A class is called as both folders are, else by the composed name."""
     train, test = found["train"], found["test"]
-    return tuple(train[name] if train[name] == test[name] else name for name in classes)
+    return {
+        train[name] if train[name] == test[name] else name: {"train": train[name], "test": test[name]} for name in train
+    }
 
 
 def _find_files(folder: Path, left: Leftovers) -> Iterator[tuple[str, tuple[int, int, int, int, int]]]:

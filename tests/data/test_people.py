@@ -326,6 +326,13 @@ def test_which_test_set_is_told_by_its_content_and_no_key_changes_an_old_name(tm
     assert identity_of(named) == identity_of(spec(tmp_path))
 
 
+def test_names_that_both_folders_write_apart_keep_their_form_and_order(tmp_path):
+    """As before forms were compared: the names and the order are part of the content, and so of a run's name."""
+    apart, last = unicodedata.normalize("NFD", "éclair"), "waffle"
+    splits(tmp_path, **{apart: 40, last: 160})
+    assert look(tmp_path, {})[0].train.classes == (apart, last)  # composed, é would come after w
+
+
 HEIC = b"\0\0\0\x18ftypheic"
 
 
