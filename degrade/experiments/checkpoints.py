@@ -168,7 +168,7 @@ def _open_foreign(content: Any, label: str, told: Told) -> Trained:
     return replace(made, hints=hints, assumed=assumed, names=about.names(found.classes))
 
 
-def _match(tensors: Mapping[str, Tensor], told: Told) -> tuple[foreign.Match, tuple[str, ...]]:
+def _match(tensors: Mapping[str, Tensor], told: Told) -> tuple[foreign.Reading, tuple[str, ...]]:
     """Finds the net of a state dict, and what is assumed of it. Raises RunError where it stays open."""
     hints, own = told.hints, told.own.over(NO_HINTS)
     try:
