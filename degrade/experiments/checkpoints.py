@@ -1,7 +1,7 @@
 """Reads the net in a file: a checkpoint of ours, or anybody's state dict with what somebody says of it."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from degrade.errors import RunError, SpecError
 from degrade.experiments.hints import NO_HINTS, Hints
 from degrade.experiments.known import KNOWN
 from degrade.nets import foreign, statedict
+from degrade.nets.choice import Choice, choose
 from degrade.spec import NetSpec, RunSpec, parse
 from degrade.spec.rules import LIMIT
 from degrade.store import seal
@@ -27,7 +28,6 @@ CHECKPOINT_KEYS = {
     "net": dict,
     "momentum": dict,
 }  # in every state of a Fit
-_EPS = 1e-5  # batch norm's epsilon in torch, and in our nets
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -94,7 +94,7 @@ def open_file(file: Path, told: Told) -> Trained:
             _check_said(made, told.own)
             hints = Hints(normalize=told.hints.normalize, classes=told.hints.classes)
             return replace(made, source=file, hints=hints)
-        made = _open_foreign(content["net"] if ours else content, file.stem, told)
+        made = _open_foreign(content["net"] if ours else content, Path(file.name.removesuffix(".tar")).stem, told)
         return replace(made, source=file, iteration=content["iteration"] if ours else 0)
     except RunError as error:
         raise RunError(f"{file}: {error}") from None
@@ -152,53 +152,48 @@ def _open_checkpoint(folder: Path, state: Mapping[str, Any], run: RunSpec) -> Tr
 def _open_foreign(content: Any, label: str, told: Told) -> Trained:
     """Opens anybody's state dict. What somebody says beside the file must be so; defaults fill in what is open."""
     hints = told.hints
-    found, assumed = _match(_select(content, hints.key), told)
+    found = _match(statedict.tensors_of(content, hints.key), told)
     module = nets.build(found.spec, channels=found.channels, classes=found.classes)
-    if hints.eps is not None:
-        for layer in (layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)):
-            layer.eps = hints.eps
     made = _load(module, found.state, spec=found.spec, label=label, run=None, folder=None, iteration=0)
     hints = replace(hints, pad=hints.pad if found.spec.shortcut == "A" else None)
+    made = replace(made, hints=hints, assumed=tuple(_list_assumed(found, hints, choose(content, hints.key))))
     if hints.known is None:
-        return replace(made, hints=hints, assumed=assumed)
+        return made
     about = KNOWN[hints.known]
     if found.classes not in about.normalize:
         there = " or ".join(map(str, about.normalize))
         raise RunError(f"as={hints.known}: its nets have {there} classes, and this one {found.classes}; say others")
-    return replace(made, hints=hints, assumed=assumed, names=about.names(found.classes))
+    return replace(made, names=about.names(found.classes))
 
 
-def _match(tensors: Mapping[str, Tensor], told: Told) -> tuple[foreign.Reading, tuple[str, ...]]:
-    """Finds the net of a state dict, and what is assumed of it. Raises RunError where it stays open."""
+def _match(tensors: Mapping[str, Tensor], told: Told) -> foreign.Reading:
+    """Finds the net of a state dict. Raises RunError where neither tensors nor hints tell which of several it is."""
     hints, own = told.hints, told.own.over(NO_HINTS)
-    try:
-        found = foreign.match(tensors, own.net, hints.pad or "after")
-    except RunError:
-        if own.net or not hints.net:
-            raise
-        found = foreign.match(tensors, hints.net, hints.pad or "after")
-    if found.spec.shortcut == "A" and hints.pad is None:
-        raise RunError(
-            "option A, and no tensor tells where it puts its zeros; say pad=after or pad=split, as in FILE:pad=split, "
-            f"or whose net it is, by as=NAME ({', '.join(KNOWN)})"
-        )
-    of = hints.known and f"as={hints.known}"
-    said = [f"{found.spec.net} net ({of or 'said'})"] if found.spec.shortcut in ("A", "none") else []
+    found = foreign.readings(tensors, own.net, own.pad, hints.eps)
+    if hints.net is not None:
+        found = [each for each in found if each.spec.net == hints.net] or found  # a default gives way to tensors
+    if hints.pad is not None:
+        found = [each for each in found if each.spec.pad == hints.pad or each.spec.shortcut != "A"] or found
+    if said := foreign.describe_open(found):
+        if len({each.spec for each in found}) > 1:
+            said += "; of this file alone by FILE:net=...,pad=..., or whose net it is by as=NAME"
+        raise RunError(said)
+    return found[0]
+
+
+def _list_assumed(found: foreign.Reading, hints: Hints, choice: Choice) -> Iterator[str]:
+    """What no tensor tells of a net, and whether somebody said it."""
+    by = f"as={hints.known}" if hints.known else "said"
+    if choice.unusual or hints.key is not None:
+        yield f"key={choice.key} ({'the only net of the file' if hints.key is None else 'said'})"
+    if found.spec.shortcut in ("A", "none"):
+        yield f"{found.spec.net} net ({by})"
     if found.spec.shortcut == "A":
-        said.append(f"pad={hints.pad} ({of or 'said'})")
-    eps, whence = (_EPS, "assumed") if hints.eps is None else (hints.eps, of or "said")
-    said.append(f"batch norm's epsilon {eps:g} ({whence})")
-    return found, (*said, "stride in the first layer of a stage (assumed)")
-
-
-def _select(content: Any, key: str | None) -> dict[str, Tensor]:
-    """The state dict in a file: the one under `key`, a path with dots, where one is said. Raises RunError."""
-    for part in [key] if isinstance(content, Mapping) and key in content else key.split(".") if key else []:
-        if not isinstance(content, Mapping) or part not in content:
-            there = ", ".join(map(str, content)) if isinstance(content, Mapping) else f"a {type(content).__name__}"
-            raise RunError(f"key={key}: holds no {part!r}; it holds {there[:200]}")
-        content = content[part]
-    return statedict.tensors_of(content)
+        yield f"pad={found.spec.pad} ({by})"
+    yield f"batch norm's epsilon {found.eps:g} ({'assumed' if hints.eps is None else by})"
+    yield "stride in the first layer of a stage (assumed)"
+    if found.by_file:
+        yield "layers in the order of the file (assumed)"
 
 
 def _check_said(made: Trained, own: Hints) -> None:
@@ -207,7 +202,11 @@ def _check_said(made: Trained, own: Hints) -> None:
     for name, value in (("as", own.known), ("key", own.key)):
         if value is not None:
             raise SpecError(f"{name}={value}: {it}, and nobody else's file; leave it out")
-    for name, value, has in (("net", own.net, made.spec.net), ("pad", own.pad, made.spec.pad), ("eps", own.eps, _EPS)):
+    for name, value, has in (
+        ("net", own.net, made.spec.net),
+        ("pad", own.pad, made.spec.pad),
+        ("eps", own.eps, foreign.EPS),
+    ):
         if value is not None and value != has:
             raise SpecError(f"{name}={value}: {it}, which has {name}={has}; leave it out")
 

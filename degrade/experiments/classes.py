@@ -71,7 +71,7 @@ def _match_by_position(trained: Trained, theirs: Sequence[str]) -> Order:
             f"{trained.label}: has no names of classes, and the classes {', '.join(sorted(theirs)[:_MOST])}, ... have "
             "one order by size and one as text; say --classes by-position (2 before 10) or by-text (10 before 2)"
         )
-    return Order(None, "by position (it has no names of classes)")
+    return Order(None, f"by position (the {'file' if trained.run is None else 'run'} has no names of classes)")
 
 
 def _list_names(names: Sequence[str]) -> str:

@@ -37,7 +37,8 @@ __all__ = [
     "sort_words",
     "tell_apart",
 ]
-_SUFFIXES = (".pt", ".pth", ".th", ".safetensors")
+# of files that programs save nets in; no name of a run ends so
+_SUFFIXES = (*(".pt", ".pth", ".th", ".safetensors", ".tar", ".ckpt", ".bin", ".t7"), *(".h5", ".npz", ".pkl", ".onnx"))
 
 
 def open_net(

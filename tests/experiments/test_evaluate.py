@@ -138,7 +138,7 @@ def test_the_commands_print_what_python_returns(root, members, tmp_path, monkeyp
     assert ours == asdict(evaluate(members[0]))
     rests = {
         "scale": "the mean image of the training set of the pictures (assumed)",
-        "classes": "by position (it has no names of classes)",
+        "classes": "by position (the file has no names of classes)",
         "assumed": "residual net (said); pad=after (said); batch norm's epsilon 1e-05 (assumed); "
         "stride in the first layer of a stage (assumed)",
     }

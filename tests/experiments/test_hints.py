@@ -61,8 +61,32 @@ def test_a_wrong_hint_is_one_line_with_the_way_out(word, said):
     assert "\n" not in str(refused.value)
 
 
+def test_a_file_that_is_plain_or_residual_is_refused_until_it_is_said_which(here, files):
+    for words in (
+        ["open.pth"],
+        ["open.pth", "--pad", "split"],
+        ["open.pth:pad=after"],
+        ["open.pth", "--net", "residual"],
+    ):
+        refused = here("evaluate", *words, "data=digits")
+        assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+        assert "plain and residual nets" in refused.stderr or "--pad after or --pad split" in refused.stderr
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pth.tar", ".ckpt", ".bin", ".t7", ".h5"])
+def test_a_file_that_is_not_there_is_no_run(files, suffix):
+    for hint in ("", ":net=plain"):
+        with pytest.raises(RunError, match=rf"^missing{suffix}: no such file$".replace(".", "[.]")):
+            open_net(f"missing{suffix}{hint}")
+
+
+def test_a_file_called_pth_tar_has_a_short_label(files):
+    (files / "sure.pth").rename("best.pth.tar")
+    assert open_net("best.pth.tar").label == "best"
+
+
 def test_option_a_without_a_pad_is_refused_and_the_ways_out_work(files):
-    with pytest.raises(RunError, match=r"open\.pth: option A, .*say pad=after or pad=split, .* or whose .* as=NAME"):
+    with pytest.raises(RunError, match=r"open\.pth: option A, .*say --pad after or --pad split; .* by as=NAME"):
         open_net("open.pth", net="residual")
     for pad in ("after", "split"):
         found = open_net(f"open.pth:net=residual,pad={pad}")
@@ -120,11 +144,19 @@ def test_a_hint_that_contradicts_a_run_of_ours_is_refused_and_one_that_agrees_is
 
 def test_epsilon_and_key_are_what_is_said(files):
     inner = torch.load("sure.pth", weights_only=True)
-    torch.save({"best": {"weights": inner}, "last": {"weights": {}}}, "two.pth")
-    found = open_net("two.pth:key=best.weights,eps=1e-3")
-    assert {layer.eps for layer in found.net.modules() if isinstance(layer, torch.nn.BatchNorm2d)} == {1e-3}
+    other = {name: value + 1 if value.is_floating_point() else value for name, value in inner.items()}
+    torch.save({"best": {"weights": inner}, "last": {"weights": other}}, "two.pth")
+    with pytest.raises(RunError, match=r"two\.pth: holds several state dicts, .*say which by --key"):
+        open_net("two.pth")
+    plain, found = open_net("sure.pth"), open_net("two.pth:key=best.weights,eps=1e-3")
+    assert "key=best.weights (said)" in found.assumed
     assert "batch norm's epsilon 0.001 (said)" in found.assumed
-    with pytest.raises(RunError, match=r"key=best\.net: holds no 'net'; it holds weights"):
+    images = torch.rand(4, 1, 8, 8)
+    for layer in (layer for layer in plain.net.modules() if isinstance(layer, torch.nn.BatchNorm2d)):
+        layer.eps = 1e-3
+    with torch.inference_mode():
+        assert torch.allclose(plain.net(images), found.net(images), rtol=1e-4)
+    with pytest.raises(RunError, match=r"key=best\.net|--key"):
         open_net("two.pth:key=best.net")
 
 
