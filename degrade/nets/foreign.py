@@ -100,7 +100,7 @@ def describe_open(found: Sequence[Reading]) -> str:
     if between := found[0].open:
         return (
             f"which comes first, {between[0]} or {between[1]}? Neither their names nor the order of the file tells; "
-            "measure it on the pictures it was trained on, or save the net as it is, by torch.save"
+            "save the net as it is, by torch.save(net.state_dict(), 'weights.pt'), without sorting its names"
         )
     specs = {each.spec for each in found}
     if len({each.net for each in specs}) > 1:

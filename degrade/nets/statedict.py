@@ -101,6 +101,16 @@ def tensors_of(content: Any, key: str | None = None) -> dict[str, Tensor]:
     return {name: made[_identify(value)] for name, value in found.items() if not _is_counter(name, value)}
 
 
+def count_batches(content: Any, key: str | None = None) -> int | None:
+    """Counts the batches that the BN statistics of a state dict have seen; None where the file does not say it."""
+    counts = [
+        int(value)
+        for name, value in choose(content, key).tensors.items()
+        if name.endswith(_COUNTERS[0]) and value.ndim == 0 and not value.is_floating_point() and not value.is_meta
+    ]
+    return max(counts, default=None)
+
+
 def _identify(tensor: Tensor) -> tuple[int, torch.dtype, torch.Size, tuple[int, ...]]:
     return tensor.data_ptr() if tensor.numel() else id(tensor), tensor.dtype, tensor.shape, tensor.stride()
 
