@@ -35,7 +35,7 @@ MAY = {  # room -> the rooms it may import; `errors` is open to all
 INSIDE = {  # room -> modules that no other room imports: what its docstring does not offer
     "store": ("names",),
     "nets": ("moments", "stacks"),
-    "data": ("cache", "cifar", "digits", "download", "folder", "pictures", "tree"),
+    "data": ("cache", "cifar", "digits", "download", "folder", "leftovers", "mounts", "pictures", "stored", "tree"),
     "train": ("recompute", "turns"),
     "analysis": ("stats",),
     "figures": ("constructed", "draw", "gradients", "lines", "style"),

@@ -38,6 +38,7 @@ _ORDER = [
     "rerun",
     "recipe-diff",
     "clean",
+    "share",
     "bench",
 ]
 
@@ -120,11 +121,25 @@ def _offer(ctx: typer.Context, incomplete: str) -> list[str]:
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False, autocompletion=_offer)
 ]
+Nets = Annotated[  # called `overrides` in a command, as _offer expects
+    list[str] | None,
+    typer.Argument(
+        metavar="[NET]... [KEY=VALUE]...",
+        show_default=False,
+        autocompletion=_offer,
+        help="Nets: a run (its folder, or how its name begins), a checkpoint, or a state dict (.pt, .pth, .th, "
+        ".safetensors), and what is to be said of it: FILE:net=plain,pad=split. KEY=VALUE names pictures.",
+    ),
+]
 Roots = Annotated[
     list[Path] | None, typer.Argument(metavar="[RESULTS]...", help="Results folders.", show_default="results")
 ]
 Root = Annotated[Path, typer.Option("--results", help="The results folder.")]
 Form = Annotated[str, typer.Option("--format", help="table, markdown, latex, json or csv")]
+Private = Annotated[
+    bool,
+    typer.Option("--private", help="Keep absolute paths of this machine in what is written, as in a command line."),
+]
 Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs: short for --format json.")]
 Exclude = Annotated[
     list[str] | None,
@@ -160,9 +175,12 @@ def parse_numbers(key: str, values: str, kind: Callable[[str], _Number]) -> list
         raise SpecError(f"--{key}={values}: must be {what}") from None
 
 
-def command_line() -> str:
-    """What the user typed, for the metadata of files."""
-    return shlex.join(["degrade", *sys.argv[1:]])
+def command_line(*, private: bool = False) -> str:
+    """What the user typed, for the metadata of files; without places of this machine, unless `private`."""
+    from degrade.store.private import shorten_command
+
+    typed = shlex.join(["degrade", *sys.argv[1:]])
+    return typed if private else shorten_command(typed)
 
 
 def say(drawn: "Iterable[Drawn]") -> bool:
@@ -188,14 +206,12 @@ def choose_figure_folder(out: Path | None, root: Path) -> Path:
 
 
 def tell_apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Splits words into (paths and names, KEY=VALUE). A word that names a file is a path, even with a = in it."""
-    overrides = [word for word in words if "=" in word and not _exists(word)]
-    return [word for word in words if word not in overrides], overrides
+    """Splits words into (paths and names, KEY=VALUE). A word that names a file is a path, even with a = in it, and so
+    is FILE:key=value.
+    """
+    from degrade.experiments.hints import names_net
 
-
-def _exists(path: str) -> bool:
-    """Whether a path exists; a word that cannot be a path does not."""
-    try:
-        return Path(path).exists()
-    except OSError:
-        return False
+    nets = [names_net(word) for word in words]
+    return [w for w, net in zip(words, nets, strict=True) if net], [
+        w for w, net in zip(words, nets, strict=True) if not net
+    ]

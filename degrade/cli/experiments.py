@@ -8,7 +8,8 @@ import typer
 from degrade.cli.app import (
     Form,
     Json,
-    Overrides,
+    Nets,
+    Private,
     Root,
     app,
     choose_figure_folder,
@@ -20,19 +21,27 @@ from degrade.cli.app import (
 )
 from degrade.errors import RunError, Stopped
 
-_Ckpt = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="PATH",
-        help="A run (its folder, or how its name begins), a checkpoint, or a state dict: .pt, .pth, .th, .safetensors. "
-        "Repeatable.",
-    ),
-]
+_Ckpt = Annotated[list[str] | None, typer.Option(metavar="NET", help="A net, as in an argument. Repeatable.")]
 _Net = Annotated[
     str | None,
-    typer.Option(metavar="plain|residual", help="What a state dict of others is, where its tensors do not say."),
+    typer.Option(
+        metavar="plain|residual", help="What files of others are, where neither tensors nor FILE:net= say it."
+    ),
 ]
-_Pad = Annotated[str, typer.Option(metavar="after|split", help="Where option A's zeros go in nets of others.")]
+_Pad = Annotated[
+    str | None, typer.Option(metavar="after|split", help="Where option A's zeros go in files of others, as FILE:pad=")
+]
+_Eps = Annotated[float | None, typer.Option(help="Batch norm's epsilon in files of others; else 1e-5 is assumed")]
+_Key = Annotated[
+    str | None, typer.Option(metavar="KEY", help="Which of several state dicts in a file, as in ema.state_dict")
+]
+_As = Annotated[
+    str | None, typer.Option("--as", metavar="NAME", help="Whose nets files of others are: net, pad, scale, classes")
+]
+_Classes = Annotated[
+    str | None,
+    typer.Option(metavar="by-name|by-position", help="Which output is which class; default: by name, where both have"),
+]
 _Split = Annotated[
     str, typer.Option(metavar="train|test|val", help="The pictures to measure on, without augmentation.")
 ]
@@ -40,42 +49,53 @@ _Split = Annotated[
 
 @app.command()
 def evaluate(
-    overrides: Overrides = None,
+    overrides: Nets = None,
     ckpt: _Ckpt = None,
     net: _Net = None,
-    pad: _Pad = "after",
+    pad: _Pad = None,
+    eps: _Eps = None,
+    key: _Key = None,
+    whose: _As = None,
+    classes: _Classes = None,
     split: _Split = "test",
     results: Root = Path("results"),
     form: Form = "table",
     json: Json = False,
 ) -> None:
-    """Measure the error of trained nets on any pictures. As in `degrade evaluate --ckpt weights.pth data=cifar10`.
+    """Measure the error of trained nets on any pictures. As in `degrade evaluate weights.pth:net=plain data=cifar10`.
 
     A run of ours is measured on its own data unless data=... names others. Pictures are scaled as its training set
-    was, unless data.normalize= is given. A state dict of others needs data=... Loading never runs code from a file.
+    was, unless data.normalize= is given. A state dict of others needs data=... What is said after FILE: counts for that
+    file, and an option for the files that leave it open. Loading never runs code from a file.
     """
     from degrade.cli.sheets import evaluations
     from degrade.experiments import evaluate, trained
     from degrade.sweep import expand
     from degrade.views.terminal import answer, bar
 
-    if not ckpt:
-        raise RunError("evaluate: which net? say --ckpt PATH")
+    named, words = tell_apart(overrides or [])
+    if not [*named, *(ckpt or [])]:
+        raise RunError("evaluate: which net? say degrade evaluate NET")
+    default = trained.Hints(net=net, pad=pad, eps=eps, key=key, known=whose, classes=classes)
+    sources = trained.Sources(nets=(*(ckpt or ()), *named), roots=(results,), default=default)
     with answer(choose_format(form, json)) as show, bar() as note:
-        opened = [trained.open_net(path, results=results, net=net, pad=pad) for path in ckpt]
         with expand.hydra():
-            asked, given = expand.compose_data(overrides or [])
+            asked, given = expand.compose_data(words)
+        opened = sources.open()
         rows = [evaluate.evaluate(each, asked, split=split, given_scale=given, note=note) for each in opened]
         show(evaluations(rows))
 
 
 @app.command()
 def ensemble(
-    runs: Annotated[
-        list[str], typer.Argument(metavar="RUN RUN... [KEY=VALUE]...", help="Nets, as --ckpt of evaluate.")
-    ],
+    overrides: Nets = None,
+    ckpt: _Ckpt = None,
     net: _Net = None,
-    pad: _Pad = "after",
+    pad: _Pad = None,
+    eps: _Eps = None,
+    key: _Key = None,
+    whose: _As = None,
+    classes: _Classes = None,
     split: _Split = "test",
     results: Root = Path("results"),
     form: Form = "table",
@@ -87,19 +107,22 @@ def ensemble(
     from degrade.sweep import expand
     from degrade.views.terminal import answer, bar
 
-    paths, overrides = tell_apart(runs)
+    named, words = tell_apart(overrides or [])
+    if not [*named, *(ckpt or [])]:
+        raise RunError("ensemble: of which nets? say degrade ensemble NET NET")
+    default = trained.Hints(net=net, pad=pad, eps=eps, key=key, known=whose, classes=classes)
+    sources = trained.Sources(nets=(*(ckpt or ()), *named), roots=(results,), default=default)
     with answer(choose_format(form, json)) as show, bar() as note:
-        opened = [trained.open_net(path, results=results, net=net, pad=pad) for path in paths]
         with expand.hydra():
-            asked, given = expand.compose_data(overrides)
-        found = evaluate.ensemble(opened, asked, split=split, given_scale=given, note=note)
+            asked, given = expand.compose_data(words)
+        found = evaluate.ensemble(sources.open(), asked, split=split, given_scale=given, note=note)
         show(evaluations([*found.members, found.together]))
 
 
 @app.command()
 def responses(
-    arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="[RESULTS|data.KEY=VALUE]...", show_default="results")
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[RESULTS|NET]... [data.KEY=VALUE]...", show_default="results")
     ] = None,
     ckpt: _Ckpt = None,
     over: Annotated[
@@ -109,47 +132,58 @@ def responses(
     bn: Annotated[str, typer.Option(help="Statistics of batch norm: running (evaluation mode) or batch")] = "running",
     batch: Annotated[int | None, typer.Option(help="Images at once; default with --bn batch: the run's batch")] = None,
     net: _Net = None,
-    pad: _Pad = "after",
+    pad: _Pad = None,
+    eps: _Eps = None,
+    key: _Key = None,
+    whose: _As = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the figures; default: figures/ in RESULTS")] = None,
     form: Form = "table",
     json: Json = False,
+    private: Private = False,
 ) -> None:
     """Measure and draw the responses of all layers, as in Figure 7.
 
-    Measures the runs under RESULTS that have a checkpoint, or the nets named by --ckpt, which are drawn together. The
-    numbers stay in the folder of each run, as responses.parquet and blocks.parquet. Numbers of other nets, or on other
-    data, go beside the figures.
+    Measures the runs under RESULTS that have a checkpoint, or the nets that are named, which are drawn together, in
+    figures of their own. The numbers stay in the folder of each run, as responses.parquet and blocks.parquet. Numbers
+    of other nets, or on other data, go beside the figures.
     """
     from degrade import figures
     from degrade.experiments import responses, trained
     from degrade.figures.responses import keep_finite
+    from degrade.store.results import list_labels
     from degrade.sweep import expand
     from degrade.views import responses as views
     from degrade.views.terminal import answer
 
-    view, (words, overrides) = figures.View(over=over), tell_apart(arguments or [])
-    roots, under = [Path(word) for word in words or ["results"]], responses.Under(split=split, bn=bn, batch=batch)
-    sources = trained.Sources(ckpts=tuple(ckpt or ()), roots=tuple(roots), net=net, pad=pad)
-    with answer(choose_format(form, json), "responses") as show:
+    view, (words, keys) = figures.View(over=over), tell_apart(overrides or [])
+    under = responses.Under(split=split, bn=bn, batch=batch)
+    named, roots = trained.sort_words(words)
+    default = trained.Hints(net=net, pad=pad, eps=eps, key=key, known=whose)
+    sources = trained.Sources(nets=(*(ckpt or ()), *named), roots=tuple(roots), default=default)
+    with answer(choose_format(form, json), "responses", private=private) as show:
         with expand.hydra():
-            asked, given = expand.compose_data(overrides)
+            asked, given = expand.compose_data(keys)
         opened = sources.open()
         measured = responses.responses(opened, under, asked, given_scale=given)
+        rests = responses.explain(opened, asked, given_scale=given)
         whole = keep_finite(measured.layers), keep_finite(measured.blocks)
         if len(whole[0]):
-            show(views.responses(*whole, measured.layers.run.nunique()))
+            show(views.responses(*whole, measured.layers.run.nunique(), rests))
         root = next((each.folder.root for each in opened if each.folder), roots[0])
         folder = choose_figure_folder(out, root)
         for path in responses.keep(measured, folder):
             tell(path)
+        labels = list_labels(each.run for each in opened if each.run)
         shown = {"responses": measured.layers, "blocks": measured.blocks}
-        failed = say(figures.save(shown, None, folder, view, mix=bool(ckpt), command=command_line()))
+        of = trained.name_file(opened) if sources.nets else ""
+        command = command_line(private=private)
+        failed = say(figures.save(shown, None, folder, view, mix=bool(of), command=command, labels=labels, of=of))
     raise typer.Exit(failed)
 
 
 @app.command()
 def construct(
-    overrides: Overrides = None,
+    overrides: Nets = None,
     ckpt: _Ckpt = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="Identities to the bit under running statistics, not made for training")
@@ -162,7 +196,7 @@ def construct(
     form: Form = "table",
     json: Json = False,
 ) -> None:
-    """Make a deeper net that computes what a trained one does. As in `degrade construct --ckpt RUN depth=56`.
+    """Make a deeper net that computes what a trained one does. As in `degrade construct RUN depth=56`.
 
     Its layers are copies and identities (Sec. 1). The predictions are compared on every image, and the net is stored
     as a run of its own. KEY=VALUE changes how it is trained on, as in recipe.iterations=900. A net that was trained on
@@ -175,15 +209,16 @@ def construct(
     from degrade.views import tables
     from degrade.views.terminal import answer
 
-    if not ckpt:
-        raise RunError("construct: a copy of which run? say --ckpt RUN")
+    named, keys = tell_apart(overrides or [])
+    if not [*named, *(ckpt or [])]:
+        raise RunError("construct: a copy of which run? say degrade construct RUN depth=56")
     with answer(choose_format(form, json), "constructed") as show:
-        opened = trained.Sources(ckpts=tuple(ckpt), roots=(results,)).open()
-        likes = [construct.derive_run(each, lambda run: expand.change(run, overrides or [])) for each in opened]
+        opened = trained.Sources(nets=(*(ckpt or ()), *named), roots=(results,)).open()
+        likes = [construct.derive_run(each, lambda run: expand.change(run, keys)) for each in opened]
         root = construct.find_root(opened)  # every command line is found right before anything is made
         pairs = zip(opened, likes, strict=True)
         made = [
-            construct.construct(net, it.net.depth, root, like=it, exact=exact, command=command_line())
+            construct.construct(net, it.net.depth, root, like=it, exact=exact, command=command_line(private=True))
             for net, it in pairs
         ]
         show([copies(each.label, one) for each, one in zip(opened, made, strict=True)])

@@ -1,6 +1,6 @@
 """Sheets that only commands show: errors and sizes of nets, copies, stacks that learn the identity."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +21,16 @@ SHEET_COLUMNS = {
         "label": "the net: its run, or its file; or how many are together",
         "net": "what it is: residual-A-20; empty for an ensemble",
         "iteration": "SGD steps done; 0 where unknown",
-        "data": "name of the dataset",
+        "data": "name of the dataset, or data.label",
         "split": "train (without augmentation) | test | val",
         "n": "images",
         "loss": "mean cross-entropy, nats",
         "error": "top-1 error, %",
         "weights": "16 digits of the SHA-256 of the net's weights and statistics; empty for an ensemble",
+        "scale": "by which numbers the pictures are scaled, and whence; empty for an ensemble, as are the next two",
+        "classes": "which output of the net is which class: by name | by position, and why",
+        "assumed": "what no tensor of other people's files tells (net, option A's zeros, epsilon, stride), and whether "
+        "somebody said it; empty for a run",
     },
     "verified": {
         "run": "name of the run",
@@ -93,9 +97,23 @@ def evaluations(rows: "Sequence[Evaluation]") -> list[Sheet]:
             for row in own
         ]
         columns = ("net", *(["found to be"] if named else []), ">iteration", ">loss", ">error, %")
-        records = [asdict(row) for row in own]
-        sheets.append(Sheet(f"{data}, {split}: {n:,} images", columns, cells, name="evaluations", records=records))
+        records, notes = [asdict(row) for row in own], tuple(_explain(own))
+        title = f"{data}, {split}: {n:,} images"
+        sheets.append(Sheet(title, columns, cells, notes, name="evaluations", records=records))
     return sheets
+
+
+def _explain(rows: "Sequence[Evaluation]") -> Iterator[str]:
+    """A line for each thing that numbers rest on: scale, order of the classes, what is assumed; and whose numbers."""
+    for title, key in (("scale", "scale"), ("classes", "classes"), ("assumed or said", "assumed")):
+        labels: dict[str, list[str]] = {}
+        for row in rows:
+            if said := getattr(row, key):
+                labels.setdefault(said, []).append(row.label)
+        whole = len(labels) == 1 and all(getattr(row, key) for row in rows if row.net)
+        for said, whose in labels.items():
+            names = ", ".join(dict.fromkeys(whose))
+            yield f"{title}: {said}" if whole else f"{title} of {names}: {said}"
 
 
 def sizes(specs: Sequence[RunSpec]) -> Sheet:

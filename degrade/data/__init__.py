@@ -41,6 +41,9 @@ class Dataset:
     size: int | None = None  # pixels of a side; None: data.size says
     channels: int | None = None  # None: the pictures say; so for `classes`
     classes: int | None = None
+    fetched: bool = False  # whether it is downloaded
+    prepare_test: Callable[[DataSpec, Note], str] | None = None  # as `prepare`, where there may be no training pictures
+    has_train: Callable[[DataSpec], bool] = lambda spec: True
 
 
 DATASETS: dict[str, Dataset] = {
@@ -51,9 +54,15 @@ DATASETS: dict[str, Dataset] = {
         channels=1,
         classes=CLASSES["digits"],
     ),
-    "cifar10": Dataset(partial(cifar.prepare, cifar.CIFAR10), size=32, channels=3, classes=CLASSES["cifar10"]),
-    "cifar100": Dataset(partial(cifar.prepare, cifar.CIFAR100), size=32, channels=3, classes=CLASSES["cifar100"]),
-    "image_folder": Dataset(folder.prepare),
+    "cifar10": Dataset(
+        partial(cifar.prepare, cifar.CIFAR10), size=32, channels=3, classes=CLASSES["cifar10"], fetched=True
+    ),
+    "cifar100": Dataset(
+        partial(cifar.prepare, cifar.CIFAR100), size=32, channels=3, classes=CLASSES["cifar100"], fetched=True
+    ),
+    "image_folder": Dataset(
+        folder.prepare, prepare_test=partial(folder.prepare, test_only=True), has_train=folder.has_train
+    ),
 }
 
 
@@ -65,16 +74,64 @@ def prepare(spec: DataSpec, note: Note = quiet, *, theirs: bool = False) -> Data
     Raises SpecError for an unknown name, a size that the dataset does not have, too many validation images or numbers
     of data.normalize that do not fit the channels; DataError if the pictures cannot be had.
     """
+    dataset = _pick_dataset(spec)
+    return _check_prepared(spec, dataset.prepare(spec, note, theirs))
+
+
+def prepare_test(spec: DataSpec, note: Note = quiet) -> DataSpec:
+    """As `prepare_once`, to measure on: training pictures need not be there. Without them the test set stands in."""
+    dataset = _pick_dataset(spec)
+    if spec.content or dataset.prepare_test is None:
+        return prepare_once(spec, note)
+    return _check_prepared(spec, dataset.prepare_test(spec, note))
+
+
+def has_train(spec: DataSpec) -> bool:
+    """Whether a prepared spec has training pictures, rather than the test set in their place."""
+    dataset = pick(DATASETS, spec.name, "data")
+    if dataset.has_train(spec):
+        return True
+    train, test = dataset.load(spec)  # the folder may have gone from where its pictures were decoded
+    return fingerprint(train) != fingerprint(test)
+
+
+def _pick_dataset(spec: DataSpec) -> Dataset:
+    """The dataset of a spec. Raises SpecError for an unknown name, or a key that the dataset does not have."""
     dataset = pick(DATASETS, spec.name, "data")
     if dataset.size and spec.size not in (None, dataset.size):
         raise SpecError(f"data.size={spec.size}: data={spec.name} has {dataset.size}x{dataset.size} pixels; use null")
-    prepared = replace(spec, content=dataset.prepare(spec, note, theirs))
-    train, _ = dataset.load(prepared)
+    if dataset.size and spec.test is not None:
+        raise SpecError(f"data.test={spec.test}: data={spec.name} has its own test set; use null")
+    if spec.url is not None and not dataset.fetched:
+        raise SpecError(f"data.url={spec.url}: data={spec.name} is not downloaded; use null")
+    return dataset
+
+
+def _check_prepared(spec: DataSpec, content: str) -> DataSpec:
+    """The spec with its content, after its validation and its numbers are found to fit the pictures."""
+    # where it came from matters no more, and who gets the run need not know
+    prepared = replace(spec, content=content, url=None)
+    train, _ = pick(DATASETS, spec.name, "data").load(prepared)
     train.check_spare(spec.validation)
-    channels, given = train.pixels.shape[1], spec.normalize
-    if not isinstance(given, str) and len(given) != 2 * channels:
-        raise SpecError(f"data.normalize={list(given)}: {channels} channels need {2 * channels} numbers")
+    if not isinstance(spec.normalize, str):
+        check_numbers(spec.normalize, train.pixels.shape[1], stored=spec.content != "")
     return prepared
+
+
+def check_numbers(normalize: tuple[float, ...], channels: int, *, stored: bool = False) -> None:
+    """Raises SpecError for means and deviations that are not so many, or not on the scale of 0 to 1.
+
+    `stored`: the numbers that a run was trained with, on whatever scale they are.
+    """
+    given = f"data.normalize={list(normalize)}"
+    if len(normalize) != 2 * channels:
+        raise SpecError(f"{given}: {channels} channels need {2 * channels} numbers")
+    means, deviations = normalize[:channels], normalize[channels:]
+    if stored:
+        return
+    if not all(0 <= mean <= 1 for mean in means) or not all(0 < deviation <= 1 for deviation in deviations):
+        rule = "the scale of pixels is 0 to 1, so means are from 0 to 1, and deviations above 0 and at most 1"
+        raise SpecError(f"{given}: {rule}; divide numbers for pixels of 0 to 255 by 255")
 
 
 def prepare_once(spec: DataSpec, note: Note = quiet) -> DataSpec:
@@ -97,6 +154,12 @@ def shape(spec: DataSpec) -> tuple[int, int, int]:
         return dataset.channels, dataset.size, dataset.classes
     train = dataset.load(prepare(spec))[0]
     return train.pixels.shape[1], train.pixels.shape[-1], len(train.classes)
+
+
+def check(spec: DataSpec) -> None:
+    """Raises DataError if the images of a prepared spec are not there, or any byte of them is not as it was."""
+    if fingerprint(*pick(DATASETS, spec.name, "data").load(spec)) != spec.content:
+        raise DataError(f"data.content={spec.content}: what lies here under this name is another content")
 
 
 def load(spec: DataSpec) -> Splits:

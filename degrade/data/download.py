@@ -25,7 +25,7 @@ def fetch(address: Callable[[], str], path: Path, md5: str, note: Note) -> None:
     url = ""
     try:
         url = address()
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)  # the user's own; a root is there already
         _stream(url, part, note)
         found = checksum(part)
         if found != md5:
@@ -35,7 +35,7 @@ def fetch(address: Callable[[], str], path: Path, md5: str, note: Note) -> None:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
             f"{path.name}: no download from {url} ({reason}); its host is slow at times: run again to go on, "
-            f"or put the file (md5 {md5}) into {path.parent} by hand"
+            f"or put the file (md5 {md5}) into {path.parent} by hand, or name another place: data.url=https://..."
         ) from None
     part.replace(path)
 

@@ -1,7 +1,7 @@
 """Pictures of one's own: a tree of files (degrade.data.tree), decoded once, in threads, into the cache.
 
-A tree is known again by the names, sizes and times of its files. If those have changed, it is known by the bytes, so
-that copied or touched pictures are not decoded again.
+A tree is known again by the names, sizes, places and times of its files, where these prove that nothing has changed
+(degrade.data.mounts). Else it is known by the bytes, so that copied or touched pictures are not decoded again.
 """
 
 import hashlib
@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from degrade.data.cache import Cache, Known, absence_error
+from degrade.data.hints import FORM, show_root
 from degrade.data.images import Note
 from degrade.data.pictures import Unreadable, decode, strictly
-from degrade.data.tree import FORM, MAX_NAMES, Picture, Tree, scan, show_root
+from degrade.data.tree import MAX_NAMES, Picture, Tree, scan, stands_alone
 from degrade.errors import DataError, SpecError
 from degrade.spec import DataSpec
 from degrade.store.files import at_home
@@ -29,10 +30,12 @@ _A = TypeVar("_A")
 _B = TypeVar("_B")
 
 
-def prepare(spec: DataSpec, note: Note, theirs: bool = False) -> str:
+def prepare(spec: DataSpec, note: Note, theirs: bool = False, *, test_only: bool = False) -> str:
     """The content of the tree at data.root. Decodes the tree unless its content is known.
 
-    `theirs`: only a run names the root. Then nothing is written beside the tree.
+    `theirs`: only a run names the root. Then nothing is written beside the tree. `test_only`: as for `scan`. A spec
+    that has a content belongs to a run. Where the tree has that content with its classes in the order of text, which
+    older releases gave to numbers too, it is the run's tree.
     Raises SpecError without a root, DataError for a tree of another form or unreadable pictures.
     """
     if spec.root is None:
@@ -40,10 +43,26 @@ def prepare(spec: DataSpec, note: Note, theirs: bool = False) -> str:
     root = at_home(spec.root)
     if theirs and not root.is_dir():
         raise absence_error(show_root(root), spec)
-    tree, cache = scan(root), Cache(root, theirs=theirs)
+    cache, tree = Cache(root, theirs=theirs), scan(root, spec.test, test_only=test_only)
+    content = _prepare_tree(tree, spec, cache, note)
+    if spec.content not in ("", content) and tree.classes != tuple(sorted(tree.classes)):
+        older = _prepare_tree(scan(root, spec.test, test_only=test_only, as_text=True), spec, cache, note)
+        return older if older == spec.content else content
+    return content
+
+
+def has_train(spec: DataSpec) -> bool:
+    """Whether the tree of a prepared spec has training pictures."""
+    return spec.root is None or not stands_alone(at_home(spec.root))
+
+
+def _prepare_tree(tree: Tree, spec: DataSpec, cache: Cache, note: Note) -> str:
+    """The content of a tree. Says which pictures are left out."""
     found = cache.known(
         tree.quick_key(spec.size), lambda: _find_content(tree, spec, cache, note), partial=spec.skip_bad
     )
+    if tree.left_out:
+        note(f"{tree}: left out {tree.left_out}", 0, 0)
     if found.bad:
         note(f"data.skip_bad=true: left out {_list_bad(found.bad)}", 0, 0)
     return found.content
@@ -55,7 +74,7 @@ def _find_content(tree: Tree, spec: DataSpec, cache: Cache, note: Note) -> Known
         digests = {split: _digest_files(tree.root, some, note) for split, some in tree.splits.items()}
         known = cache.recall(tree.bytes_key(spec.size, digests), partial=spec.skip_bad)
         if known:
-            return known
+            return known._replace(lasting=_all_read(digests))
     decoder = _Decoder(tree, spec.size, note)
     with cache.draft() as draft:
         with strictly():
@@ -65,7 +84,12 @@ def _find_content(tree: Tree, spec: DataSpec, cache: Cache, note: Note) -> Known
             raise DataError(f"{tree}: {_list_bad(decoder.bad)}; mend or remove them, or skip them: data.skip_bad=true")
         known = Known(draft.publish(decoder.readable_labels(), tree.classes), tuple(decoder.bad))
     cache.remember(tree.bytes_key(spec.size, decoder.digests), known)
-    return known
+    return known._replace(lasting=_all_read(decoder.digests))
+
+
+def _all_read(digests: dict[str, list[bytes]]) -> bool:
+    """Whether the disk gave every file. Another time it may give more, and no date would show it."""
+    return all(digest for some in digests.values() for digest in some)
 
 
 class _Decoded(NamedTuple):

@@ -1,10 +1,10 @@
 """Makes the solution by construction, proves it on every image, and stores it as a run that can be trained on."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +13,12 @@ from degrade import data
 from degrade.analysis.constructed import lengthen
 from degrade.data.batches import Resident
 from degrade.errors import RunError, SpecError
-from degrade.experiments.trained import Trained
+from degrade.experiments.trained import Trained, as_trained
 from degrade.nets.deepen import deepen
 from degrade.spec import RunSpec
 from degrade.spec.rows import Point
 from degrade.spec.run import OriginSpec
-from degrade.store.files import write
+from degrade.store.files import at_home, write
 from degrade.store.folder import RunDir
 from degrade.store.state import CONSTRUCTED
 from degrade.train.checkpoint import pack, unpack
@@ -40,9 +40,9 @@ class Constructed(NamedTuple):
 
 
 def construct(
-    source: Trained,
+    source: Trained | Path | str,
     depth: int,
-    root: Path,
+    root: Path | str,
     *,
     exact: bool = False,
     like: RunSpec | None = None,
@@ -50,6 +50,7 @@ def construct(
 ) -> Constructed:
     """Stores a net of `depth` layers that copies `source` and adds identities (Sec. 1), as a run under `root`.
 
+    `source`: opened, or as the path or name that `open_net` takes.
     `like`: a run with the recipe, data and seed to train it on with; None: the source's own. To train the stored run,
     call degrade.run([constructed.run], root). `exact`: added blocks are the identity to the bit under running
     statistics, rather than close to it in training mode too.
@@ -57,14 +58,16 @@ def construct(
     Raises RunError for a net that is no run of ours, or if predictions differ on more than one image in a thousand (on
     any with `exact`); SpecError for a depth that is not above the source's.
     """
+    source = as_trained(source)
     if source.run is None:
         raise RunError(f"{source.label}: is no run of degrade, so its data and recipe are not known; give a run")
     begun = like or source.run
     spec = replace(begun, net=replace(source.spec, depth=depth), origin=_origin_of(source, exact=exact))
-    fit = Fit(spec, data.load(spec.data))
+    splits = data.load(spec.data)
+    fit = Fit(spec, splits)
     deeper, images, differ, gap = _prove(source, fit, exact=exact)
-    folder = RunDir(root, spec.run)
-    known = not _store(folder, fit, deeper, command)
+    folder = RunDir(at_home(root), spec.run)
+    known = not _store(folder, fit, deeper, environment(fit.device, command, splits.train.classes))
     start = unpack(folder.kept(0).read_bytes())["points"]
     errors = {point.split: point.error for point in (Point(*values) for values in start)}
     return Constructed(spec, folder, images, differ, gap, errors, known)
@@ -170,7 +173,7 @@ def _compare_outputs(one: nn.Module, other: nn.Module, splits: list[Resident]) -
     return images, differ, gap
 
 
-def _store(folder: RunDir, fit: Fit, net: nn.Module, command: str) -> bool:
+def _store(folder: RunDir, fit: Fit, net: nn.Module, about: Mapping[str, Any]) -> bool:
     """Writes the run with its first checkpoint and the points of iteration 0. False where it is there already.
 
     Raises RunError where another process holds it.
@@ -180,7 +183,7 @@ def _store(folder: RunDir, fit: Fit, net: nn.Module, command: str) -> bool:
             raise RunError(f"{folder.path}: another process is training it; wait for its end")
         if folder.kept(0).exists():
             return False
-        folder.begin(fit.spec, environment(fit.device, command))
+        folder.begin(fit.spec, about)
         fit.begin_from(net.state_dict())
         folder.write_curve(fit.spec, fit.points)
         write(folder.kept(0), pack(fit.state()))

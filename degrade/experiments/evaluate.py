@@ -4,6 +4,7 @@ import copy
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,8 @@ from degrade.data import quiet
 from degrade.data.batches import EVALUATION_BATCH, Resident
 from degrade.data.images import Note, fingerprint
 from degrade.errors import RunError
-from degrade.experiments.trained import Pictures, Trained, pictures
+from degrade.experiments.classes import Order, match_classes
+from degrade.experiments.trained import Pictures, Trained, as_trained, pictures, tell_apart
 from degrade.spec import DataSpec, RunSpec
 from degrade.train.fit import pick_device
 from degrade.train.precision import autocast
@@ -33,6 +35,9 @@ class Evaluation:
     loss: float  # mean cross-entropy, nats
     error: float  # top-1 error, %
     weights: str  # of the net (degrade.experiments.trained.Trained); "" for an ensemble
+    scale: str  # by which numbers the pictures are scaled, and whence; "" for an ensemble, as are the next two
+    classes: str  # which output is which class: by name | by position, and why
+    assumed: str  # what no tensor of a file of others tells: net, option A's zeros, epsilon, stride; and who says so
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +49,7 @@ class Ensemble:
 
 
 def evaluate(
-    trained: Trained,
+    net: Trained | Path | str,
     asked: DataSpec | None = None,
     *,
     split: str = "test",
@@ -52,19 +57,21 @@ def evaluate(
     device: str = "auto",
     note: Note = quiet,
 ) -> Evaluation:
-    """Measures a net on its own pictures, or on those `asked` for, scaled as `pictures` says.
+    """Measures a net on its own pictures, or on those `asked` for, scaled as `pictures` says. `net`: also as the path
+    or name that `open_net` takes. Its outputs are matched with the classes of the pictures as `match_classes` says.
 
     On its own pictures and the same device, a run's last measured loss and error come out again: up to rounding, and to
     the bit on a CPU if the run's backend was eager.
-    Raises as `pictures` does, and SpecError for a split or device that is not there.
+    Raises as `open_net`, `pictures` and `match_classes` do, and SpecError for a split or device that is not there.
     """
+    trained = as_trained(net)
     shown = pictures(trained, asked, given_scale=given_scale, note=note)
     said, labels = compute_outputs(trained, shown, split, device)
     return _evaluate_outputs(trained, shown, split, said, labels)
 
 
 def ensemble(
-    members: Sequence[Trained],
+    members: Sequence[Trained | Path | str],
     asked: DataSpec | None = None,
     *,
     split: str = "test",
@@ -81,11 +88,12 @@ def ensemble(
         raise RunError("an ensemble needs two nets or more")
     alone: list[Evaluation] = []
     total, labels, seen = torch.zeros(()), torch.zeros(()), set[str]()
-    for trained in members:
+    opened = tell_apart([as_trained(net) for net in members])
+    for trained in opened:
         shown = pictures(trained, asked, given_scale=given_scale, note=note)
         seen.add(fingerprint(shown.images(split)))
         if len(seen) > 1:
-            pair = f"{members[0].label} and {trained.label}"
+            pair = f"{opened[0].label} and {trained.label}"
             raise RunError(f"{pair}: trained on different pictures; say on which to measure, by data=...")
         said, labels = compute_outputs(trained, shown, split, device)
         alone.append(_evaluate_outputs(trained, shown, split, said, labels))
@@ -101,17 +109,28 @@ def ensemble(
         loss=both.loss,
         error=both.error,
         weights="",
+        scale="",
+        classes="",
+        assumed="",
     )
     return Ensemble(members=tuple(alone), together=together)
 
 
 def compute_outputs(trained: Trained, shown: Pictures, split: str, device: str) -> tuple[Tensor, Tensor]:
-    """Computes logits (n, classes) float32 and labels (n,) of a split. The net itself stays on its device."""
-    place = pick_device(device)
+    """Computes logits (n, classes) float32, in the order of the pictures' classes, and labels (n,) of a split.
+
+    The net itself stays on its device. Raises as `match_classes` does.
+    """
+    place, order = pick_device(device), _match(trained, shown, split).outputs
     images = shown.resident(split, place)
     precision = trained.run.engine.precision if trained.run else "fp32"
     with _use_threads(trained.run):
-        return _compute_logits(copy.deepcopy(trained.net).to(place), images, precision), images.labels
+        said = _compute_logits(copy.deepcopy(trained.net).to(place), images, precision)
+    return (said if order is None else said[:, list(order)]), images.labels
+
+
+def _match(trained: Trained, shown: Pictures, split: str) -> Order:
+    return match_classes(trained, shown.images(split), shown.spec.name)
 
 
 def _evaluate_outputs(trained: Trained, shown: Pictures, split: str, said: Tensor, labels: Tensor) -> Evaluation:
@@ -121,12 +140,15 @@ def _evaluate_outputs(trained: Trained, shown: Pictures, split: str, said: Tenso
         label=trained.label,
         net=what.name,
         iteration=trained.iteration,
-        data=shown.spec.name,
+        data=shown.spec.shown,
         split=split,
         n=measure.n,
         loss=measure.loss,
         error=measure.error,
         weights=trained.weights,
+        scale=shown.scaled,
+        classes=_match(trained, shown, split).said,
+        assumed="; ".join(trained.assumed),
     )
 
 

@@ -14,10 +14,12 @@ from torch import Tensor
 from degrade import figures
 from degrade.data.batches import EVALUATION_BATCH, Resident
 from degrade.errors import RunError, SpecError
-from degrade.experiments.trained import Trained, pictures
+from degrade.experiments.pictures import choose_scaling
+from degrade.experiments.trained import Trained, as_trained, pictures, tell_apart
 from degrade.nets.norms import split_batch
 from degrade.nets.responses import measure
 from degrade.spec import DataSpec
+from degrade.spec.rows import FOREIGN
 from degrade.store import parquet
 from degrade.store.folder import RunDir
 from degrade.store.parquet import TABLES
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
 TABLE_NAMES = ("responses", "blocks")  # of degrade.store.parquet.TABLES
 _SAME = ("run", "iteration", "split", "bn", "n")  # columns that identify a measurement
-_FOREIGN = "foreign"  # the protocol of nets that are not runs of ours
 
 
 class Responses(NamedTuple):
@@ -60,23 +61,40 @@ class Under:
 
 
 def responses(
-    nets: Sequence[Trained], under: Under | None = None, asked: DataSpec | None = None, *, given_scale: bool = False
+    nets: Sequence[Trained | Path | str],
+    under: Under | None = None,
+    asked: DataSpec | None = None,
+    *,
+    given_scale: bool = False,
 ) -> Responses:
     """Measures every 3x3 layer and block of `nets` (Fig. 7), on their own data or on the data `asked` for.
 
+    `nets`: opened, or as the paths and names that `open_net` takes.
+
     Responses on a run's own data are kept in its folder, and taken from there where iteration, split and statistics are
     the same. A net that is named twice counts once; a run at several iterations counts as several nets, called
-    run@iteration. Raises as degrade.experiments.trained.pictures does.
+    run@iteration. Raises as `open_net` and `pictures` of degrade.experiments.trained do.
     """
-    distinct = {(net.run.run if net.run else net.label, net.iteration, net.weights): net for net in nets}
+    opened = tell_apart([as_trained(net) for net in nets])
+    distinct = {(net.run.run if net.run else net.label, net.iteration, net.weights): net for net in opened}
     found = [_measure(net, under or Under(), asked, given_scale) for net in distinct.values()]
     layers, blocks = (
         parquet.concatenate([each[name] for each in found], TABLES[name]).to_pandas() for name in TABLE_NAMES
     )
-    return Responses(_tell_apart(layers), _tell_apart(blocks))
+    return Responses(_name_iterations(layers), _name_iterations(blocks))
 
 
-def _tell_apart(rows: "pd.DataFrame") -> "pd.DataFrame":
+def explain(nets: Sequence[Trained], asked: DataSpec | None = None, *, given_scale: bool = False) -> dict[str, str]:
+    """group -> what its numbers rest on: the scale of the pictures, and what is assumed of a net of others."""
+    return {
+        str(_label(net, "", elsewhere=False)["group"]): "; ".join(
+            (f"scale: {choose_scaling(net, asked, given_scale=given_scale).said}", *net.assumed)
+        )
+        for net in nets
+    }
+
+
+def _name_iterations(rows: "pd.DataFrame") -> "pd.DataFrame":
     """Renames runs that are there at several iterations to run@iteration."""
     several = rows.groupby("run").iteration.transform("nunique") > 1
     at = "@" + rows.iteration.astype(str)
@@ -85,7 +103,7 @@ def _tell_apart(rows: "pd.DataFrame") -> "pd.DataFrame":
 
 def _measure(trained: Trained, under: Under, asked: DataSpec | None, given_scale: bool) -> dict[str, Any]:
     """Measures one net, or reads its earlier measurement: the tables by the names in TABLE_NAMES."""
-    own = trained.folder if asked is None and under.batch is None else None
+    own = trained.folder if asked is None and under.batch is None and trained.hints.normalize is None else None
     at, split, bn = trained.iteration, under.split, under.bn
     before = {name: _relabel(trained, _read_rows(own, name)) for name in TABLE_NAMES} if own else {}
     known = {name: parquet.split(rows, iteration=at, split=split, bn=bn)[0] for name, rows in before.items()}
@@ -140,7 +158,7 @@ def _label(trained: Trained, data: str, *, elsewhere: bool) -> dict[str, str | i
     net, name = trained.spec, f"{trained.label}-{trained.weights[:8]}"
     shape = {"net": net.net, "family": net.family, "shortcut": net.shortcut, "depth": net.depth, "width": net.width}
     rest = {"seed": 0, "data": data, "recipe": "unknown", "precision": "fp32", "origin": ""}
-    return {"run": name, "group": name, "protocol": _FOREIGN, **shape, **rest}
+    return {"run": name, "group": name, "protocol": FOREIGN, **shape, **rest}
 
 
 def keep(measured: Responses, folder: Path) -> list[Path]:
@@ -153,7 +171,7 @@ def keep(measured: Responses, folder: Path) -> list[Path]:
         (folder / figures.check_protocol(str(protocol)) / f"{name}.parquet", name, rows)
         for name, frame in zip(TABLE_NAMES, measured, strict=True)
         for protocol, rows in frame.groupby("protocol")
-        if protocol == _FOREIGN or "-on-" in str(protocol)
+        if protocol == FOREIGN or "-on-" in str(protocol)
     ]
     for path, name, rows in found:
         _add(path, name, parquet.of_frame(rows, TABLES[name]))

@@ -19,10 +19,11 @@ from degrade.figures import style
 from degrade.figures.constructed import constructed
 from degrade.figures.draw import draw
 from degrade.figures.gradients import NO_PROBE, abreast, gradients
-from degrade.figures.lines import fig1, fig4, fig6, options
+from degrade.figures.lines import fig1, fig4, fig6, name_of, options
 from degrade.figures.panels import AXES, STD_COLUMNS, TRAIN, NothingToDraw, Panel, View
 from degrade.figures.responses import blocks, fig7, gates
 from degrade.spec.escape import controls
+from degrade.spec.rows import FOREIGN
 from degrade.store import files
 
 __all__ = [
@@ -93,11 +94,16 @@ def save(
     *,
     mix: bool = False,
     command: str = "",
+    labels: Mapping[str, str] | None = None,
+    of: str = "",
 ) -> Iterator[Drawn]:
     """Draws the named figures (default: all that the runs allow) of each protocol into folder/<protocol>/.
 
+    `of`: which nets of a folder they show, for the names of their files: fig7-OF.png. Without it they show all of them.
+
     `tables` maps names in degrade.store.results.Tables to the frames that the figures draw. A figure shows one
-    protocol. With `mix` it shows all protocols and says so. A figure that fails stops no other figure.
+    protocol. With `mix` it shows all protocols and says so. A figure that fails stops no other figure. `labels`: what
+    people call the data of a protocol.
 
     Raises SpecError for an unknown name. Raises RunError if the folder cannot be written or there is nothing to draw.
     A named figure that the runs do not allow raises RunError after the other figures are drawn.
@@ -115,8 +121,8 @@ def save(
                 if rows is None or rows.empty:
                     raise NothingToDraw(f"{name}: {figure.missing}")
                 panels = figure.make(rows, view or View())
-                drawn = draw(panels, _title_of(rows), figure.across(panels))
-                made = _render(drawn, name, _runs_in(panels), command)
+                drawn = draw(panels, _title_of(rows, labels or {}), figure.across(panels))
+                made = _render(drawn, f"{name}-{of}" if of else name, _runs_in(panels), command)
             except NothingToDraw as reason:
                 refused.setdefault(name, str(reason))
                 continue
@@ -185,11 +191,26 @@ def _write_files(made: Mapping[str, bytes], folder: Path) -> tuple[Path, ...]:
     return tuple(folder / name for name in made)
 
 
-def _title_of(curves: pd.DataFrame) -> str:
-    """Names the data, recipe, precision and protocol of the runs, and says if they mix protocols."""
-    said = {name: ", ".join(sorted(curves[name].unique())) for name in ("data", "recipe", "precision", "protocol")}
+def _title_of(curves: pd.DataFrame, labels: Mapping[str, str]) -> str:
+    """Names the data, recipe, precision and protocol of the runs, and says if they mix protocols.
+
+    Nets from files of others have no recipe and protocol: they are named.
+    """
+    theirs = curves.protocol == FOREIGN
+    pairs = curves[["protocol", "data"]].drop_duplicates().itertuples(index=False)
+    data = ", ".join(sorted({labels.get(str(protocol), str(data)) for protocol, data in pairs}))
+    if theirs.all():
+        return f"{data}; {_list_foreign(curves)}"
+    said = {name: ", ".join(sorted(curves[~theirs][name].unique())) for name in ("recipe", "precision", "protocol")}
     mixed = "mixes protocols" if curves.protocol.nunique() > 1 else "protocol"
-    return f"{said['data']}; recipe {said['recipe']}; {said['precision']}; {mixed} {said['protocol']}"
+    files = f" and {_list_foreign(curves[theirs])}" if theirs.any() else ""
+    return f"{data}; recipe {said['recipe']}; {said['precision']}; {mixed} {said['protocol']}{files}"
+
+
+def _list_foreign(rows: pd.DataFrame) -> str:
+    """residual-A-20 (resnet20), and how many more there are."""
+    names = list(dict.fromkeys(name_of(row, {}) for _, row in rows.drop_duplicates("group").iterrows()))
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _metadata(kind: str, name: str, runs: Sequence[str], command: str) -> dict[str, str | None]:

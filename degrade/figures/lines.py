@@ -13,6 +13,7 @@ import pandas as pd
 
 from degrade.analysis.curves import CURVE_KEYS, beyond_seeds, over_seeds
 from degrade.figures.panels import Line, NothingToDraw, Panel, View, gridlines, require_rows, yticks
+from degrade.spec.rows import FOREIGN, foreign_label
 
 NET_ORDER = {"plain": 0, "residual": 1, "highway": 2}  # order of panels, left to right
 _TAIL = 4e4 / 6.4e4  # the part of the schedule at which the paper's third panel begins
@@ -208,7 +209,12 @@ def _group_lines(
 
 
 def name_of(row: "pd.Series[Any]", keys: Mapping[str, str]) -> str:
-    """The name of a row's group in a legend: plain-56, or plain-56 w32 if the key says more than the depth."""
+    """The name of a row's group in a legend: plain-56, or plain-56 w32 if the key says more than the depth.
+
+    A net from a file of others has the label of its file: residual-A-20 (resnet20).
+    """
+    if row.protocol == FOREIGN:
+        return f"{kind_label(row.net, row.shortcut)}-{row.depth} ({foreign_label(row.group)})"
     extra = keys[row.group].partition(" ")[2]
     return f"{kind_label(row.net, row.shortcut)}-{row.depth}" + (f" {extra}" if extra else "")
 

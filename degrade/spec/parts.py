@@ -93,6 +93,9 @@ class DataSpec(Checked):
     size: int | None = field(
         default=None, metadata=ASIDE
     )  # pixels of a side (`content` covers it); null: the data's own size
+    test: str | None = field(default=None, metadata=ASIDE)  # the folder of the test set; null: test/, or val/
+    url: str | None = field(default=None, metadata=ASIDE)  # another place to download from; the checksum stays
+    label: str = field(default="", metadata=ASIDE)  # a name for people, in figures and tables
     skip_bad: bool = field(default=False, metadata=ASIDE)  # leave out unreadable pictures (`content` covers it)
     # What pixels are reduced by, and divided by. pixel: the mean image alone (Sec. 4.2). channel: mean and deviation of
     # each channel. A list for C channels, [means..., deviations...] in units of full scale: these numbers.
@@ -107,6 +110,13 @@ class DataSpec(Checked):
             self.demand(ok, name, "must be letters, digits, - and _")
         root = self.root
         self.demand(root is None or (root.strip() != "" and "\0" not in root), "root", "must be a folder, or null")
+        test, url = self.test, self.url
+        ok = test is None or (test not in ("", ".", "..", "train") and not {*"/\0"} & {*test})
+        self.demand(ok, "test", "must be the name of a folder beside train/, or null for test/ or val/")
+        ok = url is None or re.fullmatch(r"https?://[^\s/@]+/\S*", url) is not None
+        self.demand(ok, "url", "must be an address without a password, as in https://host/file, or null")
+        ok = self.label.isprintable() and len(self.label) <= 80
+        self.demand(ok, "label", "must be a name of at most 80 printable characters")
         self.demand(self.size is None or 1 <= self.size <= 1024, "size", "must be from 1 to 1024, or null")
         given = self.normalize
         ok = given in NORMALIZES
@@ -118,6 +128,11 @@ class DataSpec(Checked):
         for name in ("train_limit", "test_limit"):
             value = getattr(self, name)
             self.demand(value is None or value >= 1, name, "must be at least 1, or null for all")
+
+    @property
+    def shown(self) -> str:
+        """The name for people."""
+        return self.label or self.name
 
 
 @dataclass(frozen=True, kw_only=True)

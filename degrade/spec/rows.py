@@ -45,6 +45,11 @@ def real(meaning: str, low: float | None = None, high: float | None = None, *, i
     return Column("float64", meaning, low=low, high=high, infinite=infinite)
 
 
+def foreign_label(group: str) -> str:
+    """The label of a net from a file of others: its group without the hash."""
+    return re.sub(r"-[0-9a-f]{8}(?=@\d+$|$)", "", group)
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
     """One measurement of one split. CURVE below has the units."""
@@ -64,6 +69,7 @@ class Point:
 ITERATION = whole("SGD steps done", 0, _COUNT)
 _IMAGES = whole("images it was measured on", 1, _COUNT)
 _DEPTH = whole("weighted layers", 1, 2**31)
+FOREIGN = "foreign"  # the protocol of nets from files of others, whose group is their label and eight digits of a hash
 LABELS: Columns = {  # they say which run a row belongs to
     "run": text("name of the run: a readable slug and a hash of all that defines its result"),
     "group": text("runs that differ in nothing but the seed"),

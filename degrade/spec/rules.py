@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from functools import cache
+from pathlib import PurePath
 from types import NoneType, UnionType
 from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
@@ -13,7 +14,7 @@ from degrade.spec.escape import SURROGATE
 
 LIMIT = 2**63  # all integers are below it
 LARGEST = 1e30  # of rates and biases: tensors of float32 hold it, with room for a few products
-_PATHS = ("data.root",)  # names of folders need not be text
+_PATHS = ("data.root", "data.test")  # names of folders need not be text
 ASIDE = {"identity": False}  # marks a field that cannot change the result
 
 
@@ -60,7 +61,7 @@ def build_spec(kind: type[Any], values: Any, extra: tuple[str, ...] = ()) -> Any
 
 
 def convert(key: str, value: Any, kind: Any) -> Any:
-    """The value as `kind`. Converts an integer to a float and a list to a tuple, and nothing else.
+    """The value as `kind`. Converts an integer to a float, a list to a tuple and a path to text, and nothing else.
 
     Raises SpecError for a value of another type.
     """
@@ -79,6 +80,8 @@ def convert(key: str, value: Any, kind: Any) -> Any:
         if abs(value) >= LIMIT:  # no counter of a run and no column of a table goes so far
             raise SpecError(f"{key}={value}: must be below 2**63")
         value = float(value) if kind is float else value
+    if kind is str and key in _PATHS and isinstance(value, PurePath):
+        value = str(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise SpecError(f"{key}={show(value)}: must be {_TYPE_WORDS.get(kind, kind.__name__)}")
     if isinstance(value, str) and key not in _PATHS and SURROGATE.search(value):

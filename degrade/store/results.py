@@ -33,9 +33,21 @@ class Tables(NamedTuple):
     probe: "pd.DataFrame"
     specs: dict[str, RunSpec]  # by the name of the run
 
+    def labels(self) -> dict[str, str]:
+        """protocol -> what people call its data, where they do."""
+        return list_labels(self.specs.values())
+
     def measurements(self) -> "dict[str, pd.DataFrame]":
         """The tables besides the curves, by their names in degrade.store.parquet.TABLES."""
         return {name: getattr(self, name) for name in TABLES}
+
+
+def list_labels(specs: Iterable[RunSpec]) -> dict[str, str]:
+    """protocol -> what people call its data, where they do. Runs of one protocol may be called differently."""
+    found: dict[str, set[str]] = {}
+    for spec in specs:
+        found.setdefault(spec.protocol, set()).update({spec.data.label} - {""})
+    return {protocol: " / ".join(sorted(labels)) for protocol, labels in found.items() if labels}
 
 
 def make_root(root: Path) -> None:
@@ -83,13 +95,13 @@ def pick_furthest(places: Iterable[tuple[RunDir, State]]) -> dict[str, tuple[Run
     return found
 
 
-def load(*roots: Path, runs: Collection[str] | None = None, measured: Collection[str] = tuple(TABLES)) -> Tables:
+def load(*roots: Path | str, runs: Collection[str] | None = None, measured: Collection[str] = tuple(TABLES)) -> Tables:
     """The tables of all runs under `roots`, or of those in `runs`. A run found twice counts once, where it is further.
 
     Besides the curves, reads only the tables in `measured`; the others are empty.
     Raises RunError for a folder that is not there or a file that cannot be read.
     """
-    asked = [folder for root in roots for folder in run_dirs(root) if runs is None or folder.run in runs]
+    asked = [folder for root in roots for folder in run_dirs(at_home(root)) if runs is None or folder.run in runs]
     return read_tables(pick_furthest((folder, folder.read_standing()) for folder in asked), measured)
 
 

@@ -195,8 +195,8 @@ def compose_spec(overrides: Sequence[str]) -> RunSpec:
 
 def compose_data(overrides: Sequence[str]) -> tuple[DataSpec | None, bool]:
     """Composes and prepares the pictures that `data=... data.KEY=...` ask for; None where nothing is asked. The flag
-    says whether data.normalize is among the keys. Call it inside `hydra()`. Raises SpecError for any other key, and for
-    several values.
+    says whether data.normalize is among the keys. Training pictures may be missing (data.prepare_test). Call it inside
+    `hydra()`. Raises SpecError for any other key, and for several values.
     """
     given = {o.key_or_group: o for o in parse_overrides(overrides)}
     for key, override in given.items():
@@ -205,7 +205,8 @@ def compose_data(overrides: Sequence[str]) -> tuple[DataSpec | None, bool]:
             raise SpecError(f"{override.input_line}: {rule}")
     if given and "data" not in given:
         raise SpecError(f"{overrides[0]}: of which data? say data=NAME too; known: {', '.join(list_options('data'))}")
-    return (compose_spec(overrides).data if given else None), "data.normalize" in given
+    asked = _prepare_test(_describe(configure(tuple(overrides))).data) if given else None
+    return asked, "data.normalize" in given
 
 
 def change(spec: RunSpec, overrides: Sequence[str]) -> RunSpec:
@@ -244,6 +245,16 @@ def _describe(config: DictConfig) -> RunSpec:
 @lru_cache(maxsize=64)
 def _prepare(wanted: DataSpec) -> DataSpec:
     """Fetches and decodes pictures that are not there yet, once for all runs of a command."""
-    root = None if wanted.root is None else str(at_home(wanted.root).absolute())  # a rerun elsewhere finds it too
     with terminal.bar() as note:
-        return data.prepare(replace(wanted, root=root), note)
+        return data.prepare(_make_absolute(wanted), note)
+
+
+def _prepare_test(wanted: DataSpec) -> DataSpec:
+    """As `_prepare`, of pictures to measure on."""
+    with terminal.bar() as note:
+        return data.prepare_test(_make_absolute(wanted), note)
+
+
+def _make_absolute(wanted: DataSpec) -> DataSpec:
+    """The spec with an absolute root, so that a rerun elsewhere finds it too."""
+    return replace(wanted, root=None if wanted.root is None else str(at_home(wanted.root).absolute()))

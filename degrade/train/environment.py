@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,8 +14,8 @@ import numpy as np
 import torch
 
 
-def environment(device: torch.device, command: str) -> dict[str, Any]:
-    """Versions, commit, device and command of this process."""
+def environment(device: torch.device, command: str, classes: Sequence[str] = ()) -> dict[str, Any]:
+    """Versions, commit, device and command of this process; and the names of the classes that a run is trained on."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
         "degrade": version("degrade"),
@@ -29,6 +30,7 @@ def environment(device: torch.device, command: str) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "command": command or " ".join(sys.argv),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        **({"classes": list(classes)} if classes else {}),
     }
 
 

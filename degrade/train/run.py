@@ -12,7 +12,7 @@ from degrade.errors import DegradeError, NewerError, RunError, one_line
 from degrade.spec import RunSpec
 from degrade.store import state as states
 from degrade.store.belonging import set_strangers_aside
-from degrade.store.files import describe_refusal, write
+from degrade.store.files import at_home, describe_refusal, write
 from degrade.store.folder import RunDir
 from degrade.store.state import FINISHED, OVER, State
 from degrade.train.checkpoint import pack
@@ -40,8 +40,8 @@ TURN = 0.25  # seconds of one turn; after it, `_train` looks at what is due besi
 
 
 def run(
-    specs: Iterable[RunSpec],
-    root: Path,
+    specs: Iterable[RunSpec] | RunSpec,
+    root: Path | str,
     *,
     stop: Callable[[], bool] = lambda: False,
     command: str = "",
@@ -54,10 +54,11 @@ def run(
     error that any of them may have caused, as a GPU's, makes all of them `interrupted`: try them one by one.
     """
     states: dict[str, str] = {}
-    pulse, wanted = Pulse(stop), [data.identify(spec) for spec in specs]
+    place, asked = at_home(root), [specs] if isinstance(specs, RunSpec) else specs
+    pulse, wanted = Pulse(stop), [data.identify(spec) for spec in asked]
 
     def one(spec: RunSpec) -> Run:
-        states[spec.run] = yield from run_one(spec, root, pulse, command, alone=together == 1)
+        states[spec.run] = yield from run_one(spec, place, pulse, command, alone=together == 1)
 
     on_gpu = torch.cuda.is_available() and all(spec.engine.device != "cpu" for spec in wanted)
     in_turn([one(spec) for spec in wanted], together, on_gpu=on_gpu)
@@ -143,11 +144,12 @@ def _train(
     spec: RunSpec, folder: RunDir, stop: Callable[[], bool], command: str, layout: str | None
 ) -> Generator[None, None, str]:
     """Trains one run in its folder, which this process has claimed. `layout`: to begin in; None: the device's own."""
-    fit = Fit(spec, data.load(spec.data), stop=stop)
+    splits = data.load(spec.data)
+    fit = Fit(spec, splits, stop=stop)
     if layout is not None:
         fit.begin_in(layout)
     resume(fit, folder)
-    folder.begin(fit.spec, environment(fit.device, command))
+    folder.begin(fit.spec, environment(fit.device, command, splits.train.classes))
     if fit.spec.engine.probe != spec.engine.probe:
         print(f"{spec.run}: engine.probe stays {fit.spec.engine.probe}, as the run began; {REPROBE}", flush=True)
     if fit.backend_why:

@@ -56,7 +56,7 @@ def test_what_was_written_is_what_is_read(root):
     assert train.classes == test.classes == ("cat", "dög\n")
     assert known.content == fingerprint(train, test)
     assert Cache(root).known(KEY, refuse) == known
-    assert folders(cache) == sorted([known.content, "keys"])
+    assert folders(cache) == [known.content]
 
 
 def test_pixels_are_mapped_and_a_stray_write_stays_in_the_process(root):
@@ -116,7 +116,7 @@ def test_a_worker_says_what_is_wrong_in_one_line(root, harm, words):
     assert "start the sweep again" in str(caught.value)
 
 
-@pytest.mark.parametrize("place", [".degrade", ".degrade/keys", ".degrade/draft", ".degrade/.lock"])
+@pytest.mark.parametrize("place", [".degrade", ".degrade/draft", ".degrade/.lock"])
 def test_what_a_link_in_a_gift_of_pictures_leads_to_is_not_touched(root, user, tmp_path, place):
     """It was written to, and its `draft` removed."""
     mine = tmp_path / "mine"
@@ -149,7 +149,8 @@ NOTES = (
 def test_a_sealed_note_of_other_types_is_no_note(root, note):
     """Of somebody who can seal: a traceback of every command."""
     cache = Cache(root)
-    (cache.home / "keys" / f"{KEY}.json").write_bytes(seal.to_json(note))
+    cache.remember(KEY, Known("content"))
+    (cache.notes / f"{KEY}.json").write_bytes(seal.to_json(note))
     assert cache.recall(KEY, partial=True) is None
     assert cache.known(KEY, lambda: make(cache)).bad == ()
 
@@ -158,7 +159,7 @@ def test_a_damaged_note_of_what_is_known_is_no_note(root):
     cache = Cache(root)
     known = cache.known(KEY, lambda: make(cache))
     for text in ("", "[]", '{"content": 3}', '{"bad": []}'):
-        (root / ".degrade" / "keys" / f"{KEY}.json").write_text(text)
+        (cache.notes / f"{KEY}.json").write_text(text)
         assert cache.recall(KEY) is None, text
     assert cache.known(KEY, lambda: make(cache)) == known
 
@@ -205,10 +206,10 @@ cache.known(sys.argv[2], lambda: make(cache))
 def test_a_crash_leaves_nothing_that_looks_finished(root):
     assert subprocess.run([sys.executable, "-c", CRASH, str(root), KEY]).returncode == 9
     cache = Cache(root)
-    assert folders(cache) == ["draft", "keys"]
+    assert folders(cache) == ["draft"]
     assert cache.recall(KEY) is None
     known = cache.known(KEY, lambda: make(cache))
-    assert folders(cache) == sorted([known.content, "keys"])
+    assert folders(cache) == [known.content]
 
 
 def test_an_error_leaves_nothing_behind(root):
@@ -221,7 +222,7 @@ def test_an_error_leaves_nothing_behind(root):
 
     with pytest.raises(DataError, match=r"\.degrade: cannot be written \(No space left on device\)"):
         cache.known(KEY, fail)
-    assert folders(cache) == ["keys"]
+    assert folders(cache) == []
     assert cache.empty
 
 

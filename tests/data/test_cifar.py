@@ -1,3 +1,4 @@
+import hashlib
 import io
 import os
 import pickle
@@ -63,11 +64,15 @@ def pack(path: Path, members: dict[str, bytes]) -> None:
 
 def tiny(archive: cifar.Archive, path: Path) -> tuple[cifar.Archive, dict[str, dict[str, object]]]:
     """An archive of the same layout with 20 pictures a member, and its tables."""
-    names = ["apple", "bear"]
+    names, (meta,) = ["apple", "bear"], archive.meta
     tables = {name: table(i, 20, len(names), archive.labels) for i, name in enumerate((*archive.test, *archive.train))}
-    tables[archive.meta] = {archive.names: names}
-    pack(path, {"cifar/readme.html": b"read me", **{name: dumped(table) for name, table in tables.items()}})
-    return replace(archive, md5=checksum(path)), tables
+    tables[meta] = {archive.names: names}
+    members = {name: dumped(table) for name, table in tables.items()}
+    inside = {f"{archive.folder}/{name}": content for name, content in members.items()}
+    pack(path, {f"{archive.folder}/readme.html": b"read me", **inside})
+    sums = {name: hashlib.md5(content).hexdigest() for name, content in members.items()}
+    ours = {key: {name: sums[name] for name in getattr(archive, key)} for key in ("train", "test", "meta")}
+    return replace(archive, md5=checksum(path), **ours), tables
 
 
 @pytest.fixture(autouse=True)
@@ -170,10 +175,11 @@ def test_the_checksums_are_torchvisions():
 
     for ours, theirs in ((cifar.CIFAR10, datasets.CIFAR10), (cifar.CIFAR100, datasets.CIFAR100)):
         assert (ours.md5, ours.file, ours.address()) == (theirs.tgz_md5, theirs.filename, theirs.url)
-        assert [Path(name).name for name in ours.train] == [name for name, _ in theirs.train_list]
-        assert [Path(name).name for name in ours.test] == [name for name, _ in theirs.test_list]
-        assert {Path(name).parent.name for name in (*ours.train, *ours.test)} == {theirs.base_folder}
-        assert (Path(ours.meta).name, ours.names) == (theirs.meta["filename"], theirs.meta["key"])
+        assert [*map(list, ours.train.items())] == theirs.train_list
+        assert [*map(list, ours.test.items())] == theirs.test_list
+        assert ours.folder == theirs.base_folder
+        assert ours.meta == {theirs.meta["filename"]: theirs.meta["md5"]}
+        assert ours.names == theirs.meta["key"]
 
 
 class Host(BaseHTTPRequestHandler):
@@ -214,11 +220,12 @@ def host() -> Iterator[tuple[type[Host], str]]:
 
 @pytest.fixture
 def remote(tmp_path, host) -> tuple[cifar.Archive, DataSpec, Path]:
-    """A tiny archive at the host, to be put into a root that does not exist yet."""
+    """A tiny archive at the host, to be put into an empty root."""
     kind, address = host
     archive, _ = tiny(cifar.CIFAR10, tmp_path / "original")
     kind.content = (tmp_path / "original").read_bytes()
     archive = replace(archive, address=lambda: address)
+    (tmp_path / "new" / "root").mkdir(parents=True)
     return (
         archive,
         DataSpec(name="cifar10", root=str(tmp_path / "new" / "root")),
@@ -260,7 +267,6 @@ def test_a_download_that_broke_off_goes_on_where_it_was(remote, host):
 
 def test_a_host_that_knows_no_ranges_sends_all_again(remote, host):
     archive, spec, path = remote
-    path.parent.mkdir(parents=True)
     path.with_name(f"{path.name}.part").write_bytes(host[0].content[:700])
     host[0].ranges = False
     cifar.prepare(archive, spec, data.quiet)
@@ -269,7 +275,6 @@ def test_a_host_that_knows_no_ranges_sends_all_again(remote, host):
 
 def test_a_part_that_is_all_of_it_is_taken(remote, host):
     archive, spec, path = remote
-    path.parent.mkdir(parents=True)
     path.with_name(f"{path.name}.part").write_bytes(host[0].content)
     cifar.prepare(archive, spec, data.quiet)
     assert path.read_bytes() == host[0].content
@@ -304,7 +309,6 @@ def test_a_download_goes_on_in_no_link_and_no_pipe(remote, host, kind, ranges):
     """What the link led to was overwritten, and a pipe waited for."""
     archive, spec, path = remote
     host[0].ranges = ranges
-    path.parent.mkdir(parents=True)
     (path.parent / "mine").write_text("of years")
     PARTS[kind](path.with_name(f"{path.name}.part"))
     text = in_time(lambda: failed(archive, spec))
@@ -330,12 +334,130 @@ def in_time(work: Callable[[], str]) -> str:
 
 def test_an_archive_beside_a_run_is_decoded_into_the_users_cache(remote, user, tmp_path):
     archive, spec, path = remote
-    path.parent.mkdir(parents=True)
     shutil.copy(tmp_path / "original", path)
     content = cifar.prepare(archive, spec, data.quiet, theirs=True)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     assert (user / content / "about.json").exists()
     assert len(data.load(replace(spec, content=content)).train) == 100
+
+
+@pytest.fixture
+def unpacked(dataset, tmp_path) -> Path:
+    """The root, with the archive unpacked in place of the archive."""
+    _spec, archive, _ = dataset
+    with tarfile.open(tmp_path / "root" / archive.file) as tar:
+        tar.extractall(tmp_path / "root", filter="data")
+    (tmp_path / "root" / archive.file).rename(tmp_path / archive.file)
+    return tmp_path / "root"
+
+
+PLACES = {
+    "the folder that holds it": lambda root, archive: root,
+    "the folder itself": lambda root, archive: root / archive.folder,
+    "renamed": lambda root, archive: (root / archive.folder).rename(root / "mine"),
+    "the archive itself": lambda root, archive: root.parent / archive.file,
+    "the archive, renamed": lambda root, archive: (root.parent / archive.file).rename(root / "cifar (1).tar.gz"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_an_archive_is_known_wherever_and_however_it_lies(dataset, unpacked, place, no_host):
+    spec, archive, tables = dataset
+    said: list[str] = []
+    wanted = replace(spec, root=str(PLACES[place](unpacked, archive)))
+    prepared = data.prepare(wanted, lambda what, *_: said.append(what))
+    assert (data.load(prepared).train.pixels[:20].reshape(20, -1) == tables[next(iter(archive.train))]["data"]).all()
+    assert [text.startswith("reads what was unpacked to ") for text in said] == [True] * ("archive" not in place)
+    whole = unpacked / "whole"
+    whole.mkdir()
+    (whole / archive.file).write_bytes(next(p for p in unpacked.parent.rglob("*.tar.gz")).read_bytes())
+    assert data.prepare(replace(spec, root=str(whole))).content == prepared.content
+    assert no_host == []
+
+
+@pytest.fixture
+def no_host(monkeypatch) -> list[str]:
+    """The addresses that a download was begun from."""
+    begun: list[str] = []
+
+    def refuse(request, **_):
+        begun.append(request.full_url)
+        raise OSError("no network")
+
+    monkeypatch.setattr("degrade.data.download.urlopen", refuse)
+    return begun
+
+
+@pytest.mark.parametrize("harm", ["changed", "gone"])
+def test_an_unpacked_file_that_is_not_the_authors_is_named(dataset, unpacked, harm, no_host):
+    spec, archive, _ = dataset
+    file = unpacked / archive.folder / [*archive.train][-1]
+    content = file.read_bytes()
+    file.unlink() if harm == "gone" else file.write_bytes(content[:-1] + b"x")
+    with pytest.raises(DataError, match=f"lacks {file.name}; unpack" if harm == "gone" else f"{file.name}: has md5"):
+        data.prepare(spec)
+    assert no_host == []
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("cifar-10-batches-bin", "is the binary form"),
+        ("cifar-10-matlab.tar.gz", "is the Matlab form"),
+        ("cifar-10-python.tar", "has lost its compression; unpack it"),
+    ],
+)
+def test_another_form_of_the_archive_is_recognised_and_nothing_fetched(tmp_path, name, words, no_host):
+    (tmp_path / name).mkdir()
+    with pytest.raises(DataError, match=words):
+        data.prepare(DataSpec(name="cifar10", root=str(tmp_path)))
+    assert no_host == []
+
+
+def test_the_other_dataset_is_recognised(tmp_path, no_host):
+    for member in cifar.CIFAR100.members:
+        (tmp_path / member).touch()
+    with pytest.raises(DataError, match=r"is unpacked from cifar-100-python.tar.gz; say data=cifar100"):
+        data.prepare(DataSpec(name="cifar10", root=str(tmp_path)))
+    assert no_host == []
+
+
+@pytest.mark.parametrize("kind", ["nothing", "a link to nothing"])
+def test_no_folder_is_made_for_a_mistyped_root(tmp_path, kind, no_host):
+    root = tmp_path / "dat" / "cifra"
+    if kind != "nothing":
+        root.parent.mkdir()
+        root.symlink_to("nothing")
+    with pytest.raises(DataError, match=r"data\.root=.*cifra: no such folder; make it, or leave data.root out to use"):
+        data.prepare(DataSpec(name="cifar10", root=str(root)))
+    assert not root.exists()
+    assert root.parent.exists() == (kind != "nothing")
+    assert no_host == []
+
+
+def test_another_source_is_downloaded_from_and_checked_and_leaves_no_trace(remote, host, monkeypatch):
+    archive, spec, path = remote
+    monkeypatch.setitem(
+        data.DATASETS,
+        "cifar10",
+        data.Dataset(partial(cifar.prepare, replace(archive, address=None)), size=32, fetched=True),
+    )
+    asked = replace(spec, url=archive.address() + "mirror/cifar.tar.gz")
+    prepared = data.prepare(asked)
+    assert (prepared.url, data.prepare(spec)) == (None, prepared)
+    path.unlink()
+    shutil.rmtree(path.parent / ".degrade")
+    host[0].content = b"another archive"
+    with pytest.raises(DataError, match=r"no download from http://127\.0\.0\.1.*what came has md5"):
+        data.prepare(asked)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "mirror", "file:///etc/passwd", "https://ann:secret@host/x", "ftp://host/x", "https://host"]
+)
+def test_a_source_is_an_address_without_a_password(url):
+    with pytest.raises(SpecError, match=r"data\.url=.*: must be an address without a password"):
+        DataSpec(url=url)
 
 
 def test_a_failed_download_ends_the_command_with_that_line(degrade, tmp_path, monkeypatch):

@@ -131,12 +131,18 @@ def test_the_commands_print_what_python_returns(root, members, tmp_path, monkeyp
     monkeypatch.chdir(root.parent)
     torch.save(members[0].net.state_dict(), tmp_path / "theirs.pt")
     keys = ["data=digits", "data.train_limit=100", "data.validation=20", "data.test_limit=50"]
-    both = ["--ckpt", "residual-A-8-w4-s0", "--ckpt", str(tmp_path / "theirs.pt"), "--net", "residual"]
+    both = ["--ckpt", "residual-A-8-w4-s0", f"{tmp_path / 'theirs.pt'}:net=residual,pad=after"]
     code, said = call(monkeypatch, capsys, "evaluate", *both, *keys, "--json")
     assert code == 0, said.err
     ours, theirs = json.loads(said.out)
     assert ours == asdict(evaluate(members[0]))
-    assert theirs == {**ours, "label": "theirs", "iteration": 0}
+    rests = {
+        "scale": "the mean image of the training set of the pictures (assumed)",
+        "classes": "by position (the file has no names of classes)",
+        "assumed": "residual net (said); pad=after (said); batch norm's epsilon 1e-05 (assumed); "
+        "stride in the first layer of a stage (assumed)",
+    }
+    assert theirs == {**ours, "label": "theirs", "iteration": 0, **rests}
     _, said = call(monkeypatch, capsys, "evaluate", *both, *keys)
     assert said.out.count(f"{ours['error']:.2f}") == 2
     assert "digits, test: 50 images" in said.out

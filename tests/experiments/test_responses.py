@@ -98,13 +98,13 @@ def test_the_command_draws_all_runs_of_a_folder_and_plot_draws_them_again(here, 
 def test_the_command_takes_other_peoples_nets_beside_runs(here, root, tmp_path):
     foreign = {f"module.{k}": v for k, v in open_net(RunDir(root, SPECS["residual"].run).path).net.state_dict().items()}
     torch.save({"state_dict": foreign}, tmp_path / "theirs.pth")
-    words = ["--ckpt", str(RunDir(root, SPECS["plain"].run).path), "--ckpt", "theirs.pth", "--net", "residual"]
+    words = ["--ckpt", str(RunDir(root, SPECS["plain"].run).path), "theirs.pth:net=residual,pad=after"]
     done = here("responses", *words, "data=digits", "data.test_limit=20", "--out", "out")
     assert done.returncode == 0, done.stderr
     table = pd.read_parquet(tmp_path / "out" / "foreign" / "responses.parquet")
     assert (set(table.net), set(table.protocol), set(table.n)) == ({"residual"}, {"foreign"}, {20})
-    assert (tmp_path / "out" / "mixed" / "fig7.png").exists()
-    refused = here("responses", "--ckpt", "theirs.pth", "--net", "residual")
+    assert (tmp_path / "out" / "mixed" / "fig7-plain-8-w4-s0+theirs.png").exists()
+    refused = here("responses", "--ckpt", "theirs.pth", "--net", "residual", "--pad", "after")
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
     assert "data=" in refused.stderr
 
@@ -126,7 +126,7 @@ def test_a_folder_without_checkpoints_and_wrong_words_are_one_line(here, root, t
 def test_a_net_on_its_own_cannot_be_measured_without_pictures(root, tmp_path):
     made = open_net(RunDir(root, SPECS["residual"].run).path).net.state_dict()
     torch.save(made, tmp_path / "bare.pt")
-    bare = open_net(tmp_path / "bare.pt", net="residual")
+    bare = open_net(tmp_path / "bare.pt", net="residual", pad="after")
     assert bare.spec == NetSpec(depth=8, width=4)
     with pytest.raises(RunError, match="data="):
         responses([bare])
@@ -156,7 +156,7 @@ def test_a_run_on_other_data_is_labelled_by_them_and_kept_elsewhere(here, root, 
         assert f"digits: test images ({limit})" in " ".join(done.stdout.split())
     place = f"{SPECS['plain'].protocol}-on-digits"
     assert set(pd.read_parquet(tmp_path / "out" / place / "responses.parquet").n) == {20, 30}  # none is lost
-    assert (tmp_path / "out" / place / "fig7.png").exists()
+    assert (tmp_path / "out" / place / "fig7-plain-8-w4-s0.png").exists()
     assert (run.tables["responses"].read_bytes() if run.tables["responses"].exists() else b"") == before
 
 

@@ -79,7 +79,7 @@ def test_a_checkpoint_from_before_it_knew_its_spec_opens_beside_spec_json_and_as
     del state["spec"]
     for path in (folder.checkpoint, tmp_path / "old.pt"):
         path.write_bytes(pack(state))
-    there, here = open_net(folder.path), open_net(tmp_path / "old.pt", net="residual")
+    there, here = open_net(folder.path), open_net(tmp_path / "old.pt", net="residual", pad="after")
     assert there.run == SPEC
     assert (here.run, here.label, here.spec, here.iteration) == (None, "old", SPEC.net, 12)
     assert here.weights == there.weights
@@ -165,7 +165,7 @@ def test_a_net_of_ours_exported_as_a_state_dict_is_the_same_net(made, tmp_path):
     torch.save(ours.net.state_dict(), tmp_path / "a.pth")
     save_file(ours.net.state_dict(), tmp_path / "b.safetensors")
     for file in ("a.pth", "b.safetensors"):
-        theirs = open_net(tmp_path / file, net="residual")
+        theirs = open_net(tmp_path / file, net="residual", pad="after")
         assert (theirs.weights, theirs.spec, theirs.label) == (ours.weights, ours.spec, file[0])
         assert (theirs.run, theirs.folder, theirs.iteration) == (None, None, 0)
 
@@ -310,7 +310,7 @@ def test_other_pictures_are_scaled_as_its_own_were_unless_told(made):
 
 def test_a_net_of_others_needs_pictures_and_takes_their_scale(made, tmp_path):
     torch.save(open_net("residual", results=made).net.state_dict(), tmp_path / "net.pt")
-    theirs = open_net(tmp_path / "net.pt", net="residual")
+    theirs = open_net(tmp_path / "net.pt", net="residual", pad="after")
     with pytest.raises(RunError, match=r"net: trained on which pictures\? say data="):
         pictures(theirs)
     asked = DataSpec(name="digits", train_limit=100, validation=20)

@@ -88,7 +88,7 @@ def kinds(results: Path, cache_root: Path) -> dict[str, Kind]:
         "cache: pixels": Kind(place / "train-pixels.npy", pictures),
         "cache: labels": Kind(place / "test-labels.npy", pictures),
         "cache: about.json": Kind(place / "about.json", pictures),
-        "cache: key": Kind(cache.home / "keys" / f"{KEY}.json", pictures),
+        "cache: key": Kind(cache.notes / f"{KEY}.json", pictures),
     }
 
 
