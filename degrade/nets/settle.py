@@ -50,6 +50,10 @@ def settle(found: Sequence[Reading], shown: Shown | None, batches: int | None = 
     far = [min(first), *(_measure(best, view) for view in views[1:])]
     distance, view = min(far), views[far.index(min(far))]
     others = [old if view is views[0] else _measure(each, view) for each, old in zip(found, first, strict=True)]
+    eps = _settle_eps(best, view, distance)
+    if eps is not None:
+        others = [_measure(each.with_eps(eps), view) for each in found]
+        best, distance = best.with_eps(eps), others[first.index(min(first))]
     del others[first.index(min(first))]
     other_scales = [each for each, seen in zip(far, views, strict=True) if seen.scale != view.scale]
     _check_rivals(best, view, distance)
@@ -66,8 +70,7 @@ def settle(found: Sequence[Reading], shown: Shown | None, batches: int | None = 
             f"{AGREES}): it computes something else than {_describe(best)}, as a pre-activation net does, or it was "
             f"trained on other pictures or in another scale; FILE:measure=no takes it all the same"
         )
-    eps = _settle_eps(best, view, distance)
-    return Settled(best if eps is None else best.with_eps(eps), view.scale, distance, eps is not None)
+    return Settled(best, view.scale, distance, eps is not None)
 
 
 def _is_clear(distance: float, others: Sequence[float]) -> bool:
