@@ -36,6 +36,7 @@ _ORDER = [
     "rerun",
     "recipe-diff",
     "clean",
+    "share",
     "bench",
 ]
 
@@ -122,6 +123,10 @@ Roots = Annotated[
 ]
 Root = Annotated[Path, typer.Option("--results", help="The results folder.")]
 Form = Annotated[str, typer.Option("--format", help="table, markdown, latex, json or csv")]
+Private = Annotated[
+    bool,
+    typer.Option("--private", help="Keep absolute paths of this machine in what is written, as in a command line."),
+]
 Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs: short for --format json.")]
 Exclude = Annotated[
     list[str] | None,
@@ -157,9 +162,12 @@ def parse_numbers(key: str, values: str, kind: Callable[[str], _Number]) -> list
         raise SpecError(f"--{key}={values}: must be {what}") from None
 
 
-def command_line() -> str:
-    """What the user typed, for the metadata of files."""
-    return shlex.join(["degrade", *sys.argv[1:]])
+def command_line(*, private: bool = False) -> str:
+    """What the user typed, for the metadata of files; without places of this machine, unless `private`."""
+    from degrade.store.private import shorten_command
+
+    typed = shlex.join(["degrade", *sys.argv[1:]])
+    return typed if private else shorten_command(typed)
 
 
 def say(drawn: "Iterable[Drawn]") -> bool:

@@ -9,6 +9,7 @@ from degrade.cli.app import (
     Form,
     Json,
     Nets,
+    Private,
     Root,
     app,
     choose_figure_folder,
@@ -139,6 +140,7 @@ def responses(
     out: Annotated[Path | None, typer.Option(help="Folder for the figures; default: figures/ in RESULTS")] = None,
     form: Form = "table",
     json: Json = False,
+    private: Private = False,
 ) -> None:
     """Measure and draw the responses of all layers, as in Figure 7.
 
@@ -149,6 +151,7 @@ def responses(
     from degrade import figures
     from degrade.experiments import responses, trained
     from degrade.figures.responses import keep_finite
+    from degrade.store.results import list_labels
     from degrade.sweep import expand
     from degrade.views import responses as views
     from degrade.views.terminal import answer
@@ -158,7 +161,7 @@ def responses(
     named, roots = trained.sort_words(words)
     default = trained.Hints(net=net, pad=pad, eps=eps, key=key, known=whose)
     sources = trained.Sources(nets=(*(ckpt or ()), *named), roots=tuple(roots), default=default)
-    with answer(choose_format(form, json), "responses") as show:
+    with answer(choose_format(form, json), "responses", private=private) as show:
         with expand.hydra():
             asked, given = expand.compose_data(keys)
         opened = sources.open(trained.choose_measuring(asked, given))
@@ -171,10 +174,11 @@ def responses(
         folder = choose_figure_folder(out, root)
         for path in responses.keep(measured, folder):
             tell(path)
+        labels = list_labels(each.run for each in opened if each.run)
         shown = {"responses": measured.layers, "blocks": measured.blocks}
         of = trained.name_file(opened) if sources.nets else ""
-        drawn = figures.save(shown, None, folder, view, mix=bool(of), command=command_line(), of=of)
-        failed = say(drawn)
+        command = command_line(private=private)
+        failed = say(figures.save(shown, None, folder, view, mix=bool(of), command=command, labels=labels, of=of))
     raise typer.Exit(failed)
 
 
@@ -215,7 +219,7 @@ def construct(
         root = construct.find_root(opened)  # every command line is found right before anything is made
         pairs = zip(opened, likes, strict=True)
         made = [
-            construct.construct(net, it.net.depth, root, like=it, exact=exact, command=command_line())
+            construct.construct(net, it.net.depth, root, like=it, exact=exact, command=command_line(private=True))
             for net, it in pairs
         ]
         show([copies(each.label, one) for each, one in zip(opened, made, strict=True)])

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from degrade.cli.app import Form, Json, Root, app, choose_format, command_line, parse_numbers, split_list, tell
+from degrade.cli.app import Form, Json, Private, Root, app, choose_format, command_line, parse_numbers, split_list, tell
 from degrade.errors import SpecError, Stopped
 
 
@@ -35,6 +35,7 @@ def identity(
     results: Root = Path("results"),
     form: Form = "table",
     json: Json = False,
+    private: Private = False,
 ) -> None:
     """Train stacks of blocks to reproduce their input. Can solvers find the identity?
 
@@ -63,12 +64,12 @@ def identity(
     )
     asked, chosen_on = with_seeds(seeds=parse_numbers("seeds", seeds, int)), parse_numbers("pick", pick, int)
     tried = with_seeds(seeds=chosen_on) if chosen_on else []
-    with answer(choose_format(form, json)) as show:
+    with answer(choose_format(form, json), private=private) as show:
         try:
             frame = grid.measure(asked, tried, results, jobs or default_jobs(on_cpu=True))
         except Stopped as stopped:
             print(f"stopped; finished trials are kept in {grid.home(asked, results)}: the same command goes on")
             raise typer.Exit(128 + stopped.signal) from None
         show(stacks(frame, chosen_on))
-        for path in grid.draw(frame, grid.home(asked, results), command_line(), chosen_on):
+        for path in grid.draw(frame, grid.home(asked, results), command_line(private=private), chosen_on):
             tell(path)

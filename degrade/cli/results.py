@@ -7,7 +7,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from degrade.cli.app import Form, Json, Roots, app, choose_figure_folder, choose_format, command_line, say, split_list
+from degrade.cli.app import (
+    Form,
+    Json,
+    Private,
+    Roots,
+    app,
+    choose_figure_folder,
+    choose_format,
+    command_line,
+    say,
+    split_list,
+    tell,
+)
 from degrade.errors import RunError
 
 _FIGURES = "FIGURES"  # stands for the names of all figures in the help
@@ -42,6 +54,7 @@ def plot(
     ] = None,
     mix: Annotated[bool, typer.Option("--mix", help="Draw all protocols in one figure, which then says so")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the figures; default: figures/ in RESULTS")] = None,
+    private: Private = False,
 ) -> None:
     """Draw the paper's figures of the runs under RESULTS. They come as PNG, SVG and PDF.
 
@@ -63,8 +76,31 @@ def plot(
     names = [name for given in figure or [] for name in split_list(given)]
     runs = rows.run.unique()
     shown = {"curves": rows, **{name: frame[frame.run.isin(runs)] for name, frame in tables.measurements().items()}}
-    drawn = figures.save(shown, names, choose_figure_folder(out, roots[0]), view, mix=mix, command=command_line())
+    folder, command = choose_figure_folder(out, roots[0]), command_line(private=private)
+    drawn = figures.save(shown, names, folder, view, mix=mix, command=command, labels=tables.labels())
     raise typer.Exit(say(drawn))
+
+
+@app.command()
+def share(
+    results: Roots = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the copy: a results folder to pass on")
+    ] = None,
+) -> None:
+    """Copy the runs that are over to a results folder for others: without paths, host, user, logs and checkpoints.
+
+    Names, curves and tables stay as they are, and every file is checked and sealed. `degrade plot` and
+    `degrade compare` read the copy.
+    """
+    from degrade.store.share import share
+
+    if out is None:
+        raise RunError("share: say where to, as in --out to-share")
+    found = share(results or [Path("results")], out)
+    for run, state in sorted(found.left_out.items()):
+        tell(f"left out: {run}, {state.name}")
+    tell(f"{len(found.runs)} runs in {out}; {len(found.left_out)} that are not over are left out")
 
 
 @app.command()
@@ -91,6 +127,7 @@ def compare(
     depth: Annotated[str, typer.Option(metavar="A,B", help="Only these depths, as in 20,56")] = "",
     shortcut: Annotated[str, typer.Option(metavar="A,B", help="Only these options; plain nets stay")] = "",
     data: Annotated[str, typer.Option(metavar="A,B", help="Only these datasets")] = "",
+    private: Private = False,
 ) -> None:
     """Judge the runs by statistics. Does training error rise with depth, and are the errors the paper's?
 
@@ -99,6 +136,7 @@ def compare(
     number. CSV is one table: the verdicts, unless --table names another.
     """
     from degrade.analysis import compare, curves
+    from degrade.store.private import shorten_places
     from degrade.store.results import load
     from degrade.views import compare as writing
     from degrade.views import terminal
@@ -118,11 +156,13 @@ def compare(
     rows = curves.choose(tables.runs, **wanted)
     found = compare.compare(tables._replace(runs=rows), last=last, margin=margin, width=width, scale=scale)
     if form == "table":
-        shown = writing.sheets(found, names)
+        shown = writing.sheets(found, names, tables.labels())
         if not shown:
             raise RunError(f"--table={table}: nothing to say there of these runs; leave it out to see what there is")
         terminal.show(shown)
         return
-    print(writing.render(found, form, names))
+    if not private:  # a reason to leave a run out may name a file
+        found = found._replace(left_out=found.left_out.assign(reason=found.left_out.reason.map(shorten_places)))
+    print(writing.render(found, form, names, tables.labels()))
     if form == "csv" and len(found.left_out):
         print(f"degrade: {len(found.left_out)} runs are not over and were left out", file=sys.stderr)

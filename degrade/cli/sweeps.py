@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from degrade.cli.app import Exclude, Form, Json, Overrides, Root, Roots, app, choose_format, tell
+from degrade.cli.app import Exclude, Form, Json, Overrides, Private, Root, Roots, app, choose_format, tell
 from degrade.errors import RunError, SpecError
 
 
@@ -27,6 +27,7 @@ def sweep(
     ] = None,
     form: Form = "table",
     json: Json = False,
+    private: Private = False,
 ) -> None:
     """Train every combination of KEY=A,B,C that is not trained yet.
 
@@ -45,18 +46,18 @@ def sweep(
         time_limit=time_limit,
         exclude=tuple(exclude or ()),
     )
-    with answer(choose_format(form, json), "runs" if dry_run else "errors") as show:
+    with answer(choose_format(form, json), "runs" if dry_run else "errors", private=private) as show:
         code = launch.launch(overrides or [], how, show)
     raise typer.Exit(code)
 
 
 @app.command()
-def train(overrides: Overrides = None, form: Form = "table", json: Json = False) -> None:
+def train(overrides: Overrides = None, form: Form = "table", json: Json = False, private: Private = False) -> None:
     """Train one run, as in `degrade train net=plain depth=20`."""
     from degrade.sweep import launch
     from degrade.views.terminal import answer
 
-    with answer(choose_format(form, json), "errors") as show:
+    with answer(choose_format(form, json), "errors", private=private) as show:
         code = launch.launch(overrides or [], launch.How(alone=True), show)
     raise typer.Exit(code)
 
@@ -77,6 +78,7 @@ def plan(
     ] = None,
     form: Form = "table",
     json: Json = False,
+    private: Private = False,
 ) -> None:
     """Show what a sweep would train, and what it costs here. What is done already costs nothing."""
     from degrade.views.terminal import answer
@@ -89,7 +91,7 @@ def plan(
             raise SpecError(f"--{key}={value:g}: is about --power; add --power, or leave it out")
     from degrade.sweep.price import price
 
-    with answer(choose_format(form, json), "costs") as show:
+    with answer(choose_format(form, json), "costs", private=private) as show:
         price(overrides or [], exclude or [], show)
 
 
@@ -117,6 +119,7 @@ def rerun(
     results: Root = Path("results"),
     form: Form = "table",
     json: Json = False,
+    private: Private = False,
 ) -> None:
     """Train a stored run once more, and compare the curves. The new run lies beside the old.
 
@@ -126,7 +129,7 @@ def rerun(
     from degrade.sweep import rerun
     from degrade.views.terminal import answer
 
-    with answer(choose_format(form, json), "errors") as show:
+    with answer(choose_format(form, json), "errors", private=private) as show:
         code = rerun.rerun(*find(run, results), probe, show)
     raise typer.Exit(code)
 
@@ -152,6 +155,7 @@ def status(
     results: Roots = None,
     form: Form = "table",
     json: Json = False,
+    private: Private = False,
 ) -> None:
     """List the runs under RESULTS and how they stand."""
     from degrade.store.results import pick_furthest, run_dirs
@@ -164,7 +168,7 @@ def status(
     if form == "json":  # one object for each run, as before there were other formats
         print(as_json({run: {**state.tree(), "path": str(folder.path)} for run, (folder, state) in places.items()}))
         return
-    with answer(form) as show:
+    with answer(form, private=private) as show:
         show([tables.status(places)])
 
 

@@ -88,7 +88,11 @@ def prepare_test(spec: DataSpec, note: Note = quiet) -> DataSpec:
 
 def has_train(spec: DataSpec) -> bool:
     """Whether a prepared spec has training pictures, rather than the test set in their place."""
-    return pick(DATASETS, spec.name, "data").has_train(spec)
+    dataset = pick(DATASETS, spec.name, "data")
+    if dataset.has_train(spec):
+        return True
+    train, test = dataset.load(spec)  # the folder may have gone from where its pictures were decoded
+    return fingerprint(train) != fingerprint(test)
 
 
 def _pick_dataset(spec: DataSpec) -> Dataset:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from degrade.data import mounts
 from degrade.data.cache import key_of
-from degrade.data.hints import FORM, hint_at_classes, hint_at_level, hint_at_root, show_root
+from degrade.data.hints import FORM, has_folders, hint_at_classes, hint_at_level, hint_at_root, show_root
 from degrade.data.leftovers import Leftovers, name_file, name_folder
 from degrade.data.pictures import DECODING
 from degrade.errors import DataError
@@ -104,21 +104,22 @@ def _scan(root: Path, test: str | None, begun: float, *, alone: bool, as_text: b
     folders = {"train": chosen if alone else "train", "test": chosen}
     listed = {folder: _list_classes(root, folder, left) for folder in dict.fromkeys(folders.values())}
     found = {split: listed[folder] for split, folder in folders.items()}
-    agreed = _agree_on_classes(root, {split: {*own} for split, own in found.items()}, folders)
-    classes = order_classes(agreed, as_text=as_text)
+    _require_same_classes(root, {split: {*own} for split, own in found.items()}, folders)
+    called = _spell(found)
+    classes = order_classes(called, as_text=as_text)
     splits: dict[str, list[Picture]] = {"train": [], "test": []}
     for split, folder in folders.items():
         if split == "test" and alone:
             splits["test"] = splits["train"]
             break
         for label, name in enumerate(classes):
-            below, before = f"{folder}/{found[split][name]}", str(left)
+            below, before = f"{folder}/{called[name][split]}", str(left)
             own = sorted(_find_files(root / below, left))
             if not own:
                 why = f" that can be read ({left} in all)" if str(left) != before else " in it"
                 raise DataError(f"{show_root(root)}: {below!r} has no pictures{why}; add some or remove the class")
             splits[split] += [Picture(f"{below}/{file}", label, *about) for file, about in own]
-    return Tree(root, _spell(classes, found), splits, str(left), begun)
+    return Tree(root, classes, splits, str(left), begun)
 
 
 def _choose_test(root: Path, asked: str | None, left: Leftovers, *, alone: bool) -> str:
@@ -126,9 +127,8 @@ def _choose_test(root: Path, asked: str | None, left: Leftovers, *, alone: bool)
 
     `alone`: there need be no folder train/.
     """
-    with os.scandir(root) as entries:
-        there = sorted(entry.name for entry in entries if entry.is_dir() and not name_folder(entry.name))
-    with_classes = [name for name in there if name != "train" and _has_folders(root / name)]
+    there = sorted(path.name for path in root.iterdir() if path.is_dir() and not name_folder(path.name))
+    with_classes = [name for name in there if name != "train" and has_folders(root / name)]
     for name in ("train", *((asked,) if asked else _TESTS)):
         if (root / name).is_symlink() and name not in there:
             raise DataError(f"{show_root(root)}: {name!r} is a link that leads to no folder; mend it")
@@ -144,42 +144,33 @@ def _choose_test(root: Path, asked: str | None, left: Leftovers, *, alone: bool)
     return chosen
 
 
-def _has_folders(folder: Path) -> bool:
-    """Whether there are folders in it that may be classes."""
-    with os.scandir(folder) as entries:
-        return any(entry.is_dir() and not name_folder(entry.name) for entry in entries)
-
-
 def _list_classes(root: Path, folder: str, left: Leftovers) -> dict[str, str]:
     """Classes by their composed name (NFC), with the name of the folder. Tells of all else that lies there.
 
     Raises DataError for two folders of one name to people, and for a link that leads nowhere.
     """
     found: dict[str, str] = {}
-    with os.scandir(root / folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.is_dir():
-                if kind := name_folder(entry.name):
-                    left.folder(kind)
-                    continue
-                name = unicodedata.normalize("NFC", entry.name)
-                if name in found:
-                    both = f"{found[name]!a} and {entry.name!a}"
-                    raise DataError(f"{show_root(root)}: {folder}/ has {name!r} twice, as {both}; put them together")
-                found[name] = entry.name
-            elif (kind := name_file(entry.name)) is None:
-                left.file((f"beside the classes of {folder}", Path(entry.name).suffix))
-            elif entry.is_symlink() and not entry.is_file():
-                raise DataError(
-                    f"{show_root(root)}: {f'{folder}/{entry.name}'!r} is a link that leads nowhere; mend it"
-                )
-            else:
-                left.file(kind)
+    for path in sorted((root / folder).iterdir()):
+        if path.is_dir():
+            if kind := name_folder(path.name):
+                left.folder(kind)
+                continue
+            name = unicodedata.normalize("NFC", path.name)
+            if name in found:
+                both = f"{found[name]!a} and {path.name!a}"
+                raise DataError(f"{show_root(root)}: {folder}/ has {name!r} twice, as {both}; put them together")
+            found[name] = path.name
+        elif (kind := name_file(path.name)) is None:
+            left.file((f"beside the classes of {folder}", path.suffix))
+        elif path.is_symlink() and not path.is_file():
+            raise DataError(f"{show_root(root)}: {f'{folder}/{path.name}'!r} is a link that leads nowhere; mend it")
+        else:
+            left.file(kind)
     return found
 
 
-def _agree_on_classes(root: Path, found: Mapping[str, set[str]], folders: Mapping[str, str]) -> tuple[str, ...]:
-    """The classes, sorted. Raises DataError if there are not two, or a class is in only one of the two folders."""
+def _require_same_classes(root: Path, found: Mapping[str, set[str]], folders: Mapping[str, str]) -> None:
+    """Raises DataError if there are not two classes, or a class is in only one of the two folders."""
     train, test = found["train"], found["test"]
     for split, folder in folders.items():
         if not found[split]:
@@ -193,13 +184,14 @@ def _agree_on_classes(root: Path, found: Mapping[str, set[str]], folders: Mappin
     if len(train) == 1:
         hint = hint_at_level(root, found, folders)
         raise DataError(f"{show_root(root)}: has one class, {_list_names(train)}; it needs two to tell apart{hint}")
-    return tuple(sorted(train))
 
 
-def _spell(classes: tuple[str, ...], found: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
-    """The classes as both folders write them, else composed."""
+def _spell(found: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """class -> split -> name of its folder. A class is called as both folders are, else by the composed name."""
     train, test = found["train"], found["test"]
-    return tuple(train[name] if train[name] == test[name] else name for name in classes)
+    return {
+        train[name] if train[name] == test[name] else name: {"train": train[name], "test": test[name]} for name in train
+    }
 
 
 def _find_files(folder: Path, left: Leftovers) -> Iterator[tuple[str, tuple[int, int, int, int, int]]]:

@@ -95,6 +95,7 @@ def save(
     *,
     mix: bool = False,
     command: str = "",
+    labels: Mapping[str, str] | None = None,
     of: str = "",
 ) -> Iterator[Drawn]:
     """Draws the named figures (default: all that the runs allow) of each protocol into folder/<protocol>/.
@@ -102,7 +103,8 @@ def save(
     `of`: which nets of a folder they show, for the names of their files: fig7-OF.png. Without it they show all of them.
 
     `tables` maps names in degrade.store.results.Tables to the frames that the figures draw. A figure shows one
-    protocol. With `mix` it shows all protocols and says so. A figure that fails stops no other figure.
+    protocol. With `mix` it shows all protocols and says so. A figure that fails stops no other figure. `labels`: what
+    people call the data of a protocol.
 
     Raises SpecError for an unknown name. Raises RunError if the folder cannot be written or there is nothing to draw.
     A named figure that the runs do not allow raises RunError after the other figures are drawn.
@@ -120,7 +122,7 @@ def save(
                 if rows is None or rows.empty:
                     raise NothingToDraw(f"{name}: {figure.missing}")
                 panels = figure.make(rows, view or View())
-                drawn = draw(panels, _title_of(rows), figure.across(panels))
+                drawn = draw(panels, _title_of(rows, labels or {}), figure.across(panels))
                 made = _render(drawn, f"{name}-{of}" if of else name, _runs_in(panels), command)
             except NothingToDraw as reason:
                 refused.setdefault(name, str(reason))
@@ -190,13 +192,14 @@ def _write_files(made: Mapping[str, bytes], folder: Path) -> tuple[Path, ...]:
     return tuple(folder / name for name in made)
 
 
-def _title_of(curves: pd.DataFrame) -> str:
+def _title_of(curves: pd.DataFrame, labels: Mapping[str, str]) -> str:
     """Names the data, recipe, precision and protocol of the runs, and says if they mix protocols.
 
     Nets from files of others have no recipe and protocol: they are named.
     """
     theirs = curves.protocol == FOREIGN
-    data = ", ".join(sorted(curves.data.unique()))
+    pairs = curves[["protocol", "data"]].drop_duplicates().itertuples(index=False)
+    data = ", ".join(sorted({labels.get(str(protocol), str(data)) for protocol, data in pairs}))
     if theirs.all():
         return f"{data}; {_list_foreign(curves)}"
     said = {name: ", ".join(sorted(curves[~theirs][name].unique())) for name in ("recipe", "precision", "protocol")}

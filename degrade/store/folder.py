@@ -66,6 +66,17 @@ class RunDir(RunFiles):
         before = known["resumed"] if isinstance(known.get("resumed"), list) else []  # others may have written it
         write_json(self.environment, {**known, "format": seal.FILE_FORMAT, "resumed": [*before, environment]})
 
+    def relabel(self, label: str) -> None:
+        """Gives the data of the run another name for people, which is no part of its result. A run that cannot be read
+        keeps its name, and so does a run that another process holds.
+        """
+        with suppress(RunError):
+            spec = self.read_spec()
+            if spec.data.label != label:
+                with self.claimed() as mine:
+                    if mine:
+                        write_json(self.spec, {"spec": replace(spec, data=replace(spec.data, label=label)).tree()})
+
     def read(self, file: Path) -> dict[str, Any]:
         """The values of a JSON file; {} without a file. Raises RunError if the file cannot be read."""
         try:
@@ -136,11 +147,11 @@ class RunDir(RunFiles):
 
     def write_curve(self, spec: RunSpec, points: Sequence[Point]) -> None:
         """Writes all points so far, with the labels of the run, in one atomic step."""
-        parquet.write_rows(self.curve, spec.labels(), points, CURVES)
+        parquet.write_rows(self.curve, spec.labels(), points, CURVES, spec.data.label)
 
     def write_table(self, name: str, spec: RunSpec, rows: Sequence[Any]) -> None:
         """Writes one of degrade.store.parquet.TABLES as a whole."""
-        parquet.write_rows(self.tables[name], spec.labels(), rows, TABLES[name])
+        parquet.write_rows(self.tables[name], spec.labels(), rows, TABLES[name], spec.data.label)
 
     def write_checkpoint(self, content: bytes) -> None:
         """Writes the newest checkpoint. The one before it stays as `previous`."""

@@ -20,7 +20,8 @@ from degrade.store.files import write
 AGAIN = "the same sweep writes it anew from the checkpoint, or says why it cannot"
 _ARRAY_TYPES = {"int64": "q", "double": "d"}  # arrow's name of a type -> the array module's name
 _CODEC = "snappy"  # a curve is read in a third of the time of zstd, which sets up anew for each column
-FORMAT_KEY = b"degrade.format"  # in the metadata of a file
+FORMAT_KEY = b"degrade.format"  # in the metadata of a file; so is the next one
+LABEL_KEY = b"degrade.data.label"  # the name of the data for people, where it has one
 _DEFAULTS: dict[str, Any] = {"string": ""}  # type -> value of a column that files of an older degrade lack
 
 
@@ -46,9 +47,9 @@ TABLES = {
 }
 
 
-def write_rows(path: Path, labels: Mapping[str, Any], rows: Sequence[Any], schema: Schema) -> None:
-    """Writes dataclass rows, each with the labels of its run, in one atomic step."""
-    save(path, table(labels, rows, schema))
+def write_rows(path: Path, labels: Mapping[str, Any], rows: Sequence[Any], schema: Schema, label: str = "") -> None:
+    """Writes dataclass rows, each with the labels of its run, in one atomic step. `label`: as `save` takes it."""
+    save(path, table(labels, rows, schema), label)
 
 
 def table(labels: Mapping[str, Any], rows: Sequence[Any], schema: Schema) -> Any:
@@ -78,12 +79,13 @@ def of_frame(frame: Any, schema: Schema) -> Any:
     return pa.Table.from_pandas(frame, schema=schema.arrow, preserve_index=False)
 
 
-def save(path: Path, rows: Any) -> None:
-    """Writes a table in one atomic step, with a checksum and a format."""
+def save(path: Path, rows: Any, label: str = "") -> None:
+    """Writes a table in one atomic step, with a checksum, a format, and what people call its data, if they do."""
     sink = pa.BufferOutputStream()
     words = [field.name for field in rows.schema if field.type == pa.string()]
     how: dict[str, Any] = {"use_dictionary": words, "write_statistics": False}  # small, and quick to read
-    pq.write_table(rows.replace_schema_metadata({FORMAT_KEY: str(seal.FILE_FORMAT)}), sink, compression=_CODEC, **how)
+    about = {FORMAT_KEY: str(seal.FILE_FORMAT), **({LABEL_KEY: label} if label else {})}
+    pq.write_table(rows.replace_schema_metadata(about), sink, compression=_CODEC, **how)
     write(path, seal.into_parquet(sink.getvalue().to_pybytes()))
 
 

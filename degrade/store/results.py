@@ -32,9 +32,21 @@ class Tables(NamedTuple):
     probe: "pd.DataFrame"
     specs: dict[str, RunSpec]  # by the name of the run
 
+    def labels(self) -> dict[str, str]:
+        """protocol -> what people call its data, where they do."""
+        return list_labels(self.specs.values())
+
     def measurements(self) -> "dict[str, pd.DataFrame]":
         """The tables besides the curves, by their names in degrade.store.parquet.TABLES."""
         return {name: getattr(self, name) for name in TABLES}
+
+
+def list_labels(specs: Iterable[RunSpec]) -> dict[str, str]:
+    """protocol -> what people call its data, where they do. Runs of one protocol may be called differently."""
+    found: dict[str, set[str]] = {}
+    for spec in specs:
+        found.setdefault(spec.protocol, set()).update({spec.data.label} - {""})
+    return {protocol: " / ".join(sorted(labels)) for protocol, labels in found.items() if labels}
 
 
 def make_root(root: Path) -> None:

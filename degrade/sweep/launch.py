@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from degrade.errors import RunError, SpecError, Stopped
 from degrade.spec import RunSpec
+from degrade.store.folder import RunDir
 from degrade.store.results import board, make_root
 from degrade.store.state import OVER, Board
 from degrade.sweep import expand, launchers, limit, rerun
@@ -52,6 +53,9 @@ def launch(overrides: Sequence[str], how: How, show: Show = show) -> int:
         missing = _choose_missing(plan.specs, before, how)
         if missing or again:
             make_root(plan.root)
+        for spec in plan.specs:
+            if spec.data.label and before[spec.run].name != "new":
+                RunDir(plan.root, spec.run).relabel(spec.data.label)
         code = failed = 0
         try:
             if missing:

@@ -1,13 +1,13 @@
 """The tables of a comparison, in any format."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from degrade.analysis.compare import Comparison
 from degrade.errors import SpecError, pick
 from degrade.spec.escape import formula
 from degrade.views.answers import answers
-from degrade.views.sheets import TABLE_FORMATS, Sheet, latex, markdown
+from degrade.views.sheets import TABLE_FORMATS, Sheet, latex, markdown, name_data
 from degrade.views.summaries import constructions, papers, speeds, summaries, table6
 from degrade.views.verdicts import absences, interactions, judgements
 
@@ -23,12 +23,16 @@ TABLES: dict[str, Callable[[Comparison], list[Sheet]]] = {  # in the order of pr
 }
 
 
-def sheets(found: Comparison, names: Sequence[str] = ()) -> list[Sheet]:
-    """The named tables, or without names every table that applies; then how many runs are left out."""
+def sheets(found: Comparison, names: Sequence[str] = (), labels: Mapping[str, str] | None = None) -> list[Sheet]:
+    """The named tables, or without names every table that applies; then how many runs are left out.
+
+    `labels`: what people call the data of a protocol.
+    """
     asked = [name for name in TABLES if name in names or (not names and _applies(found, name))]
     if "verdicts" in names and "lines" not in names:
         asked = ["lines", *asked]  # the answers that the verdicts add up to
-    return [*(sheet for name in asked for sheet in TABLES[name](found)), *absences(found.left_out)]
+    shown = [*(sheet for name in asked for sheet in TABLES[name](found)), *absences(found.left_out)]
+    return name_data(shown, labels or {})
 
 
 def _applies(found: Comparison, name: str) -> bool:
@@ -48,7 +52,7 @@ def check(form: str, names: Sequence[str]) -> None:
         raise SpecError(f"--table={','.join(names)}: --format=csv writes one table; ask for one")
 
 
-def render(found: Comparison, form: str, names: Sequence[str]) -> str:
+def render(found: Comparison, form: str, names: Sequence[str], labels: Mapping[str, str] | None = None) -> str:
     """Renders a comparison in any format but `table`, the terminal's. JSON and CSV hold the frames as they are."""
     frames = found.frames()
     if form == "csv":
@@ -59,4 +63,4 @@ def render(found: Comparison, form: str, names: Sequence[str]) -> str:
         return json.dumps(
             {name: json.loads(frame.to_json(orient="records")) for name, frame in chosen.items()}, indent=1
         )
-    return {"markdown": markdown, "latex": latex}[form](sheets(found, names))
+    return {"markdown": markdown, "latex": latex}[form](sheets(found, names, labels))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from degrade.errors import pick
 from degrade.spec import escape
+from degrade.store.private import shorten_places
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +35,34 @@ class Sheet(NamedTuple):
 
 
 Show = Callable[[Sequence[Sheet]], None]  # takes the sheets of a command and shows them
+
+
+def name_data(sheets: Sequence[Sheet], labels: Mapping[str, str]) -> list[Sheet]:
+    """Puts what people call the data before its protocol in every title. `labels`: protocol -> their name for it."""
+
+    def name(title: str) -> str:
+        for protocol, label in labels.items():
+            title = title.replace(protocol, f"{label}, {protocol}")
+        return title
+
+    return [sheet._replace(title=name(sheet.title)) for sheet in sheets]
+
+
+def hide_places(sheets: Sequence[Sheet]) -> list[Sheet]:
+    """The sheets to pass on: each place of this machine by its last name."""
+    return [
+        sheet._replace(
+            title=shorten_places(sheet.title),
+            rows=[tuple(map(shorten_places, row)) for row in sheet.rows],
+            notes=tuple(map(shorten_places, sheet.notes)),
+            lines=tuple(map(shorten_places, sheet.lines)),
+            records=[
+                {key: shorten_places(value) if isinstance(value, str) else value for key, value in record.items()}
+                for record in sheet.records
+            ],
+        )
+        for sheet in sheets
+    ]
 
 
 def mean_and_std(mean: float, std: float, sign: str = " ± ") -> str:

@@ -10,7 +10,7 @@ from degrade.analysis.deviations import deviations
 from degrade.spec import RunSpec
 from degrade.store.folder import RunDir
 from degrade.store.state import BROKEN, Board, State
-from degrade.views.sheets import Sheet, mean_and_std, records_of
+from degrade.views.sheets import Sheet, mean_and_std, name_data, records_of
 from degrade.views.terminal import percent
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def runs(asked: int, specs: Sequence[RunSpec], board: Board, root: Path) -> Shee
         {"run": s.run, "data": s.data.name, "iterations": s.recipe.iterations, "state": board[s.run].name}
         for s in specs
     ]
-    rows = [(s.run, s.data.name, f"{s.recipe.iterations:,}", board[s.run].name) for s in specs[:ROWS_SHOWN]]
+    rows = [(s.run, s.data.shown, f"{s.recipe.iterations:,}", board[s.run].name) for s in specs[:ROWS_SHOWN]]
     count = f"{asked} combinations, {len(specs)} distinct runs, {done} finished, {len(specs) - done} to do in {root}"
     return Sheet(
         columns=("run", "data", ">iterations", "state"),
@@ -97,7 +97,7 @@ def ends(specs: Sequence[RunSpec], board: Board, root: Path, seeded: str = "") -
     a command that trains several seeds, for sweeps of single ones.
     """
     from degrade.analysis import curves  # loads pandas
-    from degrade.store.results import read_tables
+    from degrade.store.results import list_labels, read_tables
 
     tables = read_tables({run: (RunDir(root, run), state) for run, state in sorted(board.items()) if state.over})
     sheets: list[Sheet] = []
@@ -113,7 +113,7 @@ def ends(specs: Sequence[RunSpec], board: Board, root: Path, seeded: str = "") -
             measured = tables.curves[tables.curves.run.isin(rate)]
             sheets.append(_rate_sheet(curves.chosen_rates(measured, same, rate)))
     return [
-        *sheets,
+        *name_data(sheets, list_labels(specs)),
         Sheet(lines=(f"{_count_states(state.name for state in board.values())}; in {root}",)),
         failures(board, root),
     ]

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from degrade.spec.escape import controls
-from degrade.views.sheets import Sheet, check_format, render
+from degrade.views.sheets import Sheet, check_format, hide_places, render
 
 _COLOURS = {
     "finished": "green",
@@ -158,11 +158,12 @@ def _cell(word: str) -> Text:
 
 
 @contextmanager
-def answer(form: str, main: str = "") -> Generator[Callable[[Sequence[Sheet]], None]]:
+def answer(form: str, main: str = "", *, private: bool = False) -> Generator[Callable[[Sequence[Sheet]], None]]:
     """Gives the function that shows the sheets of a command.
 
     Format `table` prints them on the terminal at once. Another format is printed at the end, alone on stdout: all other
-    output of the command goes to stderr. `main` is as in sheets.render. Raises SpecError for an unknown format.
+    output of the command goes to stderr, and places of this machine are hidden unless `private`. `main` is as in
+    sheets.render. Raises SpecError for an unknown format.
     """
     check_format(form)
     if form == "table":
@@ -178,4 +179,4 @@ def answer(form: str, main: str = "") -> Generator[Callable[[Sequence[Sheet]], N
     with redirect_stdout(sys.stderr):
         yield keep
     if shown:
-        print(render(shown, form, main))
+        print(render(shown if private else hide_places(shown), form, main))

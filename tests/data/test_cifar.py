@@ -341,6 +341,125 @@ def test_an_archive_beside_a_run_is_decoded_into_the_users_cache(remote, user, t
     assert len(data.load(replace(spec, content=content)).train) == 100
 
 
+@pytest.fixture
+def unpacked(dataset, tmp_path) -> Path:
+    """The root, with the archive unpacked in place of the archive."""
+    _spec, archive, _ = dataset
+    with tarfile.open(tmp_path / "root" / archive.file) as tar:
+        tar.extractall(tmp_path / "root", filter="data")
+    (tmp_path / "root" / archive.file).rename(tmp_path / archive.file)
+    return tmp_path / "root"
+
+
+PLACES = {
+    "the folder that holds it": lambda root, archive: root,
+    "the folder itself": lambda root, archive: root / archive.folder,
+    "renamed": lambda root, archive: (root / archive.folder).rename(root / "mine"),
+    "the archive itself": lambda root, archive: root.parent / archive.file,
+    "the archive, renamed": lambda root, archive: (root.parent / archive.file).rename(root / "cifar (1).tar.gz"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_an_archive_is_known_wherever_and_however_it_lies(dataset, unpacked, place, no_host):
+    spec, archive, tables = dataset
+    said: list[str] = []
+    wanted = replace(spec, root=str(PLACES[place](unpacked, archive)))
+    prepared = data.prepare(wanted, lambda what, *_: said.append(what))
+    assert (data.load(prepared).train.pixels[:20].reshape(20, -1) == tables[next(iter(archive.train))]["data"]).all()
+    assert [text.startswith("reads what was unpacked to ") for text in said] == [True] * ("archive" not in place)
+    whole = unpacked / "whole"
+    whole.mkdir()
+    (whole / archive.file).write_bytes(next(p for p in unpacked.parent.rglob("*.tar.gz")).read_bytes())
+    assert data.prepare(replace(spec, root=str(whole))).content == prepared.content
+    assert no_host == []
+
+
+@pytest.fixture
+def no_host(monkeypatch) -> list[str]:
+    """The addresses that a download was begun from."""
+    begun: list[str] = []
+
+    def refuse(request, **_):
+        begun.append(request.full_url)
+        raise OSError("no network")
+
+    monkeypatch.setattr("degrade.data.download.urlopen", refuse)
+    return begun
+
+
+@pytest.mark.parametrize("harm", ["changed", "gone"])
+def test_an_unpacked_file_that_is_not_the_authors_is_named(dataset, unpacked, harm, no_host):
+    spec, archive, _ = dataset
+    file = unpacked / archive.folder / [*archive.train][-1]
+    content = file.read_bytes()
+    file.unlink() if harm == "gone" else file.write_bytes(content[:-1] + b"x")
+    with pytest.raises(DataError, match=f"lacks {file.name}; unpack" if harm == "gone" else f"{file.name}: has md5"):
+        data.prepare(spec)
+    assert no_host == []
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("cifar-10-batches-bin", "is the binary form"),
+        ("cifar-10-matlab.tar.gz", "is the Matlab form"),
+        ("cifar-10-python.tar", "has lost its compression; unpack it"),
+    ],
+)
+def test_another_form_of_the_archive_is_recognised_and_nothing_fetched(tmp_path, name, words, no_host):
+    (tmp_path / name).mkdir()
+    with pytest.raises(DataError, match=words):
+        data.prepare(DataSpec(name="cifar10", root=str(tmp_path)))
+    assert no_host == []
+
+
+def test_the_other_dataset_is_recognised(tmp_path, no_host):
+    for member in cifar.CIFAR100.members:
+        (tmp_path / member).touch()
+    with pytest.raises(DataError, match=r"is unpacked from cifar-100-python.tar.gz; say data=cifar100"):
+        data.prepare(DataSpec(name="cifar10", root=str(tmp_path)))
+    assert no_host == []
+
+
+@pytest.mark.parametrize("kind", ["nothing", "a link to nothing"])
+def test_no_folder_is_made_for_a_mistyped_root(tmp_path, kind, no_host):
+    root = tmp_path / "dat" / "cifra"
+    if kind != "nothing":
+        root.parent.mkdir()
+        root.symlink_to("nothing")
+    with pytest.raises(DataError, match=r"data\.root=.*cifra: no such folder; make it, or leave data.root out to use"):
+        data.prepare(DataSpec(name="cifar10", root=str(root)))
+    assert not root.exists()
+    assert root.parent.exists() == (kind != "nothing")
+    assert no_host == []
+
+
+def test_another_source_is_downloaded_from_and_checked_and_leaves_no_trace(remote, host, monkeypatch):
+    archive, spec, path = remote
+    monkeypatch.setitem(
+        data.DATASETS,
+        "cifar10",
+        data.Dataset(partial(cifar.prepare, replace(archive, address=None)), size=32, fetched=True),
+    )
+    asked = replace(spec, url=archive.address() + "mirror/cifar.tar.gz")
+    prepared = data.prepare(asked)
+    assert (prepared.url, data.prepare(spec)) == (None, prepared)
+    path.unlink()
+    shutil.rmtree(path.parent / ".degrade")
+    host[0].content = b"another archive"
+    with pytest.raises(DataError, match=r"no download from http://127\.0\.0\.1.*what came has md5"):
+        data.prepare(asked)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "mirror", "file:///etc/passwd", "https://ann:secret@host/x", "ftp://host/x", "https://host"]
+)
+def test_a_source_is_an_address_without_a_password(url):
+    with pytest.raises(SpecError, match=r"data\.url=.*: must be an address without a password"):
+        DataSpec(url=url)
+
+
 def test_a_failed_download_ends_the_command_with_that_line(degrade, tmp_path, monkeypatch):
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there: no network, whatever the machine
     monkeypatch.setenv("no_proxy", "")

@@ -207,3 +207,9 @@ def test_test_pictures_alone_will_do_where_the_scale_is_given(place, here):
     assert "has no folder train/" in refused.stderr
     with pytest.raises(Exception, match="has no folder train/"):
         data.prepare(DataSpec(name="image_folder", root=str(place / "photos")))
+
+
+def test_a_run_whose_training_pictures_were_removed_after_decoding_still_has_them(trained, place):
+    before = evaluate(trained, split="train")
+    shutil.rmtree(place / "own" / "train")
+    assert evaluate(trained, split="train") == before

@@ -197,7 +197,7 @@ def test_clean_offers_no_result_that_can_be_mended_and_nothing_of_a_newer_degrad
 KEY = key_of("pictures")
 
 
-def test_a_note_of_the_cache_that_the_disk_refuses_is_one_line(tmp_path, monkeypatch):
+def test_a_note_of_the_cache_that_the_disk_refuses_is_one_line(tmp_path, user, monkeypatch):
     """A traceback ended the sweep."""
     cache = Cache(tmp_path)
 
@@ -209,7 +209,7 @@ def test_a_note_of_the_cache_that_the_disk_refuses_is_one_line(tmp_path, monkeyp
         cache.known(KEY, lambda: Known("content"))
 
 
-def test_what_a_dead_process_left_beside_the_notes_of_the_cache_goes(tmp_path):
+def test_what_a_dead_process_left_beside_the_notes_of_the_cache_goes(tmp_path, user):
     cache = Cache(tmp_path)
     left = cache.notes / ".key.json-1.tmp"
     cache.notes.mkdir(parents=True, exist_ok=True)
@@ -218,7 +218,7 @@ def test_what_a_dead_process_left_beside_the_notes_of_the_cache_goes(tmp_path):
     assert not left.exists()
 
 
-def test_a_flipped_bit_in_a_note_of_the_cache_is_noticed(tmp_path):
+def test_a_flipped_bit_in_a_note_of_the_cache_is_noticed(tmp_path, user):
     """The name of a picture that was left out could change."""
     cache = Cache(tmp_path)
     cache.remember(KEY, Known("content", ("bad.png",)))
