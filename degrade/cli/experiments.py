@@ -81,7 +81,7 @@ def evaluate(
     with answer(choose_format(form, json)) as show, bar() as note:
         with expand.hydra():
             asked, given = expand.compose_data(words)
-        opened = sources.open()
+        opened = sources.open(trained.choose_measuring(asked, given, note))
         rows = [evaluate.evaluate(each, asked, split=split, given_scale=given, note=note) for each in opened]
         show(evaluations(rows))
 
@@ -115,7 +115,8 @@ def ensemble(
     with answer(choose_format(form, json)) as show, bar() as note:
         with expand.hydra():
             asked, given = expand.compose_data(words)
-        found = evaluate.ensemble(sources.open(), asked, split=split, given_scale=given, note=note)
+        opened = sources.open(trained.choose_measuring(asked, given, note))
+        found = evaluate.ensemble(opened, asked, split=split, given_scale=given, note=note)
         show(evaluations([*found.members, found.together]))
 
 
@@ -163,7 +164,7 @@ def responses(
     with answer(choose_format(form, json), "responses", private=private) as show:
         with expand.hydra():
             asked, given = expand.compose_data(keys)
-        opened = sources.open()
+        opened = sources.open(trained.choose_measuring(asked, given))
         measured = responses.responses(opened, under, asked, given_scale=given)
         rests = responses.explain(opened, asked, given_scale=given)
         whole = keep_finite(measured.layers), keep_finite(measured.blocks)

@@ -12,8 +12,10 @@ from degrade import nets
 from degrade.errors import RunError, SpecError
 from degrade.experiments.hints import NO_HINTS, Hints
 from degrade.experiments.known import KNOWN
+from degrade.experiments.measured import Measured, Measuring, settle_on
 from degrade.nets import foreign, statedict
 from degrade.nets.choice import Choice, choose
+from degrade.nets.settle import AGREES, Settled
 from degrade.spec import NetSpec, RunSpec, parse
 from degrade.spec.rules import LIMIT
 from degrade.store import seal
@@ -46,6 +48,7 @@ class Trained:
     source: Path | None = None  # the file
     hints: Hints = NO_HINTS  # what was said of it
     assumed: tuple[str, ...] = ()  # what no tensor tells, and where it is from: "pad=split (said)"
+    measured: str | tuple[float, ...] | None = None  # the scale in which its BN statistics agree with pictures
     names: tuple[str, ...] | None = None  # of its classes, in the order of its outputs; None where they are not stored
 
 
@@ -56,6 +59,8 @@ class Told(NamedTuple):
     default: Hints = (
         Hints()
     )  # for all nets of a command: where the tensors do not tell, and nothing is said beside them
+
+    measuring: Measuring | None = None  # the pictures of a command: on these it is measured what stays open
 
     @property
     def hints(self) -> Hints:
@@ -152,11 +157,14 @@ def _open_checkpoint(folder: Path, state: Mapping[str, Any], run: RunSpec) -> Tr
 def _open_foreign(content: Any, label: str, told: Told) -> Trained:
     """Opens anybody's state dict. What somebody says beside the file must be so; defaults fill in what is open."""
     hints = told.hints
-    found = _match(statedict.tensors_of(content, hints.key), told)
+    choice = choose(content, hints.key)
+    measured = _match(statedict.tensors_of(content, hints.key), told, statedict.count_batches(content, hints.key))
+    found = measured.settled.reading
     module = nets.build(found.spec, channels=found.channels, classes=found.classes)
     made = _load(module, found.state, spec=found.spec, label=label, run=None, folder=None, iteration=0)
+    assumed = tuple(_list_assumed(measured.settled, hints, choice))
     hints = replace(hints, pad=hints.pad if found.spec.shortcut == "A" else None)
-    made = replace(made, hints=hints, assumed=tuple(_list_assumed(found, hints, choose(content, hints.key))))
+    made = replace(made, hints=hints, assumed=assumed, measured=measured.normalize)
     if hints.known is None:
         return made
     about = KNOWN[hints.known]
@@ -166,32 +174,36 @@ def _open_foreign(content: Any, label: str, told: Told) -> Trained:
     return replace(made, names=about.names(found.classes))
 
 
-def _match(tensors: Mapping[str, Tensor], told: Told) -> foreign.Reading:
-    """Finds the net of a state dict. Raises RunError where neither tensors nor hints tell which of several it is."""
+def _match(tensors: Mapping[str, Tensor], told: Told, batches: int | None) -> Measured:
+    """Finds the net of a state dict. Raises RunError where tensors, hints and pictures leave open which one it is."""
     hints, own = told.hints, told.own.over(NO_HINTS)
     found = foreign.readings(tensors, own.net, own.pad, hints.eps)
     if hints.net is not None:
         found = [each for each in found if each.spec.net == hints.net] or found  # a default gives way to tensors
     if hints.pad is not None:
         found = [each for each in found if each.spec.pad == hints.pad or each.spec.shortcut != "A"] or found
-    if said := foreign.describe_open(found):
-        if len({each.spec for each in found}) > 1:
-            said += "; of this file alone by FILE:net=...,pad=..., or whose net it is by as=NAME"
-        raise RunError(said)
-    return found[0]
+    try:
+        return settle_on(found, told.measuring, hints, batches)
+    except RunError as error:
+        more = "; of this file alone by FILE:net=...,pad=..., or whose net it is by as=NAME"
+        raise RunError(f"{error}{more if len({each.spec for each in found}) > 1 else ''}") from None
 
 
-def _list_assumed(found: foreign.Reading, hints: Hints, choice: Choice) -> Iterator[str]:
-    """What no tensor tells of a net, and whether somebody said it."""
-    by = f"as={hints.known}" if hints.known else "said"
+def _list_assumed(settled: Settled, hints: Hints, choice: Choice) -> Iterator[str]:
+    """What no tensor tells of a net, and whether somebody said it or it was measured."""
+    found, by = settled.reading, f"as={hints.known}" if hints.known else "said"
     if choice.unusual or hints.key is not None:
         yield f"key={choice.key} ({'the only net of the file' if hints.key is None else 'said'})"
     if found.spec.shortcut in ("A", "none"):
-        yield f"{found.spec.net} net ({by})"
+        yield f"{found.spec.net} net ({by if hints.net else 'measured'})"
     if found.spec.shortcut == "A":
-        yield f"pad={found.spec.pad} ({by})"
-    yield f"batch norm's epsilon {found.eps:g} ({'assumed' if hints.eps is None else by})"
-    yield "stride in the first layer of a stage (assumed)"
+        yield f"pad={found.spec.pad} ({by if hints.pad else 'measured'})"
+    eps = "measured" if settled.eps_measured else "assumed" if hints.eps is None else by
+    yield f"batch norm's epsilon {found.eps:g} ({eps})"
+    yield f"stride in the first layer of a stage ({'assumed' if settled.distance is None else 'measured'})"
+    if settled.distance is not None:
+        poor = "poorly " if settled.distance > AGREES else ""
+        yield f"its BN statistics agree {poor}with the pictures (distance {settled.distance:.2f})"
     if found.by_file:
         yield "layers in the order of the file (assumed)"
 

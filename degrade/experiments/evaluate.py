@@ -16,7 +16,7 @@ from degrade.data.batches import EVALUATION_BATCH, Resident
 from degrade.data.images import Note, fingerprint
 from degrade.errors import RunError
 from degrade.experiments.classes import Order, match_classes
-from degrade.experiments.trained import Pictures, Trained, as_trained, pictures, tell_apart
+from degrade.experiments.trained import Pictures, Trained, as_trained, choose_measuring, pictures, tell_apart
 from degrade.spec import DataSpec, RunSpec
 from degrade.train.fit import pick_device
 from degrade.train.precision import autocast
@@ -64,7 +64,7 @@ def evaluate(
     the bit on a CPU if the run's backend was eager.
     Raises as `open_net`, `pictures` and `match_classes` do, and SpecError for a split or device that is not there.
     """
-    trained = as_trained(net)
+    trained = as_trained(net, choose_measuring(asked, given_scale, note))
     shown = pictures(trained, asked, given_scale=given_scale, note=note)
     said, labels = compute_outputs(trained, shown, split, device)
     return _evaluate_outputs(trained, shown, split, said, labels)
@@ -88,7 +88,8 @@ def ensemble(
         raise RunError("an ensemble needs two nets or more")
     alone: list[Evaluation] = []
     total, labels, seen = torch.zeros(()), torch.zeros(()), set[str]()
-    opened = tell_apart([as_trained(net) for net in members])
+    measuring = choose_measuring(asked, given_scale, note)
+    opened = tell_apart([as_trained(net, measuring) for net in members])
     for trained in opened:
         shown = pictures(trained, asked, given_scale=given_scale, note=note)
         seen.add(fingerprint(shown.images(split)))

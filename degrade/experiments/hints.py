@@ -27,9 +27,10 @@ class Hints:
     normalize: str | tuple[float, ...] | None = None  # how its pictures are scaled, as data.normalize
     classes: str | None = None  # one of CLASS_ORDERS: which output belongs to which class of the pictures
     known: str | None = None  # a key of KNOWN; `as` on the command line
+    measure: str | None = None  # no: take it as said, whatever its BN statistics say on the pictures
 
     def __post_init__(self) -> None:
-        for name, words in (("pad", CHOICES["pad"]), ("classes", CLASS_ORDERS)):
+        for name, words in (("pad", CHOICES["pad"]), ("classes", CLASS_ORDERS), ("measure", ("yes", "no"))):
             value = getattr(self, name)
             if value is not None and value not in words:
                 raise SpecError(f"--{name}={value}: unknown; known: {', '.join(words)}")

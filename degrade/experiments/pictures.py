@@ -63,6 +63,8 @@ def choose_scaling(trained: Trained, asked: DataSpec | None, *, given_scale: boo
     if run is not None:
         of = "as in its own training" if isinstance(run.data.normalize, tuple) else "of its own training set"
         return Scaling(run.data.normalize, True, f"{_show(run.data.normalize)} {of}")
+    if trained.measured is not None:
+        return _scale_by(trained.measured, "measured: its BN statistics agree")
     normalize = (asked or DataSpec()).normalize
     return Scaling(normalize, False, f"{_show(normalize)} of the training set of the pictures (assumed)")
 

@@ -15,7 +15,7 @@ from degrade import figures
 from degrade.data.batches import EVALUATION_BATCH, Resident
 from degrade.errors import RunError, SpecError
 from degrade.experiments.pictures import choose_scaling
-from degrade.experiments.trained import Trained, as_trained, pictures, tell_apart
+from degrade.experiments.trained import Trained, as_trained, choose_measuring, pictures, tell_apart
 from degrade.nets.norms import split_batch
 from degrade.nets.responses import measure
 from degrade.spec import DataSpec
@@ -75,7 +75,8 @@ def responses(
     the same. A net that is named twice counts once; a run at several iterations counts as several nets, called
     run@iteration. Raises as `open_net` and `pictures` of degrade.experiments.trained do.
     """
-    opened = tell_apart([as_trained(net) for net in nets])
+    measuring = choose_measuring(asked, given_scale)
+    opened = tell_apart([as_trained(net, measuring) for net in nets])
     distinct = {(net.run.run if net.run else net.label, net.iteration, net.weights): net for net in opened}
     found = [_measure(net, under or Under(), asked, given_scale) for net in distinct.values()]
     layers, blocks = (

@@ -18,7 +18,9 @@ from degrade.experiments.checkpoints import (
 )
 from degrade.experiments.hints import NO_HINTS, Hints, Named, parse_net
 from degrade.experiments.labels import name_file, tell_apart
+from degrade.experiments.measured import Measuring, choose_measuring
 from degrade.experiments.pictures import Pictures, pictures
+from degrade.spec import DataSpec
 from degrade.store.files import at_home
 from degrade.store.results import find, pick_furthest, run_dirs
 from degrade.views.terminal import console
@@ -26,10 +28,12 @@ from degrade.views.terminal import console
 __all__ = [
     "CHECKPOINT_KEYS",
     "Hints",
+    "Measuring",
     "Pictures",
     "Sources",
     "Trained",
     "as_trained",
+    "choose_measuring",
     "fingerprint_weights",
     "name_file",
     "open_net",
@@ -52,18 +56,21 @@ def open_net(
     normalize: str | tuple[float, ...] | None = None,
     classes: str | None = None,
     known: str | None = None,
+    on: DataSpec | None = None,
 ) -> Trained:
     """Opens the net in a run folder, a checkpoint of ours, anybody's state dict (torch.save or safetensors), or the run
     under `results` whose name begins with `path`. Runs no code from a file.
 
     A state dict fits if its tensors have the order and shapes of a 6n+2 net of Sec. 4.2, whatever their names
     (degrade.nets.foreign.match). The other arguments say what tensors cannot say: they are the fields of Hints, and
-    `path` may say them too, as in "weights.pth:net=residual,pad=split". Raises RunError where there is no such file or
+    `path` may say them too, as in "weights.pth:net=residual,pad=split". What nobody says is measured `on`
+    pictures: by the statistics of batch norm (degrade.nets.settle). Raises RunError where there is no such file or
     run, where its content does not fit, or where it is open which net it is; SpecError for a hint that cannot be.
     """
     hints = Hints(net=net, pad=pad, eps=eps, key=key, normalize=normalize, classes=classes, known=known)
     named = parse_net(path)
-    return _open(Named(named.path, named.hints.over(hints)), Path(results), NO_HINTS)
+    measuring = None if on is None else Measuring(asked=on)
+    return _open(Named(named.path, named.hints.over(hints)), Path(results), NO_HINTS, measuring)
 
 
 def sort_words(words: Sequence[str]) -> tuple[list[str], list[Path]]:
@@ -83,13 +90,15 @@ def _is_net(word: str) -> bool:
     return Path("results").is_dir() and any(each.run.startswith(word) for each in run_dirs(Path("results")))
 
 
-def as_trained(net: Trained | Path | str) -> Trained:
-    """The net itself, or the net that `open_net` opens by that path or name."""
-    return net if isinstance(net, Trained) else open_net(net)
+def as_trained(net: Trained | Path | str, measuring: Measuring | None = None) -> Trained:
+    """The net itself, or the net that `open_net` opens by that path or name, settled on the pictures to show it."""
+    if isinstance(net, Trained):
+        return net
+    return _open(parse_net(net), Path("results"), NO_HINTS, measuring)
 
 
-def _open(named: Named, results: Path, default: Hints) -> Trained:
-    where, told = at_home(named.path), Told(named.hints, default)
+def _open(named: Named, results: Path, default: Hints, measuring: Measuring | None = None) -> Trained:
+    where, told = at_home(named.path), Told(named.hints, default, measuring)
     if not where.exists():
         if where.suffix in _SUFFIXES:
             raise RunError(f"{named.path}: no such file")
@@ -105,13 +114,13 @@ class Sources:
     roots: tuple[Path, ...] = ()  # results folders; names of runs are looked up in the first
     default: Hints = NO_HINTS  # for files of others whose tensors and names do not say it
 
-    def open(self) -> list[Trained]:
-        """Opens the nets, with labels that tell them apart. Raises RunError where there is nothing to open, or where a
-        named net cannot be opened.
+    def open(self, measuring: Measuring | None = None) -> list[Trained]:
+        """Opens the nets, with labels that tell them apart. What files of others leave open is measured. Raises
+        RunError where there is nothing to open, or where a named net cannot be opened.
         """
         if self.nets:
             results = self.roots[0] if self.roots else Path("results")
-            return tell_apart([_open(parse_net(word), results, self.default) for word in self.nets])
+            return tell_apart([_open(parse_net(word), results, self.default, measuring) for word in self.nets])
         there = pick_furthest((folder, folder.read_standing()) for root in self.roots for folder in run_dirs(root))
         kept = [folder for folder, _ in there.values() if any(file.exists() for file in folder.checkpoints)]
         if missing := len(there) - len(kept):

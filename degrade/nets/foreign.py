@@ -85,7 +85,7 @@ def readings(
     parts = _sort_parts(layers.all, by_name)
     between = by_name.open or layers.open
     found = [
-        replace(each, by_file=between is not None, open=None if written else between)
+        replace(each, by_file=between is not None, open=None if written and not by_name.by_kind else between)
         for each in _read(parts, net, pad, eps)
     ]
     if written and between is None:

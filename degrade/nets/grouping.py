@@ -164,7 +164,7 @@ def _group_by_order(tensors: Mapping[str, Tensor]) -> Layers | None:
     first is the bias of the layer. Numbers in the names tell the order; where they tell none, the file does.
     """
     layers, vectors = list[ForeignLayer](), list[str]()
-    ordered, between = arrange(list(tensors), {key: place for place, key in enumerate(tensors)})
+    ordered, between, _ = arrange(list(tensors), {key: place for place, key in enumerate(tensors)})
     for key in [*(tensors if between else ordered), ""]:
         if key and tensors[key].ndim == 1:
             vectors.append(key)

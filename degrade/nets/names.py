@@ -27,6 +27,7 @@ class Order(NamedTuple):
 
     names: list[str]
     open: tuple[str, str] | None
+    by_kind: bool = False  # names go by the kind of layer first: a file is written in that order too, and tells none
 
 
 def tokenize(name: str) -> tuple[Token, ...]:
@@ -72,7 +73,7 @@ def _arrange(
         groups.setdefault(parts[name][depth] if depth < len(parts[name]) else None, []).append(name)
     if len(groups) == 1 and None not in groups:
         return _arrange(names, depth + 1, parts, places, first)
-    heads, open_pair = _order_heads(groups, depth, parts, places, first)
+    heads, open_pair, by_kind = _order_heads(groups, depth, parts, places, first)
     found: list[str] = []
     for head in heads:
         inner = (
@@ -81,8 +82,8 @@ def _arrange(
             else _arrange(groups[head], depth + 1, parts, places, first)
         )
         found += inner.names
-        open_pair = open_pair or inner.open
-    return Order(found, open_pair)
+        open_pair, by_kind = open_pair or inner.open, by_kind or inner.by_kind
+    return Order(found, open_pair, by_kind)
 
 
 def _order_heads(
@@ -91,17 +92,17 @@ def _order_heads(
     parts: Mapping[str, tuple[Token, ...]],
     places: Mapping[str, int],
     first: str | None,
-) -> tuple[list[Token | None], tuple[str, str] | None]:
-    """Orders groups of names by the token in which they differ."""
+) -> tuple[list[Token | None], tuple[str, str] | None, bool]:
+    """Orders groups of names by the token in which they differ. Returns these tokens, and the rest of an Order."""
     front = [head for head, names in groups.items() if first in names]
     rest = [head for head in groups if head not in front]
     against = any(head and front[0] and head.rank == front[0].rank == 2 and head < front[0] for head in rest if front)
     by_kind = _go_by_kind([names for names in groups.values() if len(names) > 1], depth, parts)
     if not against and not by_kind and _tell_order(rest):
-        return [*front, *sorted(rest, key=lambda head: (head is not None, head or ()))], None
+        return [*front, *sorted(rest, key=lambda head: (head is not None, head or ()))], None, False
     rest.sort(key=lambda head: min(places[name] for name in groups[head]))
     both = front + rest if against or by_kind else sorted(rest, key=lambda head: not (head and head.rank == 3))
-    return [*front, *rest], (groups[both[0]][0], groups[both[1]][0])
+    return [*front, *rest], (groups[both[0]][0], groups[both[1]][0]), by_kind
 
 
 def _tell_order(heads: Sequence[Token | None]) -> bool:

@@ -17,6 +17,7 @@ class Ordering:
     def __init__(self, places: Mapping[str, int], *, by_file: bool = False) -> None:
         self.places, self.by_file = places, by_file
         self.open: tuple[str, str] | None = None
+        self.by_kind = False
 
     def sort(self, layers: Sequence[ForeignLayer], first: ForeignLayer | None = None) -> list[ForeignLayer]:
         """Sorts layers. `first` is computed first, as shapes tell."""
@@ -28,6 +29,7 @@ class Ordering:
         return [known[name] for name in found.names]
 
     def _note(self, found: Order, known: Mapping[str, ForeignLayer]) -> None:
+        self.by_kind = self.by_kind or found.by_kind
         if found.open and self.open is None:
             self.open = (known[found.open[0]].key, known[found.open[1]].key)
 
@@ -68,7 +70,7 @@ def check_activation(convs: Sequence[ForeignLayer], norms: Sequence[ForeignLayer
     Where a convolution changes the width, all BN beside it are as wide as what it puts out, if they come after
     convolutions. Modules that hold layers of that width alone are looked at; names without modules tell nothing.
     """
-    threes = [conv for conv in convs if conv.side == 3]
+    threes = sorted((conv for conv in convs if conv.side == 3), key=lambda conv: conv.cout)
     narrow = min((conv.cout for conv in threes), default=0)
     for conv in (conv for conv in threes if conv.cin != conv.cout and conv.cout > narrow):
         parent = ""
@@ -129,6 +131,14 @@ def _pair_up(
     if chosen is None:
         return None
     by_name = {read(norm.name): norm for norm in norms}
-    if len(by_name) == len(norms) and by_name.keys() == {read(conv.name) for conv in chosen}:
-        return [(conv, by_name[read(conv.name)]) for conv in chosen]
-    return list(zip(sort(chosen), sort(norms), strict=True))
+    named = [conv for conv in chosen if read(conv.name) in by_name]
+    rest = [conv for conv in chosen if conv not in named]
+    if (
+        len(by_name) < len(norms)
+        or len({read(conv.name) for conv in named}) < len(named)
+        or any(c in rest for c in threes)
+    ):
+        return list(zip(sort(chosen), sort(norms), strict=True))
+    pairs = [(conv, by_name[read(conv.name)]) for conv in named]
+    taken = [norm.name for _, norm in pairs]  # what is left are projections, as downsample_0 and downsample_1
+    return pairs + list(zip(sort(rest), sort([norm for norm in norms if norm.name not in taken]), strict=True))

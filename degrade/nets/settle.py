@@ -14,7 +14,7 @@ from degrade.nets.shortcuts import Projection, ZeroPad
 
 # Measured 2026-12-01 on CIFAR-10 (20 and 56 layers, in the midst of training and trained) and on the digits (8 and 14
 # layers, 40 to 1,000 steps), docs/inside.md: right readings 0.02 to 0.22, wrong ones 0.26 to 10.
-_AGREES = 0.25  # at most, for a reading to be taken because it agrees
+AGREES = 0.25  # at most, for a reading to be taken because it agrees
 _CONTRADICTS = 0.5  # at least, for a reading to be refused that somebody has told in full
 _CLEAR = 1.5  # how many times as far the next reading must be
 _RIVAL = 1.25  # how many times as near another operation must be for the net to be refused
@@ -50,6 +50,10 @@ def settle(found: Sequence[Reading], shown: Shown | None, batches: int | None = 
     far = [min(first), *(_measure(best, view) for view in views[1:])]
     distance, view = min(far), views[far.index(min(far))]
     others = [old if view is views[0] else _measure(each, view) for each, old in zip(found, first, strict=True)]
+    eps = _settle_eps(best, view, distance)
+    if eps is not None:
+        others = [_measure(each.with_eps(eps), view) for each in found]
+        best, distance = best.with_eps(eps), others[first.index(min(first))]
     del others[first.index(min(first))]
     other_scales = [each for each, seen in zip(far, views, strict=True) if seen.scale != view.scale]
     _check_rivals(best, view, distance)
@@ -63,16 +67,15 @@ def settle(found: Sequence[Reading], shown: Shown | None, batches: int | None = 
     if distance >= _CONTRADICTS:
         raise RunError(
             f"its BN statistics contradict these pictures (distance {distance:.2f}, where right readings have at most "
-            f"{_AGREES}): it computes something else than {_describe(best)}, as a pre-activation net does, or it was "
+            f"{AGREES}): it computes something else than {_describe(best)}, as a pre-activation net does, or it was "
             f"trained on other pictures or in another scale; FILE:measure=no takes it all the same"
         )
-    eps = _settle_eps(best, view, distance)
-    return Settled(best if eps is None else best.with_eps(eps), view.scale, distance, eps is not None)
+    return Settled(best, view.scale, distance, eps is not None)
 
 
 def _is_clear(distance: float, others: Sequence[float]) -> bool:
     """Whether a reading agrees, and all others are clearly further from the statistics."""
-    return distance <= _AGREES and all(far >= distance * _CLEAR for far in others)
+    return distance <= AGREES and all(far >= distance * _CLEAR for far in others)
 
 
 def _has_statistics(reading: Reading, batches: int | None) -> bool:
