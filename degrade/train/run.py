@@ -16,7 +16,8 @@ from degrade.store.folder import RunDir
 from degrade.store.state import FINISHED, OVER, State
 from degrade.train.checkpoint import pack
 from degrade.train.environment import environment
-from degrade.train.fit import Fit, pick_device
+from degrade.train.fit import Fit
+from degrade.train.processor import pick_device
 from degrade.train.resume import (
     Saved,
     cut_back,

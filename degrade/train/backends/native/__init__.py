@@ -36,7 +36,7 @@ class Native:
     """
 
     def __init__(self, net: nn.Module, spec: RunSpec, batches: Batches) -> None:
-        self.kernels = build.kernels(spec.engine.precision)
+        self.kernels = build.load(spec.engine.precision).library
         tiling = _tiling_of(self.kernels, spec)
         if reason := _why_unsuited(spec, batches, tiling):
             raise UnavailableError(reason)
