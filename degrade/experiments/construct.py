@@ -180,7 +180,7 @@ def _store(folder: RunDir, fit: Fit, net: nn.Module, command: str) -> bool:
             raise RunError(f"{folder.path}: another process is training it; wait for its end")
         if folder.kept(0).exists():
             return False
-        folder.begin(fit.spec, environment(fit.device, command))
+        folder.begin(fit.spec, environment(fit.device, command, fit.here.kernels))
         fit.begin_from(net.state_dict())
         folder.write_curve(fit.spec, fit.points)
         write(folder.kept(0), pack(fit.state()))

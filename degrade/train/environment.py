@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from degrade.train.processor import name_processor, read_features
 
-def environment(device: torch.device, command: str) -> dict[str, Any]:
-    """Versions, commit, device and command of this process."""
+
+def environment(device: torch.device, command: str, kernels: str = "") -> dict[str, Any]:
+    """Versions, commit, processor, device and command of this process; `kernels`: the fingerprint of those it uses."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
         "degrade": version("degrade"),
@@ -27,6 +29,9 @@ def environment(device: torch.device, command: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "device": f"{device}: {name}",
         "cpus": os.cpu_count(),
+        "processor": name_processor(),
+        "features": " ".join(read_features()),
+        "kernels": kernels or None,
         "command": command or " ".join(sys.argv),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -81,8 +81,8 @@ class Fit:
             norm=recipe.norm,
             bn_group=recipe.bn_group,
         )
-        self.backend, self.backend_name, self.backend_why, kernels = choose(name, net, self.spec, self.batches)
-        self.here = Stretch.observe(self.device, kernels)
+        self.backend, self.backend_name, self.backend_why = choose(name, net, self.spec, self.batches)
+        self.here = Stretch.observe(self.device, self.backend.fingerprint)
         self.machines = [self.here]  # that computed the run, by iteration
 
     def _use_again(self, name: str) -> None:
@@ -285,7 +285,7 @@ class Fit:
         (warmup,) = parse_rows(Warmup, [state.get("warmup")], "warmup")
         points = parse_rows(Point, state.get("points"), "points")
         probes = parse_rows(LayerGradient, state.get("probes", []), "probes")
-        machines = parse_rows(Stretch, state.get("machines", [list(astuple(Stretch()))]), "machines")
+        machines = parse_rows(Stretch, state.get("machines", []), "machines") or [Stretch()]
         if state["backend"] not in BACKENDS:
             raise RunError(f"its backend cannot be {state['backend']!r}")
         if state["backend"] != self.backend_name:

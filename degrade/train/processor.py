@@ -12,10 +12,10 @@ from typing import Self
 import torch
 
 from degrade.errors import SpecError
+from degrade.store.state import MIXED, ONE, UNKNOWN
 
 # of what Linux lists, those that arithmetic goes by: a newer Linux names more of the others
 _ARITHMETIC = re.compile(r"s?sse|avx|fma|f16c|amx|bmi|abm|popcnt|fp(?!u)|asimd|sve|sme(?!p)|bf16|i8mm|neon|vfp")
-ONE, MIXED, UNKNOWN = "one", "mixed", "unknown"  # how many machines computed a run
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from degrade.train.resume import (
     cut_back,
     damaged_tables,
     demand_probe,
+    describe_change,
     ended,
     lost,
     progress,
@@ -110,7 +111,7 @@ def _mend(spec: RunSpec, folder: RunDir, state: str, stop: Callable[[], bool], c
         if state and folder.curve.exists():
             demand_probe(folder)
         raise
-    folder.begin(spec, environment(fit.device, command))
+    folder.begin(spec, environment(fit.device, command, fit.here.kernels))
     record(fit, folder)
     folder.write_state(progress(fit, _end_of(fit), outcome=fit.outcome, reason=""))
     demand_probe(folder)
@@ -143,8 +144,10 @@ def _train(
     fit = Fit(spec, data.load(spec.data), stop=stop)
     if layout is not None:
         fit.begin_in(layout)
-    folder.begin(spec, environment(fit.device, command))
+    folder.begin(spec, environment(fit.device, command, fit.here.kernels))
     resume(fit, folder)
+    if said := describe_change(fit):
+        print(f"{spec.run}: {said}", flush=True)
     if fit.backend_why:
         print(f"{spec.run}: engine.backend is {fit.backend_name}; {fit.backend_why}", flush=True)
     if lost(folder):

@@ -13,7 +13,7 @@ from degrade.errors import SpecError, UnavailableError, pick
 from degrade.spec import RunSpec
 from degrade.train.backends.eager import Eager
 from degrade.train.backends.graph import Graph
-from degrade.train.backends.native import Native, build, check
+from degrade.train.backends.native import Native, check
 
 
 class Backend(Protocol):
@@ -24,6 +24,7 @@ class Backend(Protocol):
 
     lr: Tensor
     tally: Tensor
+    fingerprint: str  # of compiled kernels; "" without any
     layout: str  # of what torch sums over in training (degrade.train.layout); `restore` brings another
 
     def step(self, iteration: int) -> None:
@@ -61,12 +62,11 @@ BACKENDS: dict[str, _MakeBackend] = {"eager": Eager, "graph": Graph, "native": N
 
 
 class Choice(NamedTuple):
-    """A backend, its name in BACKENDS, why it is not a faster one ("": none is faster), and which kernels it has."""
+    """A backend, its name in BACKENDS, and why it is not a faster one; "" where none is faster."""
 
     backend: Backend
     name: str
-    why: str = ""
-    kernels: str = ""  # the fingerprint of compiled kernels
+    why: str
 
 
 def choose(name: str, net: nn.Module, spec: RunSpec, batches: Batches) -> Choice:
@@ -78,7 +78,9 @@ def choose(name: str, net: nn.Module, spec: RunSpec, batches: Batches) -> Choice
     if name != "auto":
         try:
             make = pick(BACKENDS, name, "engine.backend")
-            return _choose_native(net, spec, batches) if name == "native" else Choice(make(net, spec, batches), name)
+            return (
+                _choose_native(net, spec, batches) if name == "native" else Choice(make(net, spec, batches), name, "")
+            )
         except UnavailableError as error:
             raise SpecError(f"engine.backend={name}: {error}; use engine.backend=auto") from None
     try:
@@ -87,7 +89,7 @@ def choose(name: str, net: nn.Module, spec: RunSpec, batches: Batches) -> Choice
                 raise UnavailableError("they keep what engine.recompute throws away")
             check.demand_worthwhile(spec)
             return _choose_native(net, spec, batches)
-        return Choice(Graph(net, spec, batches), "graph")
+        return Choice(Graph(net, spec, batches), "graph", "")
     except UnavailableError as error:
         missing = "kernels" if batches.images.pixels.device.type == "cpu" else "graph"
         return Choice(Eager(net, spec, batches), "eager", f"no {missing}: {error}")
@@ -96,4 +98,4 @@ def choose(name: str, net: nn.Module, spec: RunSpec, batches: Batches) -> Choice
 def _choose_native(net: nn.Module, spec: RunSpec, batches: Batches) -> Choice:
     """Raises UnavailableError where there are no kernels for a run, or they are wrong."""
     check.demand_right(spec.engine.precision)
-    return Choice(Native(net, spec, batches), "native", kernels=build.load(spec.engine.precision).fingerprint)
+    return Choice(Native(net, spec, batches), "native", "")

@@ -88,10 +88,9 @@ def _ask(kernels: Kernels, precision: str, *, fast: bool = False) -> _Answer:
         if known and not (fast and known.speed < 1):
             return known
         with _trial(kernels):
-            wrong = find_wrong(measure_distances(precision), precision)
+            if wrong := find_wrong(measure_distances(precision), precision):
+                raise UnavailableError(f"they are wrong: {wrong}")
             answer = _Answer(kernels.digest, measure_speed(precision))
-        if wrong:
-            raise UnavailableError(f"they are wrong: {wrong}")
         with contextlib.suppress(OSError):  # the next run checks again
             kernels.shelf.write(kernels.checked, seal.to_json(asdict(answer)))
         return answer

@@ -57,10 +57,11 @@ class Shelf:
             if (self.path / name).is_symlink():
                 raise _refuse(self.path / name) from error
             raise
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode) or not _is_ours(about):
+            os.close(descriptor)
+            raise _refuse(self.path / name)
         with os.fdopen(descriptor, "rb") as file:
-            about = os.fstat(descriptor)
-            if not stat.S_ISREG(about.st_mode) or not _is_ours(about):
-                raise _refuse(self.path / name)
             content = file.read()
         body, end = seal.of_end(content), _name_end(name)
         if not body.endswith(end):
@@ -105,8 +106,10 @@ def _open_folder(path: Path) -> int:
             os.close(at)
             at, seen = below, seen / name  # an absolute link begins at / again
             _demand_safe(os.fstat(at), seen, last=not todo)
-    except BaseException:
+    except BaseException as error:
         os.close(at)
+        if isinstance(error, OSError) and error.errno is not None:
+            error.filename = str(path)  # not one of its parts
         raise
     return at
 
