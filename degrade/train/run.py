@@ -144,8 +144,8 @@ def _train(
     fit = Fit(spec, data.load(spec.data), stop=stop)
     if layout is not None:
         fit.begin_in(layout)
-    folder.begin(spec, environment(fit.device, command, fit.here.kernels))
     resume(fit, folder)
+    folder.begin(spec, environment(fit.device, command, fit.here.kernels))  # of the backend that the run began with
     if said := describe_change(fit):
         print(f"{spec.run}: {said}", flush=True)
     if fit.backend_why:

@@ -1,6 +1,7 @@
-"""What runs here is what was built here: damage, other files and other people's folders are found before a byte runs."""
+"""What runs here was built here: damage, other files and other people's folders are found before a byte runs."""
 
 import errno
+import faulthandler
 import os
 import random
 import signal
@@ -201,29 +202,44 @@ def test_its_own_files_and_folders_are_its_own_under_any_umask(tmp_path, mask):
 def test_a_file_and_its_name_are_on_the_disk_before_anybody_believes_them(tmp_path, monkeypatch):
     done = []
     sync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(os, "fsync", lambda at: done.append(os.readlink(f"/proc/self/fd/{at}")) or sync(at))
+    monkeypatch.setattr(os, "fsync", lambda at: done.append(Path(f"/proc/self/fd/{at}").readlink().name) or sync(at))
     monkeypatch.setattr(Path, "replace", lambda self, to: done.append("renamed") or replace(self, to))
     Shelf(tmp_path).write("library", b"bytes")
-    assert [Path(each).name for each in done] == [f".library-{os.getpid()}.tmp", "renamed", tmp_path.name]
+    assert done == [f".library-{os.getpid()}.tmp", "renamed", tmp_path.name]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
 def test_kernels_that_a_process_died_of_are_built_anew(built, monkeypatch, capsys, number):
+    monkeypatch.setattr(check, "measure_speed", lambda precision: 2.0)
     child = os.fork()
     if child == 0:
+        faulthandler.disable()  # this death is meant
         check.measure_distances = lambda precision: os.kill(os.getpid(), number)
         check.demand_right("fp32")
         os._exit(0)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == number
     before = built.stat().st_mtime_ns
     load_again()
-    assert "a process died while it checked them; the kernels are built anew" in capsys.readouterr().out
+    assert "a process died when it tried them; the kernels are built anew" in capsys.readouterr().out
     assert built.stat().st_mtime_ns != before
     check.demand_right("fp32")
     load_again()
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_kernels_that_a_process_died_of_while_it_loaded_them_are_built_anew(built, capsys):
+    child = os.fork()
+    if child == 0:
+        build._open = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        load_again()
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    load_again()
+    assert "a process died when it tried them; the kernels are built anew" in capsys.readouterr().out
 
 
 def test_an_answer_belongs_to_the_bytes_that_were_checked(built, monkeypatch):

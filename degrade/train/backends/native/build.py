@@ -10,7 +10,8 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -41,15 +42,25 @@ class Kernels(NamedTuple):
     shelf: Shelf
     name: str  # of the file there
 
-    @property
-    def checked(self) -> str:
-        """The file that says what a check of these kernels found."""
-        return f"{self.name}.ok"
 
-    @property
-    def trial(self) -> str:
-        """The file that is there while the kernels are checked. If it is there later, a process died of them."""
-        return f"{self.name}.trial"
+def name_answer(name: str) -> str:
+    """The file that says what a check of a library found."""
+    return f"{name}.ok"
+
+
+def _name_mark(name: str) -> str:
+    return f"{name}.trial"
+
+
+@contextmanager
+def trial(shelf: Shelf, name: str) -> Generator[None]:
+    """Marks meanwhile that a library is being tried. A process that dies of it leaves the mark: it is built anew."""
+    with suppress(OSError):  # a folder that takes no files takes no new library either
+        shelf.write(_name_mark(name), b"")
+    try:
+        yield
+    finally:
+        shelf.remove(_name_mark(name))
 
 
 def kernels(precision: str) -> ctypes.CDLL:
@@ -89,7 +100,9 @@ def _load_from(place: Path, command: Sequence[str], name: str, fingerprint: str)
     try:
         with shelf.locked(name):
             content = _read_sound(shelf, name) or _build(command, shelf, name)
-        return Kernels(_open(content, shelf), fingerprint, hashlib.sha256(content).hexdigest(), shelf, name)
+            with nullcontext() if shelf.has(name_answer(name)) else trial(shelf, name):
+                library = _open(content, shelf)
+        return Kernels(library, fingerprint, hashlib.sha256(content).hexdigest(), shelf, name)
     except BaseException:
         shelf.close()
         raise
@@ -155,13 +168,13 @@ def _read_sound(shelf: Shelf, name: str) -> bytes | None:
     """The library on the shelf; None, after it was removed, where it is damaged or a process died of it."""
     try:
         content = shelf.read(name)
-        why = "a process died while it checked them" if shelf.has(f"{name}.trial") else ""
+        why = "a process died when it tried them" if shelf.has(_name_mark(name)) else ""
     except ValueError as error:
         content, why = None, str(error)
     if not why:
         return content
     print(f"{shelf.path / name}: {why}; the kernels are built anew", flush=True)
-    shelf.remove(name, f"{name}.ok", f"{name}.trial")
+    shelf.remove(name, name_answer(name), _name_mark(name))
     return None
 
 

@@ -23,7 +23,7 @@ from degrade.spec import DataSpec, EngineSpec, NetSpec, RecipeSpec, RunSpec
 from degrade.store import seal
 from degrade.train.backends.eager import Eager
 from degrade.train.backends.native import Native
-from degrade.train.backends.native.build import Kernels, load
+from degrade.train.backends.native.build import Kernels, load, name_answer, trial
 
 # Together they go through every kernel, and through each branch that a recipe chooses. Decay is so strong that it shows
 # beside the gradients. Batches end with a block, and with a group of batch norm, that is not full.
@@ -87,35 +87,24 @@ def _ask(kernels: Kernels, precision: str, *, fast: bool = False) -> _Answer:
         known = _read_answer(kernels)
         if known and not (fast and known.speed < 1):
             return known
-        with _trial(kernels):
+        with trial(kernels.shelf, kernels.name):
             if wrong := find_wrong(measure_distances(precision), precision):
                 raise UnavailableError(f"they are wrong: {wrong}")
             answer = _Answer(kernels.digest, measure_speed(precision))
         with contextlib.suppress(OSError):  # the next run checks again
-            kernels.shelf.write(kernels.checked, seal.to_json(asdict(answer)))
+            kernels.shelf.write(name_answer(kernels.name), seal.to_json(asdict(answer)))
         return answer
 
 
 def _read_answer(kernels: Kernels) -> _Answer | None:
     """What was found of these very bytes; None where nothing was, or it cannot be read."""
     try:
-        content = kernels.shelf.read(kernels.checked)
+        content = kernels.shelf.read(name_answer(kernels.name))
         values = {} if content is None else seal.of_json(content)
         answer = _Answer(values["library"], float(values["speed"]))
     except (OSError, ValueError, KeyError):
         return None
     return answer if answer.library == kernels.digest else None
-
-
-@contextmanager
-def _trial(kernels: Kernels) -> Generator[None]:
-    """Marks meanwhile that the kernels are being tried. A process that dies leaves the mark."""
-    with contextlib.suppress(OSError):  # a folder that takes no files takes no new library either
-        kernels.shelf.write(kernels.trial, b"")
-    try:
-        yield
-    finally:
-        kernels.shelf.remove(kernels.trial)
 
 
 def find_wrong(distances: Mapping[str, float], precision: str) -> str:
