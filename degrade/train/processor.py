@@ -12,6 +12,7 @@ from typing import Self
 import torch
 
 from degrade.errors import SpecError
+from degrade.spec.escape import controls
 from degrade.store.state import MIXED, ONE, UNKNOWN
 
 # of what Linux lists, those that arithmetic goes by: a newer Linux names more of the others
@@ -44,7 +45,7 @@ class Stretch:
         if not self.processor:
             return "what an older degrade did not note"
         kernels = f", kernels {self.kernels}" if self.kernels else ""
-        return f"{self.processor} ({self.features}), torch {self.version}{kernels}"
+        return controls(f"{self.processor} ({self.features}), torch {self.version}{kernels}")  # a gift's may be odd
 
 
 def join(before: Sequence[Stretch], here: Stretch) -> list[Stretch]:
