@@ -78,10 +78,18 @@ def test_a_run_that_goes_on_elsewhere_is_mixed_and_says_so(tmp_path, monkeypatch
     assert "computed by (mixed)" in told.stdout
     assert new in told.stdout
     assert "mixed" in here("status").stdout
+
+
+def test_tables_for_people_and_programs_name_the_runs_of_several_machines(tmp_path, monkeypatch, here: Degrade):
+    folder = train_half(tmp_path / "results")
+    move(monkeypatch, processor="Another Processor")
+    go_on(folder)
     (row,) = [each for each in json.loads(here("recipe-diff", folder.run, "--json").stdout) if each["key"] == "machine"]
     assert row["run"] == "mixed"
     assert "not all steps on one known machine" in here("compare").stdout
-    assert json.loads(here("compare", "--json").stdout)["machines"][0]["run"] == folder.run
+    (row,) = json.loads(here("compare", "--json", "--table", "summary").stdout)["machines"]
+    assert (row["run"], row["machine"]) == (folder.run, "mixed")
+    assert "Another Processor" in row["computed_by"]
 
 
 def test_a_run_that_goes_on_here_is_of_one_machine(tmp_path, here: Degrade):

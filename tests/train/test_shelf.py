@@ -7,23 +7,29 @@ import random
 import signal
 import subprocess
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from conftest import tiny, with_kernels
+from filelock import FileLock
+from noise import batches
 
-from degrade import data
+from degrade import nets
 from degrade.errors import PassingError, RunError, UnavailableError
 from degrade.store.files import user_cache
 from degrade.store.folder import RunDir
 from degrade.train import run
+from degrade.train.backends import choose
 from degrade.train.backends.native import build, check
 from degrade.train.backends.native.passing import demand_lasting
 from degrade.train.backends.native.shelf import Shelf
-from degrade.train.fit import Fit
 
 pytestmark = with_kernels()
 only_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
 STRANGER = 12345
+
+
+COMPILED: dict[str, bytes] = {}  # the kernels, for all tests but those that build them again
 
 
 @pytest.fixture
@@ -32,15 +38,24 @@ def built(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "_COMPILE_FLAGS", ("-O0", *build._COMPILE_FLAGS[1:]))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
-    build.load.cache_clear()
-    build.load("fp32")
-    yield tmp_path / "cache" / "degrade" / "kernels" / build.load("fp32").name
+    shelf = Shelf(tmp_path / "cache" / "degrade" / "kernels")
+    for name, content in COMPILED.items():
+        shelf.write(name, content)
+    name = load_again().name
+    COMPILED[name] = shelf.read(name) or b""
+    yield shelf.path / name
+    shelf.close()
     build.load.cache_clear()
 
 
 def load_again() -> build.Kernels:
     build.load.cache_clear()
     return build.load("fp32")
+
+
+def choose_auto() -> None:
+    spec = tiny()
+    choose("auto", nets.build(spec.net, channels=1, classes=10), spec, batches(spec, channels=1))
 
 
 def flip(content: bytes, place: int) -> bytes:
@@ -208,6 +223,17 @@ def test_a_file_and_its_name_are_on_the_disk_before_anybody_believes_them(tmp_pa
     assert done == [f".library-{os.getpid()}.tmp", "renamed", tmp_path.name]
 
 
+def test_where_a_disk_has_no_locks_the_kernels_are_kept_elsewhere(built, tmp_path, monkeypatch):
+    def refuse(self, *_, **__):
+        if "temporary" not in self.lock_file:
+            raise NotImplementedError("FileSystem does not appear to support flock")
+        return acquire(self)
+
+    acquire = FileLock.acquire
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    assert load_again().shelf.path == tmp_path / "temporary" / f"degrade-{os.getuid()}"
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
@@ -263,19 +289,16 @@ def test_an_answer_belongs_to_the_bytes_that_were_checked(built, monkeypatch):
 PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EINTR, errno.EAGAIN, errno.EIO)
 
 
-@pytest.mark.parametrize("code", PASSING, ids=errno.errorcode.get)
 @pytest.mark.parametrize("where", ["compiler", "library", "loader"])
-def test_a_passing_error_is_a_failure_and_no_other_backend(built, monkeypatch, code, where):
-    def refuse(*_, **__):
-        raise OSError(code, os.strerror(code)) if where != "loader" else OSError(f"cannot open: {os.strerror(code)}")
-
+def test_a_passing_error_is_a_failure_and_no_other_backend(built, monkeypatch, where):
     owner, name = {"compiler": (subprocess, "run"), "library": (Shelf, "read"), "loader": (build, "_open")}[where]
     build.load.cache_clear()
-    monkeypatch.setattr(owner, name, refuse)
-    with pytest.raises(
-        PassingError, match=rf"engine\.backend: .*{os.strerror(code)}.*; mend that, and the same command"
-    ):
-        Fit(tiny(), data.load(tiny().data), device=None)
+    for code in PASSING:
+        said = os.strerror(code)
+        error = OSError(f"cannot open: {said}") if where == "loader" else OSError(code, said)
+        monkeypatch.setattr(owner, name, Mock(side_effect=error))
+        with pytest.raises(PassingError, match=rf"engine\.backend: .*{said}.*; mend that, and the same command"):
+            choose_auto()
 
 
 @pytest.mark.parametrize("text", ["No space left on device", "cc1: out of memory allocating 9 bytes", "Killed signal"])
@@ -291,12 +314,9 @@ def test_what_a_compiler_says_of_a_passing_error_counts_too(built, tmp_path, mon
 
 
 def test_a_run_that_met_a_passing_error_failed_for_that_reason_and_goes_on_later(built, tmp_path, monkeypatch):
-    def refuse(*_):
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
     build.load.cache_clear()
     with monkeypatch.context() as patched:
-        patched.setattr(build, "_open", refuse)
+        patched.setattr(build, "_open", Mock(side_effect=OSError(errno.EMFILE, os.strerror(errno.EMFILE))))
         with pytest.raises(PassingError):
             run.run([tiny()], tmp_path)
     state = RunDir(tmp_path, tiny().run).standing()

@@ -4,6 +4,7 @@ Every folder from / to it is opened from the one above it, and its owner and mod
 nobody can exchange a folder after the look at it.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Generator
@@ -31,18 +32,21 @@ class Shelf:
     def close(self) -> None:
         os.close(self._descriptor)
 
-    @property
-    def writable(self) -> bool:
-        return os.access(self.path, os.W_OK)
-
     @contextmanager
     def locked(self, name: str) -> Generator[None]:
-        """One process at a time. Nobody waits for a lock in a folder that takes none."""
-        if not self.writable:
+        """One process at a time; nobody waits in a folder that takes no files. Raises OSError without locks."""
+        if not os.access(self.path, os.W_OK):
             yield
             return
-        with FileLock(self.path / f"{name}.lock", mode=0o600):
+        lock = FileLock(self.path / f"{name}.lock", mode=0o600)
+        try:
+            lock.acquire()
+        except NotImplementedError as error:  # so filelock says it of a file system
+            raise OSError(errno.ENOLCK, str(error), str(self.path)) from error
+        try:
             yield
+        finally:
+            lock.release()
 
     def read(self, name: str) -> bytes | None:
         """The bytes that `write` was given, read once; None without a file.
