@@ -58,6 +58,8 @@ STATUS = {
     "val_error": "validation error, %",
     "backend": "that trains it",
     "layout": "of tensors in training: contiguous | channels_last ([performance.md](performance.md))",
+    "machine": "one | mixed | unknown: whether the same processor, torch and kernels computed all steps",
+    "computed_by": "processor, torch and kernels, by iteration",
     "warmup": "on | none | why it ended",
     "warmup_until": "the iteration at which the warm-up ended; null while it is on",
     "host": "that wrote this last",

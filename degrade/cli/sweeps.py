@@ -8,6 +8,10 @@ import typer
 from degrade.cli.app import Exclude, Form, Json, Overrides, Private, Root, Roots, app, choose_format, tell
 from degrade.errors import RunError, SpecError
 
+SameMachine = Annotated[
+    bool, typer.Option("--same-machine", help="Refuse to go on with a run that another machine computed so far.")
+]
+
 
 @app.command()
 def sweep(
@@ -25,6 +29,7 @@ def sweep(
     time_limit: Annotated[
         str | None, typer.Option(metavar="90s|30m|2h", help="Scale the schedule so that all runs take about so long.")
     ] = None,
+    same_machine: SameMachine = False,
     form: Form = "table",
     json: Json = False,
     private: Private = False,
@@ -47,19 +52,30 @@ def sweep(
         exclude=tuple(exclude or ()),
     )
     with answer(choose_format(form, json), "runs" if dry_run else "errors", private=private) as show:
-        code = launch.launch(overrides or [], how, show)
+        code = launch.launch(_add_machine(overrides, same_machine), how, show)
     raise typer.Exit(code)
 
 
 @app.command()
-def train(overrides: Overrides = None, form: Form = "table", json: Json = False, private: Private = False) -> None:
+def train(
+    overrides: Overrides = None,
+    same_machine: SameMachine = False,
+    form: Form = "table",
+    json: Json = False,
+    private: Private = False,
+) -> None:
     """Train one run, as in `degrade train net=plain depth=20`."""
     from degrade.sweep import launch
     from degrade.views.terminal import answer
 
     with answer(choose_format(form, json), "errors", private=private) as show:
-        code = launch.launch(overrides or [], launch.How(alone=True), show)
+        code = launch.launch(_add_machine(overrides, same_machine), launch.How(alone=True), show)
     raise typer.Exit(code)
+
+
+def _add_machine(overrides: list[str] | None, same_machine: bool) -> list[str]:
+    """The words of a sweep; --same-machine is one of them, so that it reaches every launcher."""
+    return [*(overrides or []), *(["engine.same_machine=true"] if same_machine else [])]
 
 
 @app.command()
@@ -141,13 +157,14 @@ def recipe_diff(
     form: Form = "table",
     json: Json = False,
 ) -> None:
-    """List everything in which a run differs from the paper."""
+    """List everything in which a run differs from the paper, and what computed it."""
     from degrade.store.results import find
     from degrade.views import tables
     from degrade.views.terminal import answer
 
+    folder = find(run, results)[0]
     with answer(choose_format(form, json)) as show:
-        show([tables.differences(find(run, results)[0].read_spec())])
+        show([tables.differences(folder.read_spec(), folder.try_read_state())])
 
 
 @app.command()

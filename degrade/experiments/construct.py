@@ -67,7 +67,8 @@ def construct(
     fit = Fit(spec, splits)
     deeper, images, differ, gap = _prove(source, fit, exact=exact)
     folder = RunDir(at_home(root), spec.run)
-    known = not _store(folder, fit, deeper, environment(fit.device, command, splits.train.classes))
+    about = environment(fit.device, command, classes=splits.train.classes, kernels=fit.here.kernels)
+    known = not _store(folder, fit, deeper, about)
     start = unpack(folder.kept(0).read_bytes())["points"]
     errors = {point.split: point.error for point in (Point(*values) for values in start)}
     return Constructed(spec, folder, images, differ, gap, errors, known)

@@ -22,7 +22,7 @@ from degrade.store.state import State
 # of environment.json; a key that is not here may say anything
 _ENVIRONMENT = (
     *("degrade", "commit", "python", "torch", "cuda", "cudnn", "numpy", "platform", "device", "cpus"),
-    *("command", "started"),
+    *("processor", "features", "kernels", "command", "started"),
 )
 
 
@@ -87,6 +87,8 @@ def _share_environment(said: Mapping[str, Any]) -> dict[str, Any]:
     known = {key: said[key] for key in _ENVIRONMENT if isinstance(said.get(key), str | int | None) and key in said}
     known |= {"platform": str(known["platform"]).partition("-")[0]} if known.get("platform") else {}
     known |= {"command": shorten_command(str(known["command"]))} if "command" in known else {}
+    classes = said.get("classes")
+    known |= {"classes": list(map(str, classes))} if isinstance(classes, list) else {}
     again = said.get("resumed")
     resumed = [_share_environment(each) for each in again if isinstance(each, dict)] if isinstance(again, list) else []
     return {**known, **({"resumed": resumed} if resumed else {})}

@@ -18,13 +18,14 @@ FINISHED = "finished"
 OVER = (FINISHED, "diverged")  # states with a result: never trained again
 BROKEN = ("failed", "damaged")  # states of runs that ended without a result
 CONSTRUCTED = "constructed"  # the run holds a constructed net and has done no step
+ONE, MIXED, UNKNOWN = "one", "mixed", "unknown"  # machines that computed the steps of a run
 UNMARKED_LAYOUT = "channels_last"  # of runs that name no layout: 0.1.0 had only this one (degrade.train.layout)
 _REQUIRED_KEYS = {
     "running": ("heartbeat", "pid"),
     "failed": ("reason",),
     "damaged": ("reason",),
 }  # state -> keys it must have
-_TEXT_KEYS = ("state", "run", "outcome", "reason", "host", "backend", "layout")
+_TEXT_KEYS = ("state", "run", "outcome", "reason", "host", "backend", "layout", "machine", "computed_by")
 _NUMBER_KEYS = ("epoch", "lr", "seconds", "images_per_second", "heartbeat")
 _INTEGER_BOUNDS = {"iteration": (0, LIMIT), "iterations": (1, LIMIT), "pid": (1, 2**31)}
 
@@ -47,6 +48,8 @@ class State:
     iterations: int | None = None  # of the whole schedule
     backend: str | None = None
     layout: str | None = None  # of tensors in training (degrade.train.layout)
+    machine: str | None = None  # one | mixed | unknown: what computed all steps (degrade.train.processor)
+    computed_by: str | None = None  # processor, torch and kernels, by iteration
     epoch: float | None = None
     lr: float | None = None
     seconds: float | None = None  # of training and evaluation so far

@@ -17,8 +17,9 @@ from degrade.spec import RunSpec
 from degrade.store.folder import RunDir
 from degrade.sweep.cost import SAMPLED_DEPTHS, Sample, Samples
 from degrade.train.checkpoint import pack
-from degrade.train.fit import Fit, pick_device
+from degrade.train.fit import Fit
 from degrade.train.probe import probe
+from degrade.train.processor import pick_device
 
 _QUICK = 0.1  # seconds of a step; a third depth is measured only below that
 PATIENCE = 0.4  # seconds of steps that a measurement takes

@@ -18,7 +18,7 @@ from degrade.train.layout import check_layout
 _T = TypeVar("_T")
 
 _NUMBERS = (int, float)
-_LATER = ("spec", "probes", "layout")  # keys that checkpoints of an older degrade may lack
+_LATER = ("spec", "probes", "layout", "machines")  # keys that checkpoints of an older degrade may lack
 _ROW_LISTS = ("points", "warmup")  # lists that `parse_rows` checks
 
 

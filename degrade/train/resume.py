@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from degrade import data
-from degrade.errors import NewerError, RunError
+from degrade.errors import NewerError, RunError, SpecError
 from degrade.spec import RunSpec
 from degrade.spec.rows import Point
 from degrade.store import parquet
@@ -19,6 +19,7 @@ from degrade.store.parquet import AGAIN
 from degrade.store.state import State
 from degrade.train.checkpoint import pack, unpack
 from degrade.train.fit import Fit
+from degrade.train.processor import count_machines, describe_machines
 
 REPROBE = "`degrade sweep ... engine.probe=N --reprobe` trains it again with another probe once it is finished"
 
@@ -115,7 +116,8 @@ def resume(fit: Fit, folder: RunDir, anew: str = "remove what is damaged to trai
     """Goes on from the last good checkpoint of two generations; from the start where there is no checkpoint.
 
     Damaged checkpoints are set aside, so that they never take the place of a good one. Raises RunError, with the way
-    out `anew`, where no checkpoint is good, and NewerError where one is of a newer degrade.
+    out `anew`, where no checkpoint is good, NewerError where one is of a newer degrade, and SpecError where
+    engine.same_machine asks for the machine it was on.
     """
     reasons: list[str] = []
     damaged: list[Path] = []
@@ -130,6 +132,8 @@ def resume(fit: Fit, folder: RunDir, anew: str = "remove what is damaged to trai
             reasons.append(f"{path}: {error}")
             print(reasons[-1], flush=True)
         else:
+            if fit.spec.engine.same_machine and (said := describe_change(fit)):
+                raise SpecError(f"engine.same_machine=true: {fit.spec.run} {said}; go on there, or leave it out")
             for each in damaged:
                 each.replace(each.with_name(f"{each.name}.damaged"))
             return
@@ -139,6 +143,14 @@ def resume(fit: Fit, folder: RunDir, anew: str = "remove what is damaged to trai
         exact = " --exact" if fit.spec.origin.how == "exact" else ""
         again = f"degrade construct --ckpt {fit.spec.origin.run} depth={fit.spec.net.depth}{exact}"
         raise RunError(f"{folder.path}: the constructed net it began with is not there; make it again: {again}")
+
+
+def describe_change(fit: Fit) -> str:
+    """Says that a run goes on with something else than computed its last steps, or with who knows what; "" if not."""
+    if fit.machines[-1].iteration != fit.iteration or len(fit.machines) < 2:
+        return ""
+    before, here = fit.machines[-2:]
+    return f"goes on from iteration {fit.iteration:,} on another machine: {here.words}; before {before.words}"
 
 
 def _check_sane(fit: Fit) -> None:
@@ -202,6 +214,8 @@ def progress(fit: Fit, name: str, *, outcome: str | None = None, reason: str | N
         iterations=recipe.iterations,
         backend=fit.backend_name,
         layout=fit.backend.layout,
+        machine=count_machines(fit.machines),
+        computed_by=describe_machines(fit.machines),
         epoch=fit.iteration * recipe.batch / len(fit.train),
         lr=fit.lr,
         seconds=fit.seconds,

@@ -17,13 +17,15 @@ from degrade.store.folder import RunDir
 from degrade.store.state import FINISHED, OVER, State
 from degrade.train.checkpoint import pack
 from degrade.train.environment import environment
-from degrade.train.fit import Fit, pick_device
+from degrade.train.fit import Fit
+from degrade.train.processor import pick_device
 from degrade.train.resume import (
     REPROBE,
     Saved,
     cut_back,
     damaged_tables,
     demand_probe,
+    describe_change,
     ended,
     lost,
     progress,
@@ -114,7 +116,7 @@ def _mend(spec: RunSpec, folder: RunDir, known: State, stop: Callable[[], bool],
         if known.over and folder.curve.exists():
             demand_probe(folder)
         raise
-    folder.begin(spec, environment(fit.device, command))
+    folder.begin(spec, environment(fit.device, command, kernels=fit.here.kernels))
     record(fit, folder)
     folder.write_state(progress(fit, _end_of(fit), outcome=fit.outcome, reason=""))
     demand_probe(folder)
@@ -149,9 +151,12 @@ def _train(
     if layout is not None:
         fit.begin_in(layout)
     resume(fit, folder)
-    folder.begin(fit.spec, environment(fit.device, command, splits.train.classes))
+    about = environment(fit.device, command, classes=splits.train.classes, kernels=fit.here.kernels)
+    folder.begin(fit.spec, about)  # of the backend and with the probe that the run began with
     if fit.spec.engine.probe != spec.engine.probe:
         print(f"{spec.run}: engine.probe stays {fit.spec.engine.probe}, as the run began; {REPROBE}", flush=True)
+    if said := describe_change(fit):
+        print(f"{spec.run}: {said}", flush=True)
     if fit.backend_why:
         print(f"{spec.run}: engine.backend is {fit.backend_name}; {fit.backend_why}", flush=True)
     if lost(folder):

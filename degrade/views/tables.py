@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from degrade.analysis.deviations import deviations
+from degrade.analysis.deviations import Deviation, deviations
 from degrade.spec import RunSpec
 from degrade.store.folder import RunDir
-from degrade.store.state import BROKEN, Board, State
+from degrade.store.state import BROKEN, MIXED, ONE, UNKNOWN, Board, State
 from degrade.views.sheets import Sheet, mean_and_std, name_data, records_of
 from degrade.views.terminal import percent
 
@@ -210,7 +210,8 @@ def status(places: Mapping[str, tuple[RunDir, State]]) -> Sheet:
         whole = state.iteration is not None and state.iterations is not None
         done = f"{state.iteration:,}/{state.iterations:,}" if whole else ""
         errors = map(percent, (state.train_error, state.train_clean_error, state.test_error))
-        rows.append((run, state.name, done, *errors, state.outcome or ""))
+        marks = (state.outcome, MIXED if state.machine == MIXED else "")
+        rows.append((run, state.name, done, *errors, ", ".join(filter(None, marks))))
     states = [state for _, state in places.values()]
     why = [f"{s.name}: {run}: {s.reason}" for run, (_, s) in places.items() if s.reason]
     return Sheet(
@@ -222,13 +223,18 @@ def status(places: Mapping[str, tuple[RunDir, State]]) -> Sheet:
     )
 
 
-def differences(spec: RunSpec) -> Sheet:
-    """How a run differs from the paper."""
-    found = deviations(spec)
+def differences(spec: RunSpec, state: State) -> Sheet:
+    """How a run differs from the paper, and what computed it."""
+    found, machine = deviations(spec), state.machine or UNKNOWN
+    computed = f"computed by ({machine}): {state.computed_by or 'state.json does not say, as of an older degrade'}"
+    if machine != ONE:
+        found.append(Deviation("machine", "not mentioned", machine, "other machines have other last bits"))
     records = [each._asdict() for each in found]
     if not found:
-        return Sheet(lines=(f"{spec.run}: nothing differs from what the paper says",), name="recipe-diff")
-    return Sheet(columns=("key", "paper", "this run", "source"), rows=found, name="recipe-diff", records=records)
+        nothing = f"{spec.run}: nothing differs from what the paper says"
+        return Sheet(lines=(nothing, computed), name="recipe-diff")
+    columns = ("key", "paper", "this run", "source")
+    return Sheet(columns=columns, rows=found, lines=(computed,), name="recipe-diff", records=records)
 
 
 def size(count: float) -> str:

@@ -37,7 +37,8 @@ class Native:
     """
 
     def __init__(self, net: nn.Module, spec: RunSpec, batches: Batches) -> None:
-        self.kernels = build.kernels(spec.engine.precision)
+        found = build.load(spec.engine.precision)
+        self.kernels, self.fingerprint = found.library, found.fingerprint
         tiling = _tiling_of(self.kernels, spec)
         if reason := _why_unsuited(spec, batches, tiling):
             raise UnavailableError(reason)
