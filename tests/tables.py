@@ -42,6 +42,7 @@ command.
 """
 STATUS = {
     "run": "name of the run",
+    "differs": "values in which the runs differ, beside what their names say",
     "path": "its folder",
     "state": "new | running | interrupted | failed | damaged | finished | diverged | constructed",
     "reason": "why it failed or is damaged",

@@ -38,6 +38,7 @@ _ORDER = [
     "rerun",
     "recipe-diff",
     "clean",
+    "verify",
     "share",
     "bench",
 ]

@@ -213,9 +213,10 @@ def _stack_cells(row: Any, *, decays: bool) -> tuple[str, ...]:
 def verified(found: "Sequence[Verified]") -> list[Sheet]:
     """What is wrong with stored runs, and a count."""
     wrong = [each for each in found if each.problems]
-    said = [f"{each.run}: {problem}" for each in wrong for problem in each.problems]
+    rows = [(each.run, each.state, problem) for each in wrong for problem in each.problems]
     noted = [f"{each.run}: {text}" for each in found for text in each.notes]
     count = f"{sum(each.files for each in found)} files of {len(found)} runs: "
     count += f"something is wrong with {len(wrong)}" if wrong else "all is right"
+    heads = ("run", "state", "what is wrong") if rows else ()
     records = [asdict(each) | {"problems": "; ".join(each.problems), "notes": "; ".join(each.notes)} for each in found]
-    return [Sheet(lines=(*said, *noted, count), name="verified", records=records)]
+    return [Sheet(columns=heads, rows=rows, lines=(*noted, count), name="verified", records=records)]

@@ -175,7 +175,7 @@ def status(
     private: Private = False,
 ) -> None:
     """List the runs under RESULTS and how they stand."""
-    from degrade.store.results import pick_furthest, run_dirs
+    from degrade.store.results import pick_furthest, read_specs, run_dirs
     from degrade.views import tables
     from degrade.views.sheets import as_json
     from degrade.views.terminal import answer
@@ -186,7 +186,7 @@ def status(
         print(as_json({run: {**state.tree(), "path": str(folder.path)} for run, (folder, state) in places.items()}))
         return
     with answer(form, private=private) as show:
-        show([tables.status(places)])
+        show([tables.status(places, read_specs(folder for folder, _ in places.values()))])
 
 
 @app.command()
@@ -198,13 +198,17 @@ def clean(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Remove run folders, after showing which and asking. Runs in progress are never touched."""
+    from degrade.spec.differences import tell_differences
     from degrade.store.clean import remove, waste
+    from degrade.store.results import read_specs
 
     if not (failed or orphaned or older_than is not None):
         raise RunError("clean: say what: --failed, --orphaned, --older-than DAYS")
     found = waste(results, failed=failed, orphaned=orphaned, days=older_than)
+    differs = tell_differences(read_specs(each.folder for each in found))
     for each in found:
-        tell(f"{each.folder.path}: {each.why}")
+        more = differs.get(each.folder.run, "")
+        tell(f"{each.folder.path}{f' ({more})' if more else ''}: {each.why}")
     if not found:
         print("nothing to remove")
     elif yes or _confirm(f"Remove {len(found)} folders?"):

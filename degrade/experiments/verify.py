@@ -111,7 +111,7 @@ def _verify_tables(folder: RunDir, state: State, problems: list[str]) -> list[di
             problems.append(f"{path}: holds rows of another run, {min(others)}")
         if path == folder.curve:
             curve = rows
-        if path == folder.tables["probe"] and state.over:
+        if table is not None and path == folder.tables["probe"] and state.over:
             _collect(problems, _check_probe, path, [row["iteration"] for row in rows], state.iteration or 0)
     if state.over and curve:
         _collect(problems, _check_errors, folder, state, curve)

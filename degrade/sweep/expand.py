@@ -31,7 +31,6 @@ from degrade.sweep.compose import (
 )
 from degrade.views import terminal
 
-OUR_LAUNCHERS = ("workers",)  # the keys of degrade.sweep.launchers.LAUNCHERS
 _SWEEP_KEYS = ("jobs", "results")  # keys of the sweep itself
 
 
@@ -52,6 +51,12 @@ class Plan:
     config: DictConfig
     root: Path
     workers: int | None
+    words: tuple[str, ...] = ()  # of the command line
+
+    @property
+    def unseen(self) -> tuple[RunSpec, ...]:
+        """The specs whose pictures nobody has looked at: the hash in their names is not yet that of the runs."""
+        return tuple(spec for spec in self.specs if not spec.data.content)
 
     @property
     def specs(self) -> tuple[RunSpec, ...]:
@@ -66,17 +71,24 @@ def hydra() -> Generator[None]:
             yield
     finally:
         _prepare.cache_clear()
+        _recall.cache_clear()
 
 
 def expand(
-    overrides: Sequence[str], *, exclude: Sequence[str] = (), axes_of_config: bool = True, look: bool = True
+    overrides: Sequence[str],
+    *,
+    exclude: Sequence[str] = (),
+    axes_of_config: bool = True,
+    look: bool = True,
+    recall: bool = False,
 ) -> Plan:
     """Lists all runs of a sweep. Call it inside `hydra()`.
 
     The axes are the config's (`hydra.sweeper.params`, which a study sets); `overrides` replace them and add others.
     Several values of a group (study=fig1,fig6) give the union of their sweeps. `exclude`: conditions
     KEY=VALUE,KEY=VALUE; a combination for which all parts of a condition hold is left out. Without `look` nobody looks
-    at the pictures, and the names of the specs are not yet the names of the runs.
+    at the pictures, and the names of the specs are not yet the names of the runs. With `recall` it is so for pictures
+    that would have to be fetched or decoded: their specs have no data.content.
 
     Raises SpecError for what cannot be parsed, unknown keys and groups, wrong types and values that break a rule. It
     does so before anything starts.
@@ -87,7 +99,6 @@ def expand(
     asked, found = 0, list[Job]()
     for chosen in combine(groups):
         config = compose_groups(chosen)
-        _refuse_dead(given, config)
         axes = _read_axes(config) if axes_of_config else {}
         axes |= {o.key_or_group: o for o in given if not is_group(o)}
         for values in combine(list(axes.values())):
@@ -99,16 +110,17 @@ def expand(
             asked += 1
             found.append(job)
     found = _exclude(found, exclude)
+    _refuse_root(given, found)
     jobs: dict[str, Job] = {}
     for job in found:  # looking at pictures may take long: it comes after every combination was found right
-        spec = data.identify(job.spec, _prepare) if look else job.spec
+        spec = data.identify(job.spec, _recall if recall else _prepare) if look else job.spec
         jobs.setdefault(spec.run, replace(job, spec=spec))
     longest_first = sorted(jobs.values(), key=lambda job: -job.spec.cost)
     config = configure(longest_first[0].overrides, whole=True)
     workers = convert("jobs", config.jobs, int | None)
     if workers is not None and workers < 1:
         raise SpecError(f"jobs={workers}: must be at least 1, or null for one a core")
-    return Plan(asked, tuple(longest_first), config, read_root(config), workers)
+    return Plan(asked, tuple(longest_first), config, read_root(config), workers, tuple(overrides))
 
 
 def read_root(config: DictConfig) -> Path:
@@ -136,18 +148,13 @@ def _refuse_axes(given: Sequence[Override]) -> None:
             raise SpecError(f"{override.input_line}: a sweep has one {key}; put quotes around a comma")
 
 
-# what our own launchers read of Hydra's keys
-_LIVE = re.compile(r"hydra(/launcher|\.launcher\..*|\.sweeper\.params.*)")
-
-
-def _refuse_dead(given: Sequence[Override], config: DictConfig) -> None:
-    """Raises SpecError for a word to Hydra that changes nothing. Launchers of others may read any but hydra.run."""
-    own = config.hydra.runtime.choices["hydra/launcher"] in OUR_LAUNCHERS
-    for override in given:
-        key = override.key_or_group
-        if re.match(r"hydra[./]", key) and (key.startswith("hydra.run.") or (own and not _LIVE.fullmatch(key))):
-            way = "results=FOLDER says where results go" if key.endswith((".dir", "subdir")) else "leave it out"
-            raise SpecError(f"{override.input_line}: changes nothing here; {way}")
+def _refuse_root(given: Sequence[Override], jobs: Sequence[Job]) -> None:
+    """Raises SpecError for a data.root that no dataset of the sweep has."""
+    names = {job.spec.data.name for job in jobs}
+    if not any(data.DATASETS[name].rooted for name in names if name in data.DATASETS):
+        for override in (o for o in given if o.key_or_group == "data.root" and o.value() is not None):
+            way = "leave data.root out, or say data=image_folder for a folder of pictures"
+            raise SpecError(f"data.root={override.value()}: data={', '.join(sorted(names))} lies in no folder; {way}")
 
 
 def _exclude(found: list[Job], exclude: Sequence[str]) -> list[Job]:
@@ -247,6 +254,12 @@ def _prepare(wanted: DataSpec) -> DataSpec:
     """Fetches and decodes pictures that are not there yet, once for all runs of a command."""
     with terminal.bar() as note:
         return data.prepare(_make_absolute(wanted), note)
+
+
+@lru_cache(maxsize=64)
+def _recall(wanted: DataSpec) -> DataSpec:
+    """The pictures as they are known here."""
+    return data.recall(_make_absolute(wanted))
 
 
 def _prepare_test(wanted: DataSpec) -> DataSpec:

@@ -41,7 +41,10 @@ def launch(overrides: Sequence[str], how: How, show: Show = show) -> int:
     at the terminal agrees. `show` gets the sheets.
     """
     with expand.hydra():
-        plan = _plan_sweep(overrides, how)
+        plan = _plan_sweep(overrides, how, recall=True)
+        if plan.unseen and not how.dry_run:
+            launchers.choose(plan, fail_fast=how.fail_fast).check(plan.unseen)  # before anything is fetched or decoded
+            plan = _plan_sweep(overrides, how)
         launcher = launchers.choose(plan, fail_fast=how.fail_fast)
         before = board(plan.specs, plan.root)
         missing = _choose_missing(plan.specs, before, how)
@@ -89,8 +92,9 @@ def _suggest_seeds(overrides: Sequence[str]) -> str:
     return shlex.join(["degrade", "sweep", *words, *([] if {*words} & {*_SEEDED.values()} else ["seed=0,1,2"])])
 
 
-def _plan_sweep(overrides: Sequence[str], how: How) -> expand.Plan:
-    plan = _expand_runs(overrides, how)
+def _plan_sweep(overrides: Sequence[str], how: How, *, recall: bool = False) -> expand.Plan:
+    """Expands a command line. `recall`: fetches and decodes no pictures, unless a time limit has to be measured."""
+    plan = _expand_runs(overrides, how, recall=recall and how.time_limit is None)
     if how.time_limit is None:
         return plan
     iterations = limit.choose_iterations(plan, how.time_limit, dry_run=how.dry_run)
@@ -98,8 +102,8 @@ def _plan_sweep(overrides: Sequence[str], how: How) -> expand.Plan:
     return _expand_runs([*others, f"recipe.iterations={iterations}"], how)
 
 
-def _expand_runs(overrides: Sequence[str], how: How) -> expand.Plan:
-    plan = expand.expand(overrides, exclude=how.exclude, axes_of_config=not how.alone)
+def _expand_runs(overrides: Sequence[str], how: How, *, recall: bool = False) -> expand.Plan:
+    plan = expand.expand(overrides, exclude=how.exclude, axes_of_config=not how.alone, recall=recall)
     if how.alone and len(plan.jobs) > 1:
         said = f"is {len(plan.jobs)} runs; `degrade train` does one, `degrade sweep` all"
         raise SpecError(f"{' '.join(overrides)}: {said}")

@@ -5,6 +5,7 @@ hands them the words that asked for each run.
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,11 +118,28 @@ def _read_options(plan: expand.Plan, **known: bool) -> dict[str, bool]:
 
 
 def choose(plan: expand.Plan, *, fail_fast: bool = False) -> Launcher:
-    """Makes the launcher that a command line names. Raises SpecError where `fail_fast` is set and it cannot do that."""
-    assert (*LAUNCHERS,) == expand.OUR_LAUNCHERS
+    """Makes the launcher that a command line names.
+
+    Raises SpecError where `fail_fast` is set and it cannot do that, and for a word to Hydra that changes nothing.
+    """
     name = plan.config.hydra.runtime.choices["hydra/launcher"]
+    _refuse_dead(plan.words, own=name in LAUNCHERS)
     if name in LAUNCHERS:
         return LAUNCHERS[name](plan, fail_fast)
     if fail_fast:
         raise SpecError(f"--fail-fast: hydra/launcher={name} cannot; use hydra/launcher=workers, or leave it out")
     return Words(plan.config, {job.spec.run: job.overrides for job in plan.jobs})
+
+
+_LIVE = re.compile(
+    r"hydra(/launcher|\.launcher\..*|\.sweeper\.params.*)"
+)  # what our own launchers read of Hydra's keys
+
+
+def _refuse_dead(words: Sequence[str], *, own: bool) -> None:
+    """Raises SpecError for a word to Hydra that changes nothing. Launchers of others may read all but hydra.run."""
+    for word in words:
+        key = compose.parse_override(word).key_or_group
+        if re.match(r"hydra[./]", key) and (key.startswith("hydra.run.") or (own and not _LIVE.fullmatch(key))):
+            way_out = "results=FOLDER says where results go" if key.endswith((".dir", "subdir")) else "leave it out"
+            raise SpecError(f"{word}: changes nothing here; {way_out}")

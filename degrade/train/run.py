@@ -79,6 +79,8 @@ def run_one(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: b
         known = folder.try_read_state()
         if known.over and sound(folder, known):
             return known.name
+        if known.name == "damaged":
+            print(known.reason, flush=True)
         unknown = known.name == "damaged" or not folder.state.exists()
         if known.over or (unknown and (damaged_tables(folder) or ended(spec, folder))):  # the run may have been over
             return _mend(spec, folder, known, pulse, command)

@@ -81,7 +81,7 @@ def test_a_damaged_json_file_is_written_anew_from_what_is_known(tmp_path, capsys
     path.write_bytes(path.read_bytes().replace(b"e", b"d", 1) if content is None else content)
     assert run([SPEC], tmp_path) == {SPEC.run: "finished"}
     assert f"{name}: cannot be read" in capsys.readouterr().out
-    folder.check()
+    folder.check(folder.read_state())
     assert folder.read_spec() == SPEC
 
 

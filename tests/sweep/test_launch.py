@@ -231,9 +231,9 @@ def test_a_run_is_found_by_the_beginning_of_its_name_or_its_folder(tmp_path):
     assert results.find("plain", tmp_path)[0].run == plain.run
     assert results.find(str(plain.path), tmp_path / "elsewhere") == (ANY, tmp_path)
     assert results.find(str(plain.path), tmp_path / "elsewhere")[0].path == plain.path
-    with pytest.raises(RunError, match="no run begins so"):
+    with pytest.raises(RunError, match="no run named so"):
         results.find("highway", tmp_path)
-    with pytest.raises(RunError, match="2 runs begin so"):
+    with pytest.raises(RunError, match="matches 2 runs in"):
         results.find("", tmp_path)
 
 

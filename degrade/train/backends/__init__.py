@@ -77,10 +77,7 @@ def choose(name: str, net: nn.Module, spec: RunSpec, batches: Batches) -> Choice
     """
     if name != "auto":
         try:
-            make = pick(BACKENDS, name, "engine.backend")
-            return (
-                _choose_native(net, spec, batches) if name == "native" else Choice(make(net, spec, batches), name, "")
-            )
+            return _make(pick(dict.fromkeys(BACKENDS, name), name, "engine.backend"), net, spec, batches)
         except UnavailableError as error:
             raise SpecError(f"engine.backend={name}: {error}; use engine.backend=auto") from None
     try:
@@ -88,14 +85,15 @@ def choose(name: str, net: nn.Module, spec: RunSpec, batches: Batches) -> Choice
             if spec.engine.recompute:
                 raise UnavailableError("they keep what engine.recompute throws away")
             check.demand_worthwhile(spec)
-            return _choose_native(net, spec, batches)
-        return Choice(Graph(net, spec, batches), "graph", "")
+            return _make("native", net, spec, batches)
+        return _make("graph", net, spec, batches)
     except UnavailableError as error:
         missing = "kernels" if batches.images.pixels.device.type == "cpu" else "graph"
-        return Choice(Eager(net, spec, batches), "eager", f"no {missing}: {error}")
+        return _make("eager", net, spec, batches)._replace(why=f"no {missing}: {error}")
 
 
-def _choose_native(net: nn.Module, spec: RunSpec, batches: Batches) -> Choice:
-    """Raises UnavailableError where there are no kernels for a run, or they are wrong."""
-    check.demand_right(spec.engine.precision)
-    return Choice(Native(net, spec, batches), "native", "")
+def _make(name: str, net: nn.Module, spec: RunSpec, batches: Batches) -> Choice:
+    """Makes a backend. Raises UnavailableError where there are no kernels for a run, or they are wrong."""
+    if name == "native":
+        check.demand_right(spec.engine.precision)
+    return Choice(BACKENDS[name](net, spec, batches), name, "")
