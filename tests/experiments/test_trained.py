@@ -372,3 +372,14 @@ def test_every_state_of_a_fit_is_known_as_ours(folder):
     state = unpack(folder.checkpoint.read_bytes())
     assert CHECKPOINT_KEYS.items() <= {key: type(value) for key, value in state.items()}.items()
     assert json.loads(folder.spec.read_text())["spec"] == state["spec"]
+
+
+def test_pixels_of_a_received_cache_are_checked_before_a_net_is_measured_on_them(photos):
+    """They were taken for what their folder is called, whatever they were."""
+    net, root = photos
+    true = pictures(net).images("test").pixels.copy()
+    kept = [*root.glob(".degrade/*/test-pixels.npy"), *(root.parent / "user").rglob("test-pixels.npy")]
+    assert kept
+    for place in kept:
+        np.save(place, 255 - np.load(place))
+    assert (pictures(net).images("test").pixels == true).all()
