@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from degrade.errors import NewerError, RunError
-from degrade.nets.statedict import find_excess
+from degrade.nets.archive import rewrite
 from degrade.spec.rules import LIMIT, field_types
 from degrade.store import seal
 from degrade.store.state import UNMARKED_LAYOUT
@@ -38,12 +38,11 @@ def unpack(content: bytes) -> dict[str, Any]:
         body = seal.of_end(content)
     except ValueError as error:
         raise RunError(str(error)) from None
-    if more := find_excess(body):
-        raise RunError(more)
+    archive = rewrite(body)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # these are about sparse and quantised tensors; what matters is raised
-            state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+            state = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
     except Exception as error:  # torch has no common type for what it refuses
         raise RunError(
             f"torch refuses it: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
