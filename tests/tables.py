@@ -65,6 +65,7 @@ STATUS = {
     "warmup_until": "the iteration at which the warm-up ended; null while it is on",
     "host": "that wrote this last",
     "pid": "the process that wrote this last",
+    "holder": "that process: boot and namespace, number, start, a random token",
     "heartbeat": "its last sign of life, in seconds since 1970",
     "format": "of state.json",
     "seals": "of a run that is over: name of a file -> the checksum that it holds",

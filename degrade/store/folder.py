@@ -1,8 +1,8 @@
 """The folder of one run: reads its files, writes them, and decides who may write. Never loads torch."""
 
-import os
 import socket
 import time
+import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -15,8 +15,11 @@ from degrade.errors import NewerError, RunError, SpecError
 from degrade.spec import RunSpec, parse
 from degrade.spec.rows import Point
 from degrade.store import files, parquet, seal
+from degrade.store import state as states
 from degrade.store.belonging import check_checkpoint, check_curve, seal_files
 from degrade.store.files import write
+from degrade.store.holder import this_process
+from degrade.store.locks import break_stale
 from degrade.store.names import RunFiles
 from degrade.store.parquet import AGAIN, CURVES, TABLES
 from degrade.store.state import State
@@ -30,13 +33,12 @@ class RunDir(RunFiles):
         """True while this process alone may write here; False where another process holds the folder.
 
         Another process holds it by a lock, which its death frees, or by a heartbeat, on a host that no lock reaches.
+        Raises FileNotFoundError where the results folder is gone: made again, it would fill a disk's mount point.
         """
         files.inside(self.root, "runs", self.run)
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(exist_ok=True)
         lock = FileLock(self.lock)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
+        if not self._acquire(lock):
             yield False
             return
         try:
@@ -48,6 +50,23 @@ class RunDir(RunFiles):
             yield True
         finally:
             lock.release()
+
+    def _acquire(self, lock: FileLock) -> bool:
+        """Acquires the lock, unless another process holds it. A lock that is only a file is broken where the state
+        names no process that lives.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # filelock's, about a file system without locks
+            for last in (False, True):
+                try:
+                    lock.acquire(timeout=0)
+                except Timeout:
+                    held = (state := self.try_read_state()).name == "running" and state.alive
+                    if last or held or not break_stale(lock, states.STALE):
+                        return False
+                else:
+                    return True
+        return False
 
     def begin(self, spec: RunSpec, environment: Mapping[str, Any]) -> None:
         """Writes the spec and the environment of a run. A run that is taken up again adds its environment.
@@ -147,7 +166,8 @@ class RunDir(RunFiles):
         """Writes a state with a sign of life. Values that the new state lacks stay as they were, if the old file can be
         read. The state of a run that is over gets the checksums of its files.
         """
-        sign = {"host": socket.gethostname(), "pid": os.getpid(), "heartbeat": time.time()}
+        me = this_process()
+        sign = {"host": socket.gethostname(), "pid": me.pid, "holder": str(me), "heartbeat": time.time()}
         known = replace(self.try_read_state(), seals=seal_files(self) if state.over else None)
         said = {**known.tree(), **state.tree(), "format": seal.FILE_FORMAT, "run": self.run, **sign}
         write_json(self.state, said, sync=False)

@@ -73,7 +73,7 @@ def _copy(folder: RunDir, copy: RunDir) -> None:
             parquet.save(there, parquet.read(path, schema), label=spec.data.label)
     write_json(copy.environment, _share_environment(folder.read(folder.environment)))
     write_json(copy.spec, {"spec": share_spec(spec).tree()})
-    state = replace(folder.read_state(), host=None, pid=None, format=None, seals=seal_files(copy), more={})
+    state = replace(folder.read_state(), host=None, pid=None, holder=None, format=None, seals=seal_files(copy), more={})
     write_json(copy.state, state.tree())
 
 

@@ -1,6 +1,5 @@
 """Where a run stands: what its state.json says, and whether the process that wrote it is alive."""
 
-import os
 import socket
 import time
 from collections.abc import Mapping
@@ -10,6 +9,8 @@ from typing import Any, Self
 from degrade.spec.escape import SURROGATE
 from degrade.spec.rows import LARGE
 from degrade.spec.rules import LIMIT
+from degrade.store.holder import Holder
+from degrade.store.holder import parse as parse_holder
 
 BEAT = 1.0  # seconds between two writes of the state of a run under way, for others to look at
 LIFE = 10.0  # seconds between two signs of life in any case
@@ -25,7 +26,7 @@ _REQUIRED_KEYS = {
     "failed": ("reason",),
     "damaged": ("reason",),
 }  # state -> keys it must have
-_TEXT_KEYS = ("state", "run", "outcome", "reason", "host", "backend", "layout", "machine", "computed_by")
+_TEXT_KEYS = ("state", "run", "outcome", "reason", "host", "backend", "layout", "machine", "computed_by", "holder")
 _NUMBER_KEYS = ("epoch", "lr", "seconds", "images_per_second", "heartbeat")
 _INTEGER_BOUNDS = {"iteration": (0, LIMIT), "iterations": (1, LIMIT), "pid": (1, 2**31)}
 
@@ -41,6 +42,7 @@ class State:
     run: str | None = None  # name of the run; files of an older degrade do not say it
     host: str | None = None
     pid: int | None = None
+    holder: str | None = None  # the process that wrote this (degrade.store.holder); older files name host and pid alone
     heartbeat: float | None = None  # the last sign of life, in seconds since 1970
     outcome: str | None = None  # "", diverged or not started
     reason: str | None = None  # why the run failed; "" if it did not
@@ -124,21 +126,28 @@ class State:
 
     @property
     def elsewhere(self) -> bool:
-        """Whether a process on another host trains the run, by its last sign of life."""
-        return self.host != socket.gethostname() and self.fresh
+        """Whether a process that this one cannot see trains the run, by its last sign of life."""
+        return not self._is_here and self.fresh
 
     @property
     def alive(self) -> bool:
-        """Whether the process that wrote the state is alive: by its number on this host, else by its sign of life."""
-        if self.host != socket.gethostname():
-            return self.elsewhere
-        try:
-            os.kill(self.pid or 0, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True  # another user's process
-        return True
+        """Whether the process that wrote the state is alive: by its number and start where both are seen from here,
+        else by its sign of life.
+
+        A number alone proves nothing: after a sign of life that is old, it may be another process's.
+        """
+        if not self._is_here:
+            return self.fresh
+        holder = parse_holder(self.holder or "")
+        if holder is not None:
+            return holder.alive
+        return self.fresh and Holder("", self.pid or 0, "", "").alive
+
+    @property
+    def _is_here(self) -> bool:
+        """Whether the numbers of processes in the state mean the same here."""
+        holder = parse_holder(self.holder or "")
+        return holder.here if holder is not None else self.host == socket.gethostname()
 
 
 Board = dict[str, State]  # run -> its state

@@ -92,7 +92,7 @@ def _train(config: DictConfig) -> dict[str, str]:
 
     spec, root = expand.to_spec(config), expand.read_root(config)
     try:
-        return run.run([spec], root)
+        return run.run([spec], root, made=True)
     except RunError as error:
         if RunDir(root, spec.run).standing().name == "damaged":  # its state gives no reason
             console.print(str(error), style="red", highlight=False, soft_wrap=True)

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from degrade.errors import RunError, Stopped
 from degrade.spec import RunSpec
 from degrade.store.folder import RunDir
+from degrade.store.results import make_root
 from degrade.store.state import BROKEN, OVER, Board, State
 from degrade.sweep.queue import Queue
 from degrade.sweep.worker import Report, give_up, serve
@@ -43,6 +44,7 @@ def train(specs: Sequence[RunSpec], root: Path, *, jobs: int | None = None, fail
     """
     for spec in specs:
         refuse_missing(spec)
+    make_root(root)
     on_cpu = all(spec.engine.device == "cpu" for spec in specs)
     queue = Queue(specs, min(jobs or processes.default_jobs(on_cpu), len(specs)), 0 if on_cpu else gpus())
     with processes.signals() as received, Progress(specs, root, queue.at_once) as progress:

@@ -14,6 +14,7 @@ from degrade.store import state as states
 from degrade.store.belonging import set_strangers_aside
 from degrade.store.files import at_home, describe_refusal, write
 from degrade.store.folder import RunDir
+from degrade.store.results import make_root
 from degrade.store.state import FINISHED, OVER, State
 from degrade.train.checkpoint import pack
 from degrade.train.environment import environment
@@ -48,16 +49,20 @@ def run(
     stop: Callable[[], bool] = lambda: False,
     command: str = "",
     together: int = 1,
+    made: bool = False,
 ) -> dict[str, str]:
     """Trains each spec under `root`, unless it is finished or another process holds it; `together` of them in turn.
 
     Returns run -> state: finished, diverged, interrupted (`stop` said so; the checkpoint is written) or elsewhere.
     An error in a run is raised, and its reason is written to the run's state as `failed`. Of several runs together, an
     error that any of them may have caused, as a GPU's, makes all of them `interrupted`: try them one by one.
+    `made`: the results folder was made before, so it is not made again where it has gone.
     """
     states: dict[str, str] = {}
     place, asked = at_home(root), [specs] if isinstance(specs, RunSpec) else specs
     pulse, wanted = Pulse(stop), [data.identify(spec) for spec in asked]
+    if not made:
+        make_root(place)
 
     def one(spec: RunSpec) -> Run:
         states[spec.run] = yield from run_one(spec, place, pulse, command, alone=together == 1)

@@ -117,7 +117,7 @@ def test_a_shared_copy_is_the_same_result_sealed_and_whole(here: Degrade, root, 
         command = "degrade sweep data=image_folder data.root=jpeg results=results"
         assert (there["platform"], there["cpus"], there["command"]) == ("Linux", 2, command)
         assert there["resumed"][0]["command"] == command
-        kept = replace(ours.read_state(), host=None, pid=None, seals=seal_files(theirs), more={}, format=2)
+        kept = replace(ours.read_state(), host=None, pid=None, holder=None, seals=seal_files(theirs), more={}, format=2)
     assert theirs.read_state() == kept
     assert theirs.standing().name == ours.standing().name
     done = here("compare", str(copy), "--json")

@@ -260,3 +260,15 @@ def test_one_worker_a_core_where_only_the_cpu_is_used():
 
 def test_a_death_is_named():
     assert (cause(-11), cause(3)) == ("SIGSEGV", "exit code 3")
+
+
+def test_a_results_folder_that_is_renamed_is_not_made_again(tmp_path):
+    root = tmp_path / "r"
+    root.mkdir()
+    keys = [*(key for key in KEYS if not key.startswith("jobs=")), "jobs=1", "seed=0,1,2", "net=plain", "depth=8"]
+    sweep = begin(root, *keys, "recipe.iterations=400", "recipe.eval_every=50")
+    until(lambda: any(state.get("iteration", 0) > 0 for state in states(root).values()), sweep)
+    root.rename(tmp_path / "moved")
+    assert sweep.wait(PATIENCE) != 0
+    assert not root.exists()
+    assert "bring it back" in (tmp_path / "moved" / "output").read_text()

@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from degrade.store import seal
 from degrade.store.files import write
+from degrade.store.locks import wait_for
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe is not waited for
@@ -40,7 +41,7 @@ class Shelf:
             return
         lock = FileLock(self.path / f"{name}.lock", mode=0o600)
         try:
-            lock.acquire()
+            wait_for(lock, "compiles the kernels")
         except NotImplementedError as error:  # so filelock says it of a file system
             raise OSError(errno.ENOLCK, str(error), str(self.path)) from error
         try:
