@@ -136,6 +136,7 @@ def compare(
     number. CSV is one table: the verdicts, unless --table names another.
     """
     from degrade.analysis import compare, curves
+    from degrade.spec.differences import name_protocols
     from degrade.store.private import shorten_places
     from degrade.store.results import load
     from degrade.views import compare as writing
@@ -155,14 +156,15 @@ def compare(
     }
     rows = curves.choose(tables.runs, **wanted)
     found = compare.compare(tables._replace(runs=rows), last=last, margin=margin, width=width, scale=scale)
+    called = name_protocols(tables.specs.values(), tables.labels())
     if form == "table":
-        shown = writing.sheets(found, names, tables.labels())
+        shown = writing.sheets(found, names, called)
         if not shown:
             raise RunError(f"--table={table}: nothing to say there of these runs; leave it out to see what there is")
         terminal.show(shown)
         return
     if not private:  # a reason to leave a run out may name a file
         found = found._replace(left_out=found.left_out.assign(reason=found.left_out.reason.map(shorten_places)))
-    print(writing.render(found, form, names, tables.labels()))
+    print(writing.render(found, form, names, called))
     if form == "csv" and len(found.left_out):
         print(f"degrade: {len(found.left_out)} runs are not over and were left out", file=sys.stderr)

@@ -20,6 +20,7 @@ from degrade.spec.rows import Point
 from degrade.spec.run import OriginSpec
 from degrade.store.files import at_home, write
 from degrade.store.folder import RunDir
+from degrade.store.results import make_root
 from degrade.store.state import CONSTRUCTED
 from degrade.train.checkpoint import pack, unpack
 from degrade.train.environment import environment
@@ -179,6 +180,7 @@ def _store(folder: RunDir, fit: Fit, net: nn.Module, about: Mapping[str, Any]) -
 
     Raises RunError where another process holds it.
     """
+    make_root(folder.root)
     with folder.claimed() as mine:
         if not mine:
             raise RunError(f"{folder.path}: another process is training it; wait for its end")

@@ -1,6 +1,6 @@
 """In which values the runs of a list differ, for people: names of runs end in a hash, which says nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from degrade.spec.rules import to_plain
@@ -29,6 +29,16 @@ def tell_differences(specs: Iterable[RunSpec]) -> dict[str, str]:
             differing[_CONTENT] = contents
     shown = [[f"{_show_key(*place)}={_show(value)}" for value in each] for place, each in sorted(differing.items())]
     return {run: _join([each[number] for each in shown]) for number, run in enumerate(runs)}
+
+
+def name_protocols(specs: Iterable[RunSpec], labels: Mapping[str, str]) -> dict[str, str]:
+    """Protocol -> what people call its data (`labels`), and in what it differs from the other protocols."""
+    first: dict[str, RunSpec] = {}
+    for spec in specs:
+        first.setdefault(spec.protocol, spec)
+    differs = tell_differences(first.values())
+    said = {name: [labels.get(name, ""), differs[spec.run]] for name, spec in first.items()}
+    return {name: ", ".join(filter(None, words)) for name, words in said.items() if any(words)}
 
 
 def _join(words: list[str]) -> str:

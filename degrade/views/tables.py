@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from degrade.analysis.deviations import Deviation, deviations
 from degrade.spec import RunSpec
-from degrade.spec.differences import tell_differences
+from degrade.spec.differences import name_protocols, tell_differences
 from degrade.store.folder import RunDir
 from degrade.store.state import BROKEN, MIXED, ONE, UNKNOWN, Board, State
 from degrade.views.sheets import Sheet, mean_and_std, name_data, records_of
@@ -146,7 +146,7 @@ def ends(specs: Sequence[RunSpec], board: Board, root: Path, seeded: str = "") -
             measured = tables.curves[tables.curves.run.isin(rate)]
             sheets.append(_rate_sheet(curves.chosen_rates(measured, same, rate)))
     return [
-        *name_data(sheets, list_labels(specs)),
+        *name_data(sheets, name_protocols(specs, list_labels(specs))),
         Sheet(lines=(f"{_count_states(state.name for state in board.values())}; in {root}",)),
         failures(board, root),
     ]

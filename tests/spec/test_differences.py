@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from degrade.spec import RunSpec, parse
-from degrade.spec.differences import tell_differences
+from degrade.spec.differences import name_protocols, tell_differences
 
 
 def spec(**tree: object) -> RunSpec:
@@ -29,3 +29,10 @@ def test_a_long_list_of_values_is_cut():
     recipe = {"lr": 0.5, "batch": 7, "momentum": 0.1, "weight_decay": 0.2, "norm": "none", "iterations": 5}
     said = [*tell_differences([spec(), spec(recipe=recipe)]).values()]
     assert said[1].endswith(" and 2 more")
+
+
+def test_titles_of_protocols_say_in_what_they_differ():
+    runs = [spec(depth=depth, recipe={"lr": lr}) for lr in (0.1, 0.01) for depth in (8, 14)]
+    assert {*name_protocols(runs, {}).values()} == {"recipe.lr=0.1", "recipe.lr=0.01"}
+    assert name_protocols(runs[:2], {}) == {}
+    assert [*name_protocols(runs, {runs[0].protocol: "Mine"}).values()] == ["Mine, recipe.lr=0.1", "recipe.lr=0.01"]
