@@ -276,7 +276,7 @@ def test_paths_that_are_nothing_say_so(tmp_path):
     for path, said in {
         tmp_path / "folder": r"no run \(there is no spec\.json in it\)",
         tmp_path / "missing.pth": "no such file",
-        tmp_path / "missing": "no such results folder",
+        tmp_path / "missing": "no such file or folder",
     }.items():
         with pytest.raises(RunError, match=said):
             open_net(path, results=tmp_path / "results")
