@@ -56,7 +56,7 @@ def buffer(path: Path) -> None:
 
 ENORMOUS = {
     "buffer.pt": buffer,
-    "packed.pt": lambda path: bomb(path, 1 << 28),
+    "packed.pt": lambda path: bomb(path, 1 << 27),
     "seen.pt": seen_as_a_billion,
     "legacy.th": legacy,
     "header.safetensors": header,

@@ -198,7 +198,7 @@ def test_what_declares_enormous_tensors_is_refused_without_memory_for_them(tmp_p
 
     for name, make in ENORMOUS.items():
         make(tmp_path / name)
-    (tmp_path / "twice.pt").write_bytes(seen_twice(1 << 28))
+    (tmp_path / "twice.pt").write_bytes(seen_twice(1 << 27))
     paths = [str(tmp_path / name) for name in (*ENORMOUS, "twice.pt")]
     command = [sys.executable, "-c", OPEN, *paths]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
@@ -206,7 +206,8 @@ def test_what_declares_enormous_tensors_is_refused_without_memory_for_them(tmp_p
     assert [row[0] for row in rows] == paths
     for path, megabytes, said in rows:
         assert said.startswith(path), said
-        assert int(megabytes) < 200, (path, megabytes)  # what a spec of 9,998 layers needs to be looked at
+        most = 200 if path.endswith("claims.pt") else 60  # a spec of 9,998 layers needs so much to be looked at
+        assert int(megabytes) < most, (path, megabytes)
 
 
 def test_numbers_of_numpy_are_as_torch_reads_them():
