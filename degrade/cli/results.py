@@ -1,8 +1,9 @@
 """Commands that turn runs into answers: figures and verdicts."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperOption
@@ -21,6 +22,9 @@ from degrade.cli.app import (
     tell,
 )
 from degrade.errors import RunError
+
+if TYPE_CHECKING:
+    from degrade.store.results import Tables
 
 _FIGURES = "FIGURES"  # stands for the names of all figures in the help
 
@@ -66,6 +70,7 @@ def plot(
 
     view, roots = figures.View(train=train, x=x, top=top), results or [Path("results")]
     tables = load(*roots)
+    _demand_points(tables, roots)
     wanted = {
         "net": split_list(net),
         "depth": split_list(depth),
@@ -101,6 +106,16 @@ def share(
     for run, state in sorted(found.left_out.items()):
         tell(f"left out: {run}, {state.name}")
     tell(f"{len(found.runs)} runs in {out}; {len(found.left_out)} that are not over are left out")
+
+
+def _demand_points(tables: "Tables", roots: Sequence[Path]) -> None:
+    """Raises RunError where no run has been measured yet; says how many failed."""
+    if tables.curves.empty:
+        where, names = ", ".join(map(str, roots)), list(tables.runs.state) if len(tables.runs) else []
+        failed = names.count("failed") + names.count("damaged")
+        said = f"no run has a measured point, and {failed} failed" if failed else "no run has a measured point"
+        way_out = f"`degrade status {roots[0]}` says why" if failed else "train one, or wait for its first evaluation"
+        raise RunError(f"{where}: {said}; {way_out}")
 
 
 @app.command()
@@ -145,9 +160,7 @@ def compare(
     names, roots, form = split_list(table), results or [Path("results")], choose_format(form, json)
     writing.check(form, names)
     tables = load(*roots)
-    if tables.curves.empty:
-        where = ", ".join(map(str, roots))
-        raise RunError(f"{where}: no run has a measured point; train one, or wait for its first evaluation")
+    _demand_points(tables, roots)
     wanted = {
         "net": split_list(net),
         "depth": split_list(depth),
