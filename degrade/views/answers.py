@@ -165,8 +165,11 @@ def _tell_single(name: str, row: Any, pairs: Sequence[Any]) -> str:
     if row["basis"] == "prediction":
         one, several = (row["depth"], row["than"]) if row["runs"] == 1 else (row["than"], row["depth"])
         why = f"{name}: no verdict, since {one} layers have one run."
-        return f"{why} From {row['than']} to {row['depth']} layers {said}: {values} (mean of {_most(row)}). " + (
-            f"{predict(row).capitalize()}. Train 3 seeds of {one} layers or more, beside those of {several}."
+        means = [f" (mean of {runs} runs)" if runs > 1 else "" for runs in (row["runs_than"], row["runs"])]
+        values = f"{row['error_than']:.2f} % at {row['than']} layers{means[0]}, "
+        values += f"{row['error']:.2f} % at {row['depth']}{means[1]}"
+        return f"{why} From {row['than']} to {row['depth']} layers {said}: {values}. " + (
+            f"{predict(row).capitalize()}. Train 3 or more seeds of {one} layers, beside those of {several}."
         )
     low, high = number(row["low"]), number(row["high"])
     why = f"{name}: no verdict, since a depth with one run is no evidence about depth."
@@ -174,10 +177,6 @@ def _tell_single(name: str, row: Any, pairs: Sequence[Any]) -> str:
         f"{why} From {row['than']} to {row['depth']} layers {said}: {values} ({number(row['difference'], '+')} points, "
         f"interval over images alone [{low}, {high}]). Other seeds end elsewhere; train 3 or more."
     )
-
-
-def _most(row: Any) -> str:
-    return f"{max(row['runs'], row['runs_than'])} runs"
 
 
 def _others(shallowest: Sequence[Any], pairs: Sequence[Any], told: Any) -> list[str]:

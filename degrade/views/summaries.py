@@ -53,8 +53,8 @@ def _error_sheet(title: str, rows: pd.DataFrame) -> Sheet:
 
 
 def _error_cells(last: Any, tail: Any) -> tuple[str, ...]:
-    """The cells of one group. Diverged and never started runs count, and the name says how many there are."""
-    counts = {"diverged": last["diverged"], "never started": last["not_started"]}
+    """The cells of one group. Runs that diverged or stayed at chance count, and the name says how many there are."""
+    counts = {"diverged": last["diverged"], "stayed at chance": last["not_started"]}
     marks = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     ends = (f"{last['min']:.2f}", f"{last['max']:.2f}", mean_and_std(tail["mean"], tail["std"]))
     return (
