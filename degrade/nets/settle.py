@@ -140,16 +140,31 @@ def _stride_later(net: nn.Module) -> bool:
     return True
 
 
+def _pad_one_side(net: nn.Module) -> bool:
+    """Pads maps of even size for a strided layer at their end alone."""
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3) and layer.stride == (2, 2):
+            layer.padding = (0, 0)
+            layer.register_forward_pre_hook(_pad_end)
+    return True
+
+
+def _pad_end(layer: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+    height, width = (1 - side % 2 for side in inputs[0].shape[2:])
+    return (F.pad(inputs[0], (1 - width, 1, 1 - height, 1)),)
+
+
 # What others do with the very same tensors, and we do not: how our net is made to do it
-_RIVALS: dict[str, Callable[[nn.Module], bool]] = {
+RIVALS: dict[str, Callable[[nn.Module], bool]] = {
     "average pooling in the shortcuts (as ResNet-D)": _pool_shortcuts,
     "the stride in the second layer of a block": _stride_later,
+    "padding of strided layers on one side (as TensorFlow)": _pad_one_side,
 }
 
 
 def _check_rivals(reading: Reading, view: View, distance: float) -> None:
     """Raises RunError where the net agrees better with its statistics once it does what ours does not."""
-    for what, change in _RIVALS.items():
+    for what, change in RIVALS.items():
         net = _build(reading)
         if change(net):
             far = measure(net, reading.norms, view.x, reading.eps - EPS)

@@ -8,7 +8,7 @@ from degrade import nets
 from degrade.errors import RunError
 from degrade.nets.agreement import Shown
 from degrade.nets.foreign import readings
-from degrade.nets.settle import _RIVALS, settle
+from degrade.nets.settle import RIVALS, settle
 from degrade.spec import NetSpec
 
 ONE = torch.ones(1, 1, 1)
@@ -94,10 +94,10 @@ def test_a_net_told_in_full_is_refused_where_its_statistics_contradict_it():
     assert settle(readings(state, "plain"), None).distance is None
 
 
-@pytest.mark.parametrize("rival", _RIVALS)
+@pytest.mark.parametrize("rival", RIVALS)
 @pytest.mark.parametrize("shortcut", ["A", "B"])
 def test_operations_that_no_tensor_tells_are_refused_by_name(rival, shortcut):
-    state = train(kind(shortcut=shortcut), change=_RIVALS[rival])
+    state = train(kind(shortcut=shortcut), change=RIVALS[rival])
     with pytest.raises(RunError, match="BN statistics agree with") as refused:
         settle(readings(state, "residual", "after"), Shown(SHOWN, SCALES))
     assert rival in str(refused.value)
