@@ -186,7 +186,7 @@ def _match(tensors: Mapping[str, Tensor], told: Told, batches: int | None) -> Me
         return settle_on(found, told.measuring, hints, batches)
     except RunError as error:
         more = "; of this file alone by FILE:net=...,pad=..., or whose net it is by as=NAME"
-        raise RunError(f"{error}{more if len({each.spec for each in found}) > 1 else ''}") from None
+        raise RunError(f"{error}{more if 'say --' in str(error) else ''}") from None
 
 
 def _list_assumed(settled: Settled, hints: Hints, choice: Choice) -> Iterator[str]:

@@ -62,7 +62,8 @@ def settle(found: Sequence[Reading], shown: Shown | None, batches: int | None = 
     if len(shown.scales) > 1 and not _is_clear(distance, other_scales):
         raise RunError(
             f"how were its pictures scaled? None of {', '.join(shown.scales)} agrees clearly with its BN statistics "
-            f"({_show(distance, other_scales)}); say data.normalize=, or name the pictures it was trained on"
+            f"({_show(distance, other_scales)}); say data.normalize=, or name the pictures it was trained on; or it "
+            f"computes something else than {_describe(best)}; FILE:measure=no takes it all the same"
         )
     if distance >= _CONTRADICTS:
         raise RunError(
