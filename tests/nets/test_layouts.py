@@ -197,6 +197,15 @@ def test_words_in_a_file_that_has_lost_its_order_are_refused(order):
         match(statedict.tensors_of(content))
 
 
+def test_sorted_kernels_without_bn_are_no_file_as_it_was_written():
+    """Each layer has one tensor, so nothing but the order of the names gives the sorting away."""
+    state = rename(fill(Staged(3, 2, "downsample", "fc")).state_dict(), WORDS)
+    kernels = {name: value for name, value in state.items() if value.ndim > 1}
+    assert match(statedict.tensors_of(kernels)).by_file
+    with pytest.raises(RunError, match="which comes first"):
+        match(statedict.tensors_of({name: kernels[name] for name in sorted(kernels)}))
+
+
 def test_the_block_that_changes_the_width_comes_first_whatever_its_name():
     theirs = fill(Staged(2, 2, "downsample", "fc"))
     state = rename(theirs.state_dict(), {"layer2.0": "layer2.down", "layer2.1": "layer2.again.0"})
