@@ -143,6 +143,12 @@ def test_a_net_of_another_kind_is_refused_by_name(kind, order, stem):
         match(statedict.tensors_of({name: state[name] for name in ORDERS[order](list(state))}), "residual", "after")
 
 
+def test_where_no_name_tells_that_bn_comes_after_its_convolution_this_is_an_assumption():
+    state = fill(Staged(1, 2, "downsample", "fc")).state_dict()
+    assert match(statedict.tensors_of(state)).placed
+    assert not match(statedict.tensors_of(name_as_keras(state))).placed
+
+
 def test_kernels_in_the_order_of_tensorflow_are_refused_with_the_way_out():
     state = {
         name: value.permute(2, 3, 1, 0).contiguous() if value.ndim == 4 else value
@@ -168,6 +174,15 @@ def test_functional_names_and_names_joined_by_underscores_open():
         for order in ("file", "shuffled"):
             moved = {name: names[name] for name in ORDERS[order](list(names))}
             assert same(theirs, match(statedict.tensors_of(moved)))
+
+
+@pytest.mark.parametrize("order", [*ORDERS.values(), shuffle_layers])
+def test_layers_of_numbers_alone_open_in_any_order(order):
+    theirs = fill(Staged(2, 2, "downsample", "fc"))
+    state = {name: value for name, value in theirs.state_dict().items() if "batches" not in name}
+    layers = list(dict.fromkeys(name.rpartition(".")[0] for name in state))
+    numbered = {f"{layers.index(n.rpartition('.')[0])}.{n.rpartition('.')[2]}": value for n, value in state.items()}
+    assert same(theirs, match(statedict.tensors_of({name: numbered[name] for name in order(list(numbered))})))
 
 
 WORDS = {"layer1.0": "layer1.front", "layer1.1": "layer1.middle", "layer1.2": "layer1.back"}
