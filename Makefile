@@ -1,9 +1,10 @@
 # Every habit of the house behind one door. `make` alone lists them.
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin
+TESTED := 'pytest>=8.3' 'pytest-xdist>=3.6' 'scikit-learn>=1.5' 'statsmodels>=0.14.4'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults smoke bench calibrate layers check format clean
+.PHONY: help demo test lowest faults smoke bench calibrate layers check format clean
 
 help:  ## list these targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -14,6 +15,11 @@ demo: .venv/.ready  ## the degradation problem on small digits: about a minute o
 
 test: .venv/.ready  ## all tests
 	$(BIN)/pytest
+
+lowest: .venv/.ready  ## tests beside the lowest versions that pyproject.toml allows: several GB, minutes
+	$(UV) venv --quiet --clear --python python3 .venv-lowest
+	$(UV) pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct -e . $(TESTED)
+	.venv-lowest/bin/python -m pytest -W default tests/nets tests/store tests/data tests/spec tests/promises/test_attacks.py tests/promises/test_gates.py
 
 faults: .venv/.ready  ## harm every file event of a sweep, and every kind of file: minutes; `make test` does a sample
 	cd tests && PYTHONPATH=. ../$(BIN)/python -m promises.faults
@@ -43,7 +49,7 @@ format: .venv/.ready  ## put the code in form
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove environments and caches; results stay
-	rm -rf .venv .uv .pytest_cache .ruff_cache dist
+	rm -rf .venv .venv-lowest .uv .pytest_cache .ruff_cache dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv where it is on the PATH, else one inside this folder; the lock file decides every version.

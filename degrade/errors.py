@@ -23,6 +23,10 @@ class NewerError(RunError):
     """A newer degrade wrote the file. No older file may take its place."""
 
 
+class PassingError(RunError):
+    """The machine refused something for now: no room, no memory, too many open files. The same may work next time."""
+
+
 class DataError(DegradeError):
     """Pictures are missing, unreadable or not what they should be."""
 

@@ -116,7 +116,8 @@ def begin(
     `program`: a file that is run in place of the command; `more`: of its environment. Its workers are forked, which is
     quick; `fresh`: it is started, and spawns them, as a user's does.
     """
-    there, words = {**os.environ, **(more or {})}, ["sweep", *keys, f"results={root}"]
+    last = {key.partition("=")[0]: key for key in keys}  # of a key that is given twice
+    there, words = {**os.environ, **(more or {})}, ["sweep", *last.values(), f"results={root}"]
     if not fresh:
         output = root / "output"
         return forked(words, there, Path.cwd(), (Path(os.devnull), output, output), program)

@@ -20,8 +20,9 @@ In JSON and CSV a row holds numbers as they are, not as they are printed. A numb
 and `inf`, `-inf` or nothing in CSV. What a command says besides its tables goes to stderr in these two.
 
 JSON is an object: the name of each table, and the list of its rows. A command with one table prints the list alone
-(`evaluate`, `ensemble`, `nets`, `recipe-diff`, `identity`); `status` prints an object by run, with the keys of
-`state.json` and `path`; `bench` prints its whole report. CSV is one table: the first that is named below for a command.
+(`evaluate`, `ensemble`, `nets`, `recipe-diff`, `identity`, `verify`); `status` prints an object by run, with the keys
+of `state.json` and `path`; `bench` prints its whole report. CSV is one table: the first that is named below for a
+command.
 
 | command | tables |
 |---|---|
@@ -29,6 +30,7 @@ JSON is an object: the name of each table, and the list of its rows. A command w
 | `rerun` | `errors`, `failures` |
 | `plan` | `costs`, `runs`; with `--power` `power` |
 | `status` | `status` |
+| `verify` | `verified` |
 | `compare` | `verdicts`, or what `--table` names |
 | `responses` | `responses` |
 | `evaluate`, `ensemble` | `evaluations` |
@@ -40,6 +42,7 @@ JSON is an object: the name of each table, and the list of its rows. A command w
 """
 STATUS = {
     "run": "name of the run",
+    "differs": "values in which the runs differ, beside what their names say",
     "path": "its folder",
     "state": "new | running | interrupted | failed | damaged | finished | diverged | constructed",
     "reason": "why it failed or is damaged",
@@ -56,12 +59,16 @@ STATUS = {
     "val_error": "validation error, %",
     "backend": "that trains it",
     "layout": "of tensors in training: contiguous | channels_last ([performance.md](performance.md))",
+    "machine": "one | mixed | unknown: whether the same processor, torch and kernels computed all steps",
+    "computed_by": "processor, torch and kernels, by iteration",
     "warmup": "on | none | why it ended",
     "warmup_until": "the iteration at which the warm-up ended; null while it is on",
     "host": "that wrote this last",
     "pid": "the process that wrote this last",
+    "holder": "that process: boot and namespace, number, start, a random token",
     "heartbeat": "its last sign of life, in seconds since 1970",
     "format": "of state.json",
+    "seals": "of a run that is over: name of a file -> the checksum that it holds",
 }
 TABLES = {**LISTED, "costs": PRICED, "power": SHOWN, "status": STATUS, "responses": RESPONSES, **OPENED, **TIMED}
 

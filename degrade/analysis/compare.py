@@ -14,13 +14,18 @@ from degrade.analysis.verdicts import VERDICTS, verdicts
 from degrade.errors import SpecError
 from degrade.spec.rows import LABELS
 from degrade.store.results import Tables
-from degrade.store.state import CONSTRUCTED, OVER
+from degrade.store.state import CONSTRUCTED, MIXED, OVER, UNKNOWN
 
 LAST = 5  # evaluations at the end of a run that the tail mean is over
 _LEFT_OUT = {
     "run": "its name",
     "state": "running | interrupted | failed | ...; or without a curve",
     "reason": "what it says of a failure",
+}
+_MACHINES = {
+    "run": "its name",
+    "machine": "mixed: not all of its steps were computed by the same; unknown: an older degrade did not note some",
+    "computed_by": "processor, torch and kernels, by iteration",
 }
 # table -> column -> what it means, with its unit
 COLUMNS = {
@@ -33,6 +38,7 @@ COLUMNS = {
     "table6": TABLE6,
     "constructed": COPIES,
     "left_out": _LEFT_OUT,
+    "machines": _MACHINES,
 }
 
 
@@ -48,6 +54,7 @@ class Comparison(NamedTuple):
     constructed: pd.DataFrame  # constructed nets beside nets from random weights
     left_out: pd.DataFrame  # runs that do not count, and why
     lines: pd.DataFrame  # each line of nets as a whole
+    machines: pd.DataFrame  # runs that count, and that more than one machine computed
 
     def frames(self) -> dict[str, pd.DataFrame]:
         return self._asdict()
@@ -61,6 +68,7 @@ class Ended(NamedTuple):
     outcome: dict[str, str]  # run -> diverged | not started | ""
     failed: set[str]  # runs that failed to train
     left_out: pd.DataFrame  # labelled runs that are not over: states and labels
+    machines: pd.DataFrame  # runs that are over, and that more than one machine computed
 
 
 def pick_ended(tables: Tables, last: int = LAST) -> Ended:
@@ -77,7 +85,9 @@ def pick_ended(tables: Tables, last: int = LAST) -> Ended:
     out = runs.assign(state=state)[~counts & (runs.state != CONSTRUCTED)]
     labels = pd.DataFrame([tables.specs[run].labels() for run in out.run], columns=list(LABELS), index=out.index)
     left_out = add_labels(out.join(labels.drop(columns="run")), tables.specs)
-    return Ended(curves, ends, outcome, failed_runs(ends, outcome, tables.specs), left_out)
+    known = tables.runs.reindex(columns=list(_MACHINES))
+    mixed = known[counts & known.machine.isin((MIXED, UNKNOWN))].reset_index(drop=True)
+    return Ended(curves, ends, outcome, failed_runs(ends, outcome, tables.specs), left_out, mixed)
 
 
 class Answer(NamedTuple):
@@ -134,4 +144,5 @@ def compare(
         constructed=compare_constructed(built, tables.specs, over),
         left_out=ended.left_out[list(_LEFT_OUT)],
         lines=judged.lines,
+        machines=ended.machines,
     )

@@ -19,7 +19,7 @@ from degrade.errors import SpecError, pick
 from degrade.spec import EngineSpec, NetSpec
 from degrade.spec.parts import CHOICES
 from degrade.train.backends import BACKENDS
-from degrade.train.fit import pick_device
+from degrade.train.processor import pick_device
 
 LOOPS = tuple(f"{backend}-{precision}" for backend in BACKENDS for precision in CHOICES["engine.precision"])
 

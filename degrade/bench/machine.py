@@ -1,15 +1,14 @@
 """The machine of a measurement: processor and its vector flags, GPU, versions, date."""
 
 import os
-import platform
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from degrade.train.environment import environment
+from degrade.train.processor import name_processor, read_cpuinfo
 
 # the speed depends on these
 _SPEED_FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
@@ -42,10 +41,7 @@ class Machine:
 
 
 def machine(device: torch.device, command: str) -> Machine:
-    known = _read_cpuinfo()
-    name = known.get("model name", platform.processor() or platform.machine())
-    if "cpu family" in known:
-        name += f" (family {known['cpu family']}, model {known['model']})"
+    known, name = read_cpuinfo(), name_processor()
     own = set(known.get("flags", known.get("Features", "")).split())
     return Machine(
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else known.get("model name", name),
@@ -55,16 +51,6 @@ def machine(device: torch.device, command: str) -> Machine:
         memory=float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
         environment=environment(device, command),
     )
-
-
-def _read_cpuinfo() -> dict[str, str]:
-    """Reads what Linux says of the first processor; {} on other systems."""
-    try:
-        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
-    except OSError:
-        return {}
-    pairs = (line.partition(":") for line in first.splitlines())
-    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def cores() -> int:

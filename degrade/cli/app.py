@@ -2,9 +2,11 @@
 
 import gc
 import io
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -36,6 +38,7 @@ _ORDER = [
     "rerun",
     "recipe-diff",
     "clean",
+    "verify",
     "share",
     "bench",
 ]
@@ -58,8 +61,19 @@ app = typer.Typer(
 )
 
 
+def _forget_matplotlib_settings() -> None:
+    """Lets matplotlib start without the user's backend and matplotlibrc: either can keep it from starting.
+
+    A notebook hands its commands a backend that need not be installed here. Figures are written to files alone.
+    """
+    os.environ.pop("MPLBACKEND", None)
+    if found := find_spec("matplotlib"):
+        os.environ["MATPLOTLIBRC"] = str(Path(str(found.origin)).with_name("mpl-data") / "matplotlibrc")
+
+
 def main() -> None:
     """Runs a command. An error that a user can cause becomes one line and exit code 2."""
+    _forget_matplotlib_settings()
     gc.set_threshold(20_000)  # the rows of thousands of runs stay: a search for garbage in them finds nothing
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be valid text

@@ -1,8 +1,9 @@
 """Commands that turn runs into answers: figures and verdicts."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperOption
@@ -21,6 +22,9 @@ from degrade.cli.app import (
     tell,
 )
 from degrade.errors import RunError
+
+if TYPE_CHECKING:
+    from degrade.store.results import Tables
 
 _FIGURES = "FIGURES"  # stands for the names of all figures in the help
 
@@ -66,6 +70,7 @@ def plot(
 
     view, roots = figures.View(train=train, x=x, top=top), results or [Path("results")]
     tables = load(*roots)
+    _demand_points(tables, roots)
     wanted = {
         "net": split_list(net),
         "depth": split_list(depth),
@@ -103,6 +108,16 @@ def share(
     tell(f"{len(found.runs)} runs in {out}; {len(found.left_out)} that are not over are left out")
 
 
+def _demand_points(tables: "Tables", roots: Sequence[Path]) -> None:
+    """Raises RunError where no run has been measured yet; says how many failed."""
+    if tables.curves.empty:
+        where, names = ", ".join(map(str, roots)), list(tables.runs.state) if len(tables.runs) else []
+        failed = names.count("failed") + names.count("damaged")
+        said = f"no run has a measured point, and {failed} failed" if failed else "no run has a measured point"
+        way_out = f"`degrade status {roots[0]}` says why" if failed else "train one, or wait for its first evaluation"
+        raise RunError(f"{where}: {said}; {way_out}")
+
+
 @app.command()
 def compare(
     results: Roots = None,
@@ -136,6 +151,7 @@ def compare(
     number. CSV is one table: the verdicts, unless --table names another.
     """
     from degrade.analysis import compare, curves
+    from degrade.spec.differences import name_protocols
     from degrade.store.private import shorten_places
     from degrade.store.results import load
     from degrade.views import compare as writing
@@ -144,9 +160,7 @@ def compare(
     names, roots, form = split_list(table), results or [Path("results")], choose_format(form, json)
     writing.check(form, names)
     tables = load(*roots)
-    if tables.curves.empty:
-        where = ", ".join(map(str, roots))
-        raise RunError(f"{where}: no run has a measured point; train one, or wait for its first evaluation")
+    _demand_points(tables, roots)
     wanted = {
         "net": split_list(net),
         "depth": split_list(depth),
@@ -155,14 +169,15 @@ def compare(
     }
     rows = curves.choose(tables.runs, **wanted)
     found = compare.compare(tables._replace(runs=rows), last=last, margin=margin, width=width, scale=scale)
+    called = name_protocols(tables.specs.values(), tables.labels())
     if form == "table":
-        shown = writing.sheets(found, names, tables.labels())
+        shown = writing.sheets(found, names, called)
         if not shown:
             raise RunError(f"--table={table}: nothing to say there of these runs; leave it out to see what there is")
         terminal.show(shown)
         return
     if not private:  # a reason to leave a run out may name a file
         found = found._replace(left_out=found.left_out.assign(reason=found.left_out.reason.map(shorten_places)))
-    print(writing.render(found, form, names, tables.labels()))
+    print(writing.render(found, form, names, called))
     if form == "csv" and len(found.left_out):
         print(f"degrade: {len(found.left_out)} runs are not over and were left out", file=sys.stderr)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from degrade.experiments.construct import Constructed
     from degrade.experiments.evaluate import Evaluation
+    from degrade.experiments.verify import Verified
 
 # table -> column -> what it means, with its unit
 SHEET_COLUMNS = {
@@ -30,6 +31,14 @@ SHEET_COLUMNS = {
         "classes": "which output of the net is which class: by name | by position, and why",
         "assumed": "what no tensor of other people's files tells (net, option A's zeros, epsilon, stride), and whether "
         "somebody said it; empty for a run",
+    },
+    "verified": {
+        "run": "name of the run",
+        "path": "its folder",
+        "state": "how it stands, as in `status`",
+        "files": "in its folder",
+        "problems": "what is wrong, with ; between; empty: all is right",
+        "notes": "what could not be checked, and what is left over",
     },
     "nets": {
         "net": "name of the net",
@@ -199,3 +208,15 @@ def _stack_cells(row: Any, *, decays: bool) -> tuple[str, ...]:
     )
     sizes = (str(row["blocks"]), str(row["depth"]), f"{row['lr']:g}")
     return net, *([f"{row['decay']:g}"] if decays else []), *sizes, error, part, str(row["seeds"])
+
+
+def verified(found: "Sequence[Verified]") -> list[Sheet]:
+    """What is wrong with stored runs, and a count."""
+    wrong = [each for each in found if each.problems]
+    rows = [(each.run, each.state, problem) for each in wrong for problem in each.problems]
+    noted = [f"{each.run}: {text}" for each in found for text in each.notes]
+    count = f"{sum(each.files for each in found)} files of {len(found)} runs: "
+    count += f"something is wrong with {len(wrong)}" if wrong else "all is right"
+    heads = ("run", "state", "what is wrong") if rows else ()
+    records = [asdict(each) | {"problems": "; ".join(each.problems), "notes": "; ".join(each.notes)} for each in found]
+    return [Sheet(columns=heads, rows=rows, lines=(*noted, count), name="verified", records=records)]

@@ -8,6 +8,10 @@ import typer
 from degrade.cli.app import Exclude, Form, Json, Overrides, Private, Root, Roots, app, choose_format, tell
 from degrade.errors import RunError, SpecError
 
+SameMachine = Annotated[
+    bool, typer.Option("--same-machine", help="Refuse to go on with a run that another machine computed so far.")
+]
+
 
 @app.command()
 def sweep(
@@ -25,6 +29,7 @@ def sweep(
     time_limit: Annotated[
         str | None, typer.Option(metavar="90s|30m|2h", help="Scale the schedule so that all runs take about so long.")
     ] = None,
+    same_machine: SameMachine = False,
     form: Form = "table",
     json: Json = False,
     private: Private = False,
@@ -47,19 +52,30 @@ def sweep(
         exclude=tuple(exclude or ()),
     )
     with answer(choose_format(form, json), "runs" if dry_run else "errors", private=private) as show:
-        code = launch.launch(overrides or [], how, show)
+        code = launch.launch(_add_machine(overrides, same_machine), how, show)
     raise typer.Exit(code)
 
 
 @app.command()
-def train(overrides: Overrides = None, form: Form = "table", json: Json = False, private: Private = False) -> None:
+def train(
+    overrides: Overrides = None,
+    same_machine: SameMachine = False,
+    form: Form = "table",
+    json: Json = False,
+    private: Private = False,
+) -> None:
     """Train one run, as in `degrade train net=plain depth=20`."""
     from degrade.sweep import launch
     from degrade.views.terminal import answer
 
     with answer(choose_format(form, json), "errors", private=private) as show:
-        code = launch.launch(overrides or [], launch.How(alone=True), show)
+        code = launch.launch(_add_machine(overrides, same_machine), launch.How(alone=True), show)
     raise typer.Exit(code)
+
+
+def _add_machine(overrides: list[str] | None, same_machine: bool) -> list[str]:
+    """The words of a sweep; --same-machine is one of them, so that it reaches every launcher."""
+    return [*(overrides or []), *(["engine.same_machine=true"] if same_machine else [])]
 
 
 @app.command()
@@ -141,13 +157,14 @@ def recipe_diff(
     form: Form = "table",
     json: Json = False,
 ) -> None:
-    """List everything in which a run differs from the paper."""
+    """List everything in which a run differs from the paper, and what computed it."""
     from degrade.store.results import find
     from degrade.views import tables
     from degrade.views.terminal import answer
 
+    folder = find(run, results)[0]
     with answer(choose_format(form, json)) as show:
-        show([tables.differences(find(run, results)[0].read_spec())])
+        show([tables.differences(folder.read_spec(), folder.try_read_state())])
 
 
 @app.command()
@@ -158,7 +175,7 @@ def status(
     private: Private = False,
 ) -> None:
     """List the runs under RESULTS and how they stand."""
-    from degrade.store.results import pick_furthest, run_dirs
+    from degrade.store.results import pick_furthest, read_specs, run_dirs
     from degrade.views import tables
     from degrade.views.sheets import as_json
     from degrade.views.terminal import answer
@@ -169,7 +186,7 @@ def status(
         print(as_json({run: {**state.tree(), "path": str(folder.path)} for run, (folder, state) in places.items()}))
         return
     with answer(form, private=private) as show:
-        show([tables.status(places)])
+        show([tables.status(places, read_specs(folder for folder, _ in places.values()))])
 
 
 @app.command()
@@ -181,13 +198,17 @@ def clean(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Remove run folders, after showing which and asking. Runs in progress are never touched."""
+    from degrade.spec.differences import tell_differences
     from degrade.store.clean import remove, waste
+    from degrade.store.results import read_specs
 
     if not (failed or orphaned or older_than is not None):
         raise RunError("clean: say what: --failed, --orphaned, --older-than DAYS")
     found = waste(results, failed=failed, orphaned=orphaned, days=older_than)
+    differs = tell_differences(read_specs(each.folder for each in found))
     for each in found:
-        tell(f"{each.folder.path}: {each.why}")
+        more = differs.get(each.folder.run, "")
+        tell(f"{each.folder.path}{f' ({more})' if more else ''}: {each.why}")
     if not found:
         print("nothing to remove")
     elif yes or _confirm(f"Remove {len(found)} folders?"):

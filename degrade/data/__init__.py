@@ -13,7 +13,7 @@ from degrade.data.cache import Cache
 from degrade.data.images import Note, Pair, Splits, fingerprint
 from degrade.errors import DataError, SpecError, pick
 from degrade.spec import DataSpec, RunSpec
-from degrade.spec.parts import CLASSES
+from degrade.spec.parts import CLASSES, TRAINING_IMAGES
 from degrade.store.files import at_home
 
 
@@ -44,6 +44,8 @@ class Dataset:
     fetched: bool = False  # whether it is downloaded
     prepare_test: Callable[[DataSpec, Note], str] | None = None  # as `prepare`, where there may be no training pictures
     has_train: Callable[[DataSpec], bool] = lambda spec: True
+    recall: Callable[[DataSpec], str] | None = None  # as `prepare`, "" where it would fetch or decode; None: never does
+    rooted: bool = True  # whether data.root says where it lies
 
 
 DATASETS: dict[str, Dataset] = {
@@ -53,15 +55,29 @@ DATASETS: dict[str, Dataset] = {
         size=8,
         channels=1,
         classes=CLASSES["digits"],
+        rooted=False,
     ),
     "cifar10": Dataset(
-        partial(cifar.prepare, cifar.CIFAR10), size=32, channels=3, classes=CLASSES["cifar10"], fetched=True
+        partial(cifar.prepare, cifar.CIFAR10),
+        size=32,
+        channels=3,
+        classes=CLASSES["cifar10"],
+        fetched=True,
+        recall=partial(cifar.recall, cifar.CIFAR10),
     ),
     "cifar100": Dataset(
-        partial(cifar.prepare, cifar.CIFAR100), size=32, channels=3, classes=CLASSES["cifar100"], fetched=True
+        partial(cifar.prepare, cifar.CIFAR100),
+        size=32,
+        channels=3,
+        classes=CLASSES["cifar100"],
+        fetched=True,
+        recall=partial(cifar.recall, cifar.CIFAR100),
     ),
     "image_folder": Dataset(
-        folder.prepare, prepare_test=partial(folder.prepare, test_only=True), has_train=folder.has_train
+        folder.prepare,
+        prepare_test=partial(folder.prepare, test_only=True),
+        has_train=folder.has_train,
+        recall=folder.recall,
     ),
 }
 
@@ -76,6 +92,24 @@ def prepare(spec: DataSpec, note: Note = quiet, *, theirs: bool = False) -> Data
     """
     dataset = _pick_dataset(spec)
     return _check_prepared(spec, dataset.prepare(spec, note, theirs))
+
+
+def recall(spec: DataSpec) -> DataSpec:
+    """As `prepare_once`, but fetches and decodes nothing: without a fingerprint where its pictures are not known here.
+
+    Raises as `prepare`, as far as it can be known.
+    """
+    dataset = _pick_dataset(spec)
+    if spec.content or dataset.recall is None:
+        return prepare_once(spec)
+    if content := dataset.recall(spec):
+        return _check_prepared(spec, content)
+    if dataset.channels and not isinstance(spec.normalize, str):
+        check_numbers(spec.normalize, dataset.channels)
+    if spec.validation >= TRAINING_IMAGES.get(spec.name, spec.validation + 1):
+        there = TRAINING_IMAGES[spec.name]
+        raise SpecError(f"data.validation={spec.validation}: must leave training images; there are {there:,}")
+    return spec
 
 
 def prepare_test(spec: DataSpec, note: Note = quiet) -> DataSpec:

@@ -35,6 +35,7 @@ from degrade.spec import DataSpec
 from degrade.store import seal
 from degrade.store.files import read as read_file
 from degrade.store.files import user_cache, write
+from degrade.store.locks import wait_for
 
 # name in a cache folder -> the kind it must have
 _KINDS = {"": stat.S_ISDIR, "draft": stat.S_ISDIR, ".lock": stat.S_ISREG}
@@ -114,7 +115,8 @@ class Cache:
         """
         if not known.lasting or not _can_hold(self.notes):
             return
-        with self._report_refusals(self.notes), FileLock(self.notes / ".lock"):  # of all roots: so not under their lock
+        lock = FileLock(self.notes / ".lock")  # of all roots: so not under their lock
+        with self._report_refusals(self.notes), _hold(lock, "writes down what it decoded"):
             for left in self.notes.glob(".*.tmp"):  # a process died while writing
                 left.unlink(missing_ok=True)
             write(self.notes / f"{key}.json", seal.to_json({"content": known.content, "bad": known.bad}))
@@ -190,11 +192,20 @@ class Cache:
         """Holds this cache alone. Raises DataError if the disk refuses."""
         lock = FileLock(self.home / ".lock")
         with self._report_refusals():
-            lock.acquire()
+            wait_for(lock, "prepares these pictures")
         try:
             yield
         finally:
             lock.release()
+
+
+@contextmanager
+def _hold(lock: FileLock, what: str) -> Generator[None]:
+    wait_for(lock, what)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _has_other_kind(place: Path, kind: Callable[[int], bool]) -> bool:

@@ -96,11 +96,7 @@ def prepare(archive: Archive, spec: DataSpec, note: Note, theirs: bool = False) 
     names the root. Then the root is read, and nothing is downloaded.
     Raises DataError, which says what to do, if the archive cannot be had.
     """
-    root = at_home(spec.root) if spec.root else None
-    if root is not None and not root.exists():
-        if theirs:
-            raise absence_error(str(root / archive.file), spec)
-        raise DataError(f"{show_root(root)}: no such folder; make it, or leave data.root out to use {user_cache()}")
+    root = _find_root(archive, spec, theirs=theirs)
     cache = Cache(root, theirs=theirs)
 
     def make() -> Known:
@@ -120,6 +116,24 @@ def prepare(archive: Archive, spec: DataSpec, note: Note, theirs: bool = False) 
         return Known(_store(archive, _read_archive(archive, place), cache))
 
     return cache.known(key_of("archive", archive.md5), make).content
+
+
+def recall(archive: Archive, spec: DataSpec) -> str:
+    """The content of an archive if it was read here before; "" otherwise. Raises DataError for a root that is not
+    there.
+    """
+    known = Cache(_find_root(archive, spec)).recall(key_of("archive", archive.md5))
+    return known.content if known else ""
+
+
+def _find_root(archive: Archive, spec: DataSpec, *, theirs: bool = False) -> Path | None:
+    """data.root as a path. Raises DataError where it is not there."""
+    root = at_home(spec.root) if spec.root else None
+    if root is not None and not root.exists():
+        if theirs:
+            raise absence_error(str(root / archive.file), spec)
+        raise DataError(f"{show_root(root)}: no such folder; make it, or leave data.root out to use {user_cache()}")
+    return root
 
 
 def _find_place(archive: Archive, root: Path) -> Path:

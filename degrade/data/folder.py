@@ -38,9 +38,7 @@ def prepare(spec: DataSpec, note: Note, theirs: bool = False, *, test_only: bool
     older releases gave to numbers too, it is the run's tree.
     Raises SpecError without a root, DataError for a tree of another form or unreadable pictures.
     """
-    if spec.root is None:
-        raise SpecError(f"data.root=null: data={spec.name} needs a folder of pictures; name one with {FORM}")
-    root = at_home(spec.root)
+    root = _demand_root(spec)
     if theirs and not root.is_dir():
         raise absence_error(show_root(root), spec)
     cache, tree = Cache(root, theirs=theirs), scan(root, spec.test, test_only=test_only)
@@ -49,6 +47,24 @@ def prepare(spec: DataSpec, note: Note, theirs: bool = False, *, test_only: bool
         older = _prepare_tree(scan(root, spec.test, test_only=test_only, as_text=True), spec, cache, note)
         return older if older == spec.content else content
     return content
+
+
+def recall(spec: DataSpec) -> str:
+    """The content of the tree at data.root, if the times of its files prove that it was decoded before; else "".
+
+    Raises as `prepare` does, for a root or a tree that cannot be.
+    """
+    root = _demand_root(spec)
+    key = scan(root, spec.test).quick_key(spec.size)
+    known = Cache(root).recall(key, partial=spec.skip_bad) if key else None
+    return known.content if known else ""
+
+
+def _demand_root(spec: DataSpec) -> Path:
+    """data.root as a path. Raises SpecError without one."""
+    if spec.root is None:
+        raise SpecError(f"data.root=null: data={spec.name} needs a folder of pictures; name one with {FORM}")
+    return at_home(spec.root)
 
 
 def has_train(spec: DataSpec) -> bool:
@@ -61,6 +77,8 @@ def _prepare_tree(tree: Tree, spec: DataSpec, cache: Cache, note: Note) -> str:
     found = cache.known(
         tree.quick_key(spec.size), lambda: _find_content(tree, spec, cache, note), partial=spec.skip_bad
     )
+    if len(tree.classes) == 1:
+        note(f"{tree}: has one class, so there is nothing to tell apart", 0, 0)
     if tree.left_out:
         note(f"{tree}: left out {tree.left_out}", 0, 0)
     if found.bad:

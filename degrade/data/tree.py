@@ -181,9 +181,8 @@ def _require_same_classes(root: Path, found: Mapping[str, set[str]], folders: Ma
         words = "; ".join(f"only {folder} has {_list_names(names)}" for folder, names in alone.items() if names)
         hint = hint_at_level(root, found, folders)
         raise DataError(f"{show_root(root)}: {words}; both need the same classes{hint}")
-    if len(train) == 1:
-        hint = hint_at_level(root, found, folders)
-        raise DataError(f"{show_root(root)}: has one class, {_list_names(train)}; it needs two to tell apart{hint}")
+    if len(train) == 1 and (hint := hint_at_level(root, found, folders)):
+        raise DataError(f"{show_root(root)}: has one class, {_list_names(train)}{hint}")
 
 
 def _spell(found: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:

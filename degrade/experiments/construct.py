@@ -20,6 +20,7 @@ from degrade.spec.rows import Point
 from degrade.spec.run import OriginSpec
 from degrade.store.files import at_home, write
 from degrade.store.folder import RunDir
+from degrade.store.results import make_root
 from degrade.store.state import CONSTRUCTED
 from degrade.train.checkpoint import pack, unpack
 from degrade.train.environment import environment
@@ -67,7 +68,8 @@ def construct(
     fit = Fit(spec, splits)
     deeper, images, differ, gap = _prove(source, fit, exact=exact)
     folder = RunDir(at_home(root), spec.run)
-    known = not _store(folder, fit, deeper, environment(fit.device, command, splits.train.classes))
+    about = environment(fit.device, command, classes=splits.train.classes, kernels=fit.here.kernels)
+    known = not _store(folder, fit, deeper, about)
     start = unpack(folder.kept(0).read_bytes())["points"]
     errors = {point.split: point.error for point in (Point(*values) for values in start)}
     return Constructed(spec, folder, images, differ, gap, errors, known)
@@ -178,6 +180,7 @@ def _store(folder: RunDir, fit: Fit, net: nn.Module, about: Mapping[str, Any]) -
 
     Raises RunError where another process holds it.
     """
+    make_root(folder.root)
     with folder.claimed() as mine:
         if not mine:
             raise RunError(f"{folder.path}: another process is training it; wait for its end")

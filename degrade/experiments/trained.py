@@ -102,6 +102,8 @@ def _open(named: Named, results: Path, default: Hints, measuring: Measuring | No
     if not where.exists():
         if where.suffix in _SUFFIXES:
             raise RunError(f"{named.path}: no such file")
+        if "/" in named.path:
+            raise RunError(f"{named.path}: no such file or folder")
         where = find(named.path, results)[0].path
     return open_folder(where, told) if where.is_dir() else open_file(where, told)
 

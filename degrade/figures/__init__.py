@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure as MplFigure
 
@@ -168,7 +167,7 @@ def write(figure: MplFigure, name: str, runs: Sequence[str], folder: Path, comma
 def _render(figure: MplFigure, name: str, runs: Sequence[str], command: str) -> dict[str, bytes]:
     """Renders the figure in each format: file name -> content."""
     made: dict[str, bytes] = {}
-    with mpl.rc_context(style.RC):
+    with style.settings():
         if engine := figure.get_layout_engine():
             engine.execute(figure)
         figure.set_layout_engine(None)  # the layout is done: otherwise each format would repeat it, and draw twice

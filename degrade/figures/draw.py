@@ -4,7 +4,6 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from math import ceil
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
@@ -23,7 +22,7 @@ def draw(panels: Sequence[Panel], title: str = "", abreast: int = _ABREAST) -> F
     rows = ceil(len(panels) / abreast)
     columns = ceil(len(panels) / rows)
     marks = style.marks(line.key for panel in panels for line in panel.lines)
-    with mpl.rc_context(style.RC):
+    with style.settings():
         width = 0.8 + 4.2 * columns
         names = max(ceil(len(_legend_names(panel)) / _legend_columns(panel)) for panel in panels)
         figure = Figure(figsize=(width, 0.5 + (3.7 + 0.17 * names) * rows), layout="constrained")

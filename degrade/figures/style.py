@@ -2,7 +2,10 @@
 
 import colorsys
 from collections.abc import Iterable, Iterator, Set
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
+
+from matplotlib import style
 
 
 class Mark(NamedTuple):
@@ -43,6 +46,11 @@ RC: dict[Any, Any] = {
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
 }
+
+
+def settings() -> AbstractContextManager[None]:
+    """matplotlib's own defaults and RC meanwhile, whatever a matplotlibrc or the program around us has set."""
+    return style.context(["default", RC])
 
 
 def marks(keys: Iterable[str]) -> dict[str, Mark]:

@@ -57,7 +57,13 @@ def _crop(x: Tensor) -> Tensor:
 
 
 def measure(net: nn.Module, norms: Sequence[str], x: Tensor, eps: float) -> float:
-    """The mean over layers of how far each BN of `norms` is from its statistics on x; 0 is as stored.
+    """The mean over layers of how far each BN of `norms` is from its statistics on x; 0 is as stored."""
+    found = measure_layers(net, norms, x, eps)
+    return sum(found) / len(found)
+
+
+def measure_layers(net: nn.Module, norms: Sequence[str], x: Tensor, eps: float) -> list[float]:
+    """How far each BN of `norms` is from its statistics on x; 0 is as stored.
 
     Of a layer it is the median over channels of |mean - running_mean| / running deviation, and that of
     |log(variance / running_var)|. So a dead channel or two do not count, nor does the scale of a layer.
@@ -72,8 +78,7 @@ def measure(net: nn.Module, norms: Sequence[str], x: Tensor, eps: float) -> floa
     finally:
         for hook in hooks:
             hook.remove()
-    found = [_compare(net.get_submodule(name), sums, eps) for name, sums in seen.items()]
-    return sum(found) / len(found)
+    return [_compare(net.get_submodule(name), sums, eps) for name, sums in seen.items()]
 
 
 def measure_stem(net: nn.Module, x: Tensor, eps: float) -> float:

@@ -3,8 +3,6 @@
 import io
 import re
 import warnings
-import zipfile
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +12,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from degrade.errors import RunError
+from degrade.nets.archive import rewrite
 from degrade.nets.choice import choose
 from degrade.nets.sniff import explain_foreign, is_safetensors
 
@@ -30,12 +29,14 @@ def read(content: bytes) -> Any:
         return _read_safetensors(content)
     if said := explain_foreign(content):
         raise RunError(said)
-    if more := find_excess(content):
-        raise RunError(f"{more}; {_SAVE}")
+    try:
+        archive = rewrite(content)
+    except RunError as error:
+        raise RunError(f"{error}; {_SAVE}") from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # these are about pickle protocols and TorchScript; what matters is raised
-            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            return torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
     except Exception as error:  # torch has no common type for what it refuses
         raise RunError(_explain_refusal(str(error))) from None
 
@@ -49,26 +50,6 @@ def _read_safetensors(content: bytes) -> dict[str, Tensor]:
         raise RunError(f"holds numbers of type {error}, which torch does not have; {_SAVE}") from None
     except (ValueError, RuntimeError) as error:  # names of 5,000 digits, shapes beyond all memory
         raise RunError(f"no safetensors file, or damaged ({str(error).partition(chr(10))[0]})") from None
-
-
-def find_excess(content: bytes) -> str:
-    """Tells why a file of torch.save would take more memory than it has bytes; "" where it would not.
-
-    torch.save does not compress, so a file that unpacks to more bytes than it has is no checkpoint. Nor is a file that
-    asks for a bytearray: a few bytes can ask for any size, and torch's weights-only reader would make it.
-    """
-    pickles, total = content, 0
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = archive.infolist()
-            total = sum(member.file_size for member in members)
-            if total <= len(content):
-                pickles = b"".join(archive.read(member) for member in members if member.filename.endswith(".pkl"))
-    except (zipfile.BadZipFile, zlib.error, ValueError, NotImplementedError, EOFError, OSError, RuntimeError):
-        pass  # no zip file, or a damaged one: torch will say so
-    if total > len(content):
-        return f"declares {total:,} bytes, and the file has {len(content):,}: refused"
-    return "asks for a bytearray, and no net holds one: refused" if b"bytearray" in pickles else ""
 
 
 def _explain_refusal(said: str) -> str:

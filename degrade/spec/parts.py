@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import ClassVar
 
-from degrade.spec.rules import ASIDE, LARGEST, Checked
+from degrade.spec.rules import ASIDE, LARGEST, LATER, Checked
 
 # The shortcut options (Sec. 3.3) that each net can take. The blocks are in degrade.nets.NETS.
 SHORTCUTS: dict[str, tuple[str, ...]] = {
@@ -236,6 +236,7 @@ class EngineSpec(Checked):
     )  # iterations whose checkpoint is never removed
     # Runs of a sweep that a worker advances in turn. auto: as many as fit on its GPU, at most 4; without a GPU 1.
     runs_per_gpu: str | int = field(default="auto", metadata=ASIDE)
+    same_machine: bool = field(default=False, metadata=LATER)  # go on with a run only where its last steps were done
     probe: int = field(default=0, metadata=ASIDE)  # iterations between two looks at the gradients by layer; 0: no looks
 
     def check(self) -> None:

@@ -16,6 +16,7 @@ LIMIT = 2**63  # all integers are below it
 LARGEST = 1e30  # of rates and biases: tensors of float32 hold it, with room for a few products
 _PATHS = ("data.root", "data.test")  # names of folders need not be text
 ASIDE = {"identity": False}  # marks a field that cannot change the result
+LATER = {**ASIDE, "later": True}  # and that 0.1.0 lacks: at its default it is not stored, so that 0.1.0 opens the spec
 
 
 class Checked:
@@ -104,6 +105,7 @@ def show(value: Any) -> str:
 def to_plain(spec: Any) -> dict[str, Any]:
     """The values of a spec by the name of the field, tuples as lists."""
     values = {f.name: getattr(spec, f.name) for f in fields(spec)}
+    values = {f.name: values[f.name] for f in fields(spec) if "later" not in f.metadata or values[f.name] != f.default}
     return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 

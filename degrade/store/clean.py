@@ -41,12 +41,12 @@ def _list_folders(root: Path) -> list[RunDir]:
 
 def _find_reason(folder: RunDir, failed: bool, orphaned: bool, days: float | None) -> str:
     """Why a folder may be removed; empty: it stays."""
-    if not folder.spec.exists():
-        return "no run: it has no spec.json" if orphaned else ""
+    if not folder.holds_run:
+        return "no run: it has no spec.json, state.json, curve or checkpoint" if orphaned else ""
     state = folder.standing()
     if failed and state.broken and not _may_be_result(folder):
         return f"{state.name}: {state.reason}"
-    since = folder.spec.stat().st_mtime if state.heartbeat is None else state.heartbeat
+    since = folder.path.stat().st_mtime if state.heartbeat is None else state.heartbeat
     age = (time.time() - since) / 86_400
     return f"{state.name}, {age:.0f} days old" if days is not None and age > days else ""
 

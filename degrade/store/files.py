@@ -24,14 +24,14 @@ def describe_refusal(error: OSError, where: object) -> str:
     return f"{error.filename or where}: {why}; {way_out}, and the same command goes on from the last checkpoint"
 
 
-def write(path: Path, content: Any, *, sync: bool = True) -> None:
+def write(path: Path, content: Any, *, sync: bool = True, mode: int = 0o666) -> None:
     """Writes all of a file or nothing: writes a file beside it, flushes that to disk, and renames it over `path`.
 
-    Raises OSError, which names `path`.
+    The umask takes bits from `mode`. Raises OSError, which names `path`.
     """
     beside = path.with_name(f".{path.name}-{os.getpid()}.tmp")
     try:
-        with _open_new(beside) as file:
+        with _open_new(beside, mode) as file:
             file.write(content)
             file.flush()
             if sync:
@@ -45,21 +45,31 @@ def write(path: Path, content: Any, *, sync: bool = True) -> None:
         raise
 
 
-def _open_new(path: Path) -> BinaryIO:
+def _open_new(path: Path, mode: int) -> BinaryIO:
     """Opens a new file. Removes what is there, so nothing is written through a link that somebody may have made."""
+
+    def make(name: str, flags: int) -> int:
+        return os.open(name, flags, mode)
+
     try:
-        return path.open("xb")
+        return open(path, "xb", opener=make)
     except FileExistsError:
         path.unlink()
-        return path.open("xb")
+        return open(path, "xb", opener=make)
 
 
 def read(path: Path) -> bytes:
     """All of a file. Raises OSError, also for a pipe, which would be waited for, and a device, which has no end."""
+    with open_file(path) as file:
+        return file.read()
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Opens a file to read it. Raises OSError, as `read` does."""
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise OSError(errno.EINVAL, "is a pipe or a device, and no file", str(path))
-    return path.read_bytes()
+    return path.open("rb")
 
 
 def inside(root: Path, *parts: str) -> Path:
@@ -81,5 +91,13 @@ def at_home(path: Path | str) -> Path:
 
 
 def user_cache() -> Path:
-    """The folder for files that can be made anew: $XDG_CACHE_HOME/degrade, else ~/.cache/degrade."""
-    return at_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "degrade"
+    """The folder for files that can be made anew: $XDG_CACHE_HOME/degrade, else ~/.cache/degrade.
+
+    The path is absolute. A relative one would lead to files of whoever made the folder that one stands in, and the XDG
+    specification ignores it. Raises RunError where neither is absolute.
+    """
+    for folder in (at_home(os.environ.get("XDG_CACHE_HOME", "")), at_home("~/.cache")):
+        if folder.is_absolute():
+            return folder / "degrade"
+    said = f"HOME={os.environ.get('HOME', '')}: is no absolute folder, so there is no place for a cache"
+    raise RunError(f"{said}; set XDG_CACHE_HOME to an absolute folder of yours")

@@ -1,8 +1,8 @@
 """The folder of one run: reads its files, writes them, and decides who may write. Never loads torch."""
 
-import os
 import socket
 import time
+import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -15,7 +15,11 @@ from degrade.errors import NewerError, RunError, SpecError
 from degrade.spec import RunSpec, parse
 from degrade.spec.rows import Point
 from degrade.store import files, parquet, seal
+from degrade.store import state as states
+from degrade.store.belonging import check_checkpoint, check_curve, seal_files
 from degrade.store.files import write
+from degrade.store.holder import this_process
+from degrade.store.locks import break_stale
 from degrade.store.names import RunFiles
 from degrade.store.parquet import AGAIN, CURVES, TABLES
 from degrade.store.state import State
@@ -29,13 +33,12 @@ class RunDir(RunFiles):
         """True while this process alone may write here; False where another process holds the folder.
 
         Another process holds it by a lock, which its death frees, or by a heartbeat, on a host that no lock reaches.
+        Raises FileNotFoundError where the results folder is gone: made again, it would fill a disk's mount point.
         """
         files.inside(self.root, "runs", self.run)
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(exist_ok=True)
         lock = FileLock(self.lock)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
+        if not self._acquire(lock):
             yield False
             return
         try:
@@ -48,23 +51,40 @@ class RunDir(RunFiles):
         finally:
             lock.release()
 
+    def _acquire(self, lock: FileLock) -> bool:
+        """Acquires the lock, unless another process holds it. A lock that is only a file is broken where the state
+        names no process that lives.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # filelock's, about a file system without locks
+            for last in (False, True):
+                try:
+                    lock.acquire(timeout=0)
+                except Timeout:
+                    held = (state := self.try_read_state()).name == "running" and state.alive
+                    if last or held or not break_stale(lock, states.STALE):
+                        return False
+                else:
+                    return True
+        return False
+
     def begin(self, spec: RunSpec, environment: Mapping[str, Any]) -> None:
         """Writes the spec and the environment of a run. A run that is taken up again adds its environment.
 
-        Writes a damaged file anew, and prints that it was damaged. Raises RunError if the folder is another run's.
+        Writes a damaged file anew, and prints that it was damaged.
         """
-        if not self.spec.exists():
-            if not self.environment.exists():
-                write_json(self.environment, environment)
-            write_json(self.spec, {"spec": spec.tree()})
+        self.write_spec(spec)
+        if not self.environment.exists():
+            write_json(self.environment, environment)
             return
-        if "damaged" in self.try_read(self.spec):
-            write_json(self.spec, {"spec": spec.tree()})
-        elif self.read_spec().run != spec.run:
-            raise RunError(f"{self.spec}: describes another run than {spec.run}; move the folder away")
         known = self.try_read(self.environment)
         before = known["resumed"] if isinstance(known.get("resumed"), list) else []  # others may have written it
         write_json(self.environment, {**known, "format": seal.FILE_FORMAT, "resumed": [*before, environment]})
+
+    def write_spec(self, spec: RunSpec) -> None:
+        """Writes the spec, if there is none or it is damaged: a run that fails at once is listed by it."""
+        if not self.spec.exists() or "damaged" in self.try_read(self.spec):
+            write_json(self.spec, {"spec": spec.tree()})
 
     def relabel(self, label: str) -> None:
         """Gives the data of the run another name for people, which is no part of its result. A run that cannot be read
@@ -76,6 +96,7 @@ class RunDir(RunFiles):
                 with self.claimed() as mine:
                     if mine:
                         write_json(self.spec, {"spec": replace(spec, data=replace(spec.data, label=label)).tree()})
+                        self.seal_spec(self.read_state())
 
     def read(self, file: Path) -> dict[str, Any]:
         """The values of a JSON file; {} without a file. Raises RunError if the file cannot be read."""
@@ -102,7 +123,15 @@ class RunDir(RunFiles):
             return {"damaged": str(error)}
 
     def read_spec(self) -> RunSpec:
-        """The spec of the run. Raises RunError if there is none, or this degrade does not know it."""
+        """The run's spec. Raises RunError if there is none, this degrade does not know it, or it is another run's."""
+        spec = self._parse_spec()
+        if spec.run != self.run:
+            raise RunError(f"{self.spec}: is the spec of another run, {spec.run}; {AGAIN}")
+        return spec
+
+    def _parse_spec(self) -> RunSpec:
+        if not self.spec.exists():
+            raise RunError(f"{self.spec}: is not there; {AGAIN}")
         tree = self.read(self.spec).get("spec")
         try:
             if isinstance(tree, dict):
@@ -113,11 +142,16 @@ class RunDir(RunFiles):
         raise RunError(f"{self.spec}: {reason}; move the run's folder away")
 
     def read_state(self) -> State:
-        """What state.json says; a new run without a file. Raises RunError if the file cannot be read."""
+        """What state.json says; a new run without a file. Raises RunError if the file cannot be read, or is another
+        run's.
+        """
         try:
-            return State.parse(self.read(self.state))
+            state = State.parse(self.read(self.state))
         except ValueError as error:
             raise RunError(f"{self.state}: {error}; move the run's folder away") from None
+        if state.run not in (None, self.run):
+            raise RunError(f"{self.state}: is the state of another run, {state.run}; {AGAIN}")
+        return state
 
     def try_read_state(self) -> State:
         """As `read_state`, but `damaged` with the reason if the file cannot be read. Raises NewerError."""
@@ -130,11 +164,19 @@ class RunDir(RunFiles):
 
     def write_state(self, state: State) -> None:
         """Writes a state with a sign of life. Values that the new state lacks stay as they were, if the old file can be
-        read.
+        read. The state of a run that is over gets the checksums of its files.
         """
-        sign = {"host": socket.gethostname(), "pid": os.getpid(), "heartbeat": time.time()}
-        said = {**self.try_read_state().tree(), **state.tree(), "format": seal.FILE_FORMAT, **sign}
+        me = this_process()
+        sign = {"host": socket.gethostname(), "pid": me.pid, "holder": str(me), "heartbeat": time.time()}
+        known = replace(self.try_read_state(), seals=seal_files(self) if state.over else None)
+        said = {**known.tree(), **state.tree(), "format": seal.FILE_FORMAT, "run": self.run, **sign}
         write_json(self.state, said, sync=False)
+
+    def seal_spec(self, state: State) -> None:
+        """Puts the checksum of a spec that was written anew into the state of a run that is over."""
+        seals, digits = state.seals or {}, seal.read_digits(self.spec)
+        if seals and seals.get(self.spec.name) != digits:
+            self.write_state(replace(state, seals={**seals, self.spec.name: digits}))
 
     def leave(self, state: str, reason: str) -> None:
         """Writes how a run ended, unless another host has taken it over. If the disk refuses, prints it instead."""
@@ -168,6 +210,7 @@ class RunDir(RunFiles):
         """Where the run stands: `read_state`, but `interrupted` if its process is gone.
 
         `damaged`, with the reason, if the state cannot be read or a file that the checkpoint can mend is damaged.
+        A run that is over needs no checkpoint: one that is not its own is a reason beside its state.
         Writes nothing and takes no lock.
         """
         state = State()
@@ -175,20 +218,31 @@ class RunDir(RunFiles):
             state = self.read_standing()
             if state.name == "new" and self.curve.exists():
                 raise RunError(f"{self.state}: is not there; {AGAIN}")
+            if not state.over and self.spec.exists():
+                self.read_spec()
             if state.over:
-                self.check()
+                self.check(state)
         except RunError as error:
             return replace(state, name="damaged", reason=str(error))
+        try:
+            check_checkpoint(self, state)
+        except RunError as error:
+            return replace(state, reason=str(error))
         return state
 
-    def check(self) -> None:
-        """Checks a run that is over. Raises RunError if a file that a sweep can write anew is damaged or gone."""
+    def check(self, state: State) -> None:
+        """Checks a run that is over. Raises RunError if a file that a sweep can write anew is damaged, gone, of another
+        run or of another moment.
+        """
         if gone := [path for path in (self.spec, self.curve) if not path.exists()]:
             raise RunError(f"{gone[0]}: is not there; {AGAIN}")
         for path in (self.spec, self.environment):
             self.read(path)
+        if (state.seals or {}).get(self.spec.name) != seal.read_digits(self.spec):
+            self.read_spec()
         for path in filter(Path.exists, (self.curve, self.tables["probe"])):
             parquet.check(path)
+        check_curve(self, state)
 
     def read_standing(self) -> State:
         """`read_state`, but `interrupted` if the process is gone. Raises RunError if the state cannot be read."""

@@ -41,6 +41,11 @@ class RunFiles:
         return self.path / f"checkpoint-{iteration}.pt"
 
     @property
+    def holds_run(self) -> bool:
+        """Whether a run lies in the folder: what it is, or what it left."""
+        return any(path.exists() for path in (self.spec, self.state, self.curve, *self.checkpoints))
+
+    @property
     def checkpoints(self) -> tuple[Path, ...]:
         """The files that may hold the state of the training, the newest first. A constructed net begins at the last."""
         return self.checkpoint, self.previous, self.kept(0)

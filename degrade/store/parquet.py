@@ -134,6 +134,15 @@ def check(path: Path) -> None:
         _open(read_file(path))
 
 
+def read_end(path: Path) -> tuple[set[str], int]:
+    """The names of the runs in a curve, and its last iteration; 0 without a row. Raises RunError as `read` does."""
+    with _report_errors(path):
+        rows = _open(read_file(path)).read(columns=["run", "iteration"], use_threads=False)
+        rows.validate(full=True)
+        iterations = filter(None, rows["iteration"].to_pylist())
+        return {*map(str, rows["run"].unique().to_pylist())}, max(iterations, default=0)
+
+
 @contextmanager
 def _report_errors(path: Path) -> Generator[None]:
     """Turns errors of reading into a RunError of one line that names the file."""

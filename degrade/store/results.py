@@ -1,13 +1,16 @@
 """What lies under results folders: the runs, where they stand, and their tables together."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, NamedTuple
 
 from degrade.errors import RunError
 from degrade.spec import RunSpec
+from degrade.spec.differences import tell_differences
 from degrade.store import files, parquet
+from degrade.store.belonging import check_curve
 from degrade.store.files import at_home
 from degrade.store.folder import RunDir
 from degrade.store.parquet import CURVES, TABLES, Schema
@@ -15,6 +18,8 @@ from degrade.store.state import Board, State
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_NAMES_SHOWN = 4  # of the runs that a short name matches
 
 
 def board(specs: Iterable[RunSpec], root: Path) -> Board:
@@ -63,7 +68,8 @@ def run_dirs(root: Path) -> list[RunDir]:
     """The runs under a results folder, by name. Raises RunError if there is no such folder."""
     if not root.is_dir():
         raise RunError(f"{root}: no such results folder; run `degrade sweep results={root}` first, or name another")
-    return [RunDir(root, path.parent.name) for path in sorted((root / "runs").glob("*/spec.json"))]
+    folders = (RunDir(root, path.name) for path in sorted((root / "runs").glob("*")) if path.is_dir())
+    return [folder for folder in folders if folder.holds_run]
 
 
 def find(run: str, root: Path) -> tuple[RunDir, Path]:
@@ -78,10 +84,24 @@ def find(run: str, root: Path) -> tuple[RunDir, Path]:
     if (path / "spec.json").exists():
         return RunDir(path.parent.parent, path.name), path.parent.parent
     folders = [folder for folder in run_dirs(root) if folder.run.startswith(run)]
-    if len(folders) != 1:
-        said = "no run begins so" if not folders else f"{len(folders)} runs begin so, as {folders[1].run}"
-        raise RunError(f"{run}: {said} in {root}; `degrade status {root}` lists them")
+    if not folders:
+        raise RunError(f"{run}: no run named so in {root}; `degrade status {root}` lists them")
+    if len(folders) > 1:
+        differs = tell_differences(read_specs(folders))
+        names = [f"{each.run} {differs.get(each.run, '')}".rstrip() for each in folders[:_NAMES_SHOWN]]
+        more = ", ..." if len(folders) > _NAMES_SHOWN else ""
+        said = f"matches {len(folders)} runs in {root} ({', '.join(names)}{more})"
+        raise RunError(f"{run}: {said}; type more of the name")
     return folders[0], root
+
+
+def read_specs(folders: Iterable[RunDir]) -> list[RunSpec]:
+    """The specs of those runs whose specs can be read."""
+    found: list[RunSpec] = []
+    for folder in folders:
+        with suppress(RunError):
+            found.append(folder.read_spec())
+    return found
 
 
 def pick_furthest(places: Iterable[tuple[RunDir, State]]) -> dict[str, tuple[RunDir, State]]:
@@ -113,6 +133,9 @@ def read_tables(places: Mapping[str, tuple[RunDir, State]], measured: Collection
     import pandas as pd  # here, since processes that only write need no frames
 
     curves = _read_frame([folder.curve for folder in folders], CURVES)
+    for folder, state in places.values():  # after the values, which have errors of their own
+        if folder.curve.exists():
+            check_curve(folder, state if state.over else State())
     return Tables(pd.DataFrame(rows), curves, **frames, specs=specs)
 
 

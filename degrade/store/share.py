@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from degrade.errors import RunError
 from degrade.spec import RunSpec
 from degrade.store import files, parquet
+from degrade.store.belonging import seal_files
 from degrade.store.folder import RunDir, write_json
 from degrade.store.parquet import CURVES, TABLES
 from degrade.store.private import shorten_command
@@ -21,7 +22,7 @@ from degrade.store.state import State
 # of environment.json; a key that is not here may say anything
 _ENVIRONMENT = (
     *("degrade", "commit", "python", "torch", "cuda", "cudnn", "numpy", "platform", "device", "cpus"),
-    *("command", "started"),
+    *("processor", "features", "kernels", "command", "started"),
 )
 
 
@@ -63,8 +64,6 @@ def _is_live(copy: RunDir) -> bool:
 def _copy(folder: RunDir, copy: RunDir) -> None:
     """Copies the files of a run that say what came of it. Reading them checks their checksums."""
     spec = folder.read_spec()
-    if spec.run != folder.run:
-        raise RunError(f"{folder.path}: holds the run {spec.run}; give the folder that name")
     copy.path.mkdir(parents=True, exist_ok=True)
     for path, schema, there in (
         (folder.curve, CURVES, copy.curve),
@@ -74,7 +73,7 @@ def _copy(folder: RunDir, copy: RunDir) -> None:
             parquet.save(there, parquet.read(path, schema), label=spec.data.label)
     write_json(copy.environment, _share_environment(folder.read(folder.environment)))
     write_json(copy.spec, {"spec": share_spec(spec).tree()})
-    state = replace(folder.read_state(), host=None, pid=None, format=None, more={})
+    state = replace(folder.read_state(), host=None, pid=None, holder=None, format=None, seals=seal_files(copy), more={})
     write_json(copy.state, state.tree())
 
 
@@ -88,6 +87,8 @@ def _share_environment(said: Mapping[str, Any]) -> dict[str, Any]:
     known = {key: said[key] for key in _ENVIRONMENT if isinstance(said.get(key), str | int | None) and key in said}
     known |= {"platform": str(known["platform"]).partition("-")[0]} if known.get("platform") else {}
     known |= {"command": shorten_command(str(known["command"]))} if "command" in known else {}
+    classes = said.get("classes")
+    known |= {"classes": list(map(str, classes))} if isinstance(classes, list) else {}
     again = said.get("resumed")
     resumed = [_share_environment(each) for each in again if isinstance(each, dict)] if isinstance(again, list) else []
     return {**known, **({"resumed": resumed} if resumed else {})}

@@ -1,6 +1,5 @@
 """Where a run stands: what its state.json says, and whether the process that wrote it is alive."""
 
-import os
 import socket
 import time
 from collections.abc import Mapping
@@ -10,6 +9,8 @@ from typing import Any, Self
 from degrade.spec.escape import SURROGATE
 from degrade.spec.rows import LARGE
 from degrade.spec.rules import LIMIT
+from degrade.store.holder import Holder
+from degrade.store.holder import parse as parse_holder
 
 BEAT = 1.0  # seconds between two writes of the state of a run under way, for others to look at
 LIFE = 10.0  # seconds between two signs of life in any case
@@ -18,13 +19,14 @@ FINISHED = "finished"
 OVER = (FINISHED, "diverged")  # states with a result: never trained again
 BROKEN = ("failed", "damaged")  # states of runs that ended without a result
 CONSTRUCTED = "constructed"  # the run holds a constructed net and has done no step
+ONE, MIXED, UNKNOWN = "one", "mixed", "unknown"  # machines that computed the steps of a run
 UNMARKED_LAYOUT = "channels_last"  # of runs that name no layout: 0.1.0 had only this one (degrade.train.layout)
 _REQUIRED_KEYS = {
     "running": ("heartbeat", "pid"),
     "failed": ("reason",),
     "damaged": ("reason",),
 }  # state -> keys it must have
-_TEXT_KEYS = ("state", "outcome", "reason", "host", "backend", "layout")
+_TEXT_KEYS = ("state", "run", "outcome", "reason", "host", "backend", "layout", "machine", "computed_by", "holder")
 _NUMBER_KEYS = ("epoch", "lr", "seconds", "images_per_second", "heartbeat")
 _INTEGER_BOUNDS = {"iteration": (0, LIMIT), "iterations": (1, LIMIT), "pid": (1, 2**31)}
 
@@ -37,8 +39,10 @@ class State:
         default="new", kw_only=False
     )  # new, running, interrupted, failed, finished, ...; key `state` in the file
     format: int | None = None  # of the file
+    run: str | None = None  # name of the run; files of an older degrade do not say it
     host: str | None = None
     pid: int | None = None
+    holder: str | None = None  # the process that wrote this (degrade.store.holder); older files name host and pid alone
     heartbeat: float | None = None  # the last sign of life, in seconds since 1970
     outcome: str | None = None  # "", diverged or not started
     reason: str | None = None  # why the run failed; "" if it did not
@@ -46,6 +50,8 @@ class State:
     iterations: int | None = None  # of the whole schedule
     backend: str | None = None
     layout: str | None = None  # of tensors in training (degrade.train.layout)
+    machine: str | None = None  # one | mixed | unknown: what computed all steps (degrade.train.processor)
+    computed_by: str | None = None  # processor, torch and kernels, by iteration
     epoch: float | None = None
     lr: float | None = None
     seconds: float | None = None  # of training and evaluation so far
@@ -56,6 +62,7 @@ class State:
     train_clean_error: float | None = None
     test_error: float | None = None
     val_error: float | None = None
+    seals: Mapping[str, str] | None = None  # of a run that is over: name of a file -> the checksum that it holds
     more: Mapping[str, Any] = field(default_factory=dict[str, Any])  # keys of another degrade; they stay as they are
 
     @classmethod
@@ -80,8 +87,8 @@ class State:
         return {key: value for key, value in values.items() if value is not None or key in nullable} | {**self.more}
 
     def known_tree(self) -> dict[str, Any]:
-        """As `tree`, for tables: without the keys of another degrade."""
-        return {key: value for key, value in self.tree().items() if key in _FIELDS}
+        """As `tree`, for tables: without checksums and the keys of another degrade."""
+        return {key: value for key, value in self.tree().items() if key in _FIELDS and key != "seals"}
 
     @property
     def over(self) -> bool:
@@ -119,21 +126,28 @@ class State:
 
     @property
     def elsewhere(self) -> bool:
-        """Whether a process on another host trains the run, by its last sign of life."""
-        return self.host != socket.gethostname() and self.fresh
+        """Whether a process that this one cannot see trains the run, by its last sign of life."""
+        return not self._is_here and self.fresh
 
     @property
     def alive(self) -> bool:
-        """Whether the process that wrote the state is alive: by its number on this host, else by its sign of life."""
-        if self.host != socket.gethostname():
-            return self.elsewhere
-        try:
-            os.kill(self.pid or 0, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True  # another user's process
-        return True
+        """Whether the process that wrote the state is alive: by its number and start where both are seen from here,
+        else by its sign of life.
+
+        A number alone proves nothing: after a sign of life that is old, it may be another process's.
+        """
+        if not self._is_here:
+            return self.fresh
+        holder = parse_holder(self.holder or "")
+        if holder is not None:
+            return holder.alive
+        return self.fresh and Holder("", self.pid or 0, "", "").alive
+
+    @property
+    def _is_here(self) -> bool:
+        """Whether the numbers of processes in the state mean the same here."""
+        holder = parse_holder(self.holder or "")
+        return holder.here if holder is not None else self.host == socket.gethostname()
 
 
 Board = dict[str, State]  # run -> its state
@@ -148,6 +162,8 @@ def _is_possible(key: str, value: Any) -> bool:
     """Whether degrade could have written a value of state.json. Others may have written the file."""
     if key in _TEXT_KEYS:
         return isinstance(value, str) and not SURROGATE.search(value)  # no table can hold half a character
+    if key == "seals":
+        return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
     if key in _INTEGER_BOUNDS:
         least, end = _INTEGER_BOUNDS[key]
         return type(value) is int and least <= value < end

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from degrade.errors import SpecError, nearest, one_line
+from degrade.sweep.words import quote_word
 
 GROUPS = ("data", "recipe", "engine", "study")  # folders of conf/
 MAX_COMBINATIONS = 100_000  # combinations that a sweep can have
@@ -210,15 +211,31 @@ def list_keys(config: DictConfig) -> list[str]:
     return [*(key for key in tree if key not in parts), *(f"{part}.{key}" for part in parts for key in parts[part])]
 
 
-@lru_cache(maxsize=1024)
 def parse_override(text: str) -> Override:
-    """Parses KEY=VALUE or KEY=A,B,C. Raises SpecError for anything else."""
+    """Parses KEY=VALUE or KEY=A,B,C; paths and free texts stand as they are. Raises SpecError for anything else."""
     try:
-        return OverridesParser.create().parse_override(text)
+        return _parse(quote_word(text))
     except (HydraException, ValueError, RecursionError):  # ValueError: Hydra passes on int() of 5,000 digits
         quotes = "put quotes around the value if it is not a plain word or list"
         rule = quotes if "=" in text else "write key=value or key=a,b,c"
         raise SpecError(f"{text}: cannot be parsed; {rule}") from None
+
+
+@lru_cache(maxsize=1024)
+def _parse(text: str) -> Override:
+    return OverridesParser.create().parse_override(text)
+
+
+def parse_overrides(words: Sequence[str]) -> list[Override]:
+    """Parses the words of a command line. Raises SpecError as `parse_override`, and for a key that is given twice."""
+    known: dict[str, str] = {}
+    found = [parse_override(text) for text in words]
+    for text in words:
+        key = text.partition("=")[0]
+        if key in known:
+            raise SpecError(f"{known[key]} {text}: {key} is given twice; leave one out, or write {key}=A,B for both")
+        known[key] = text
+    return found
 
 
 @lru_cache(maxsize=64)

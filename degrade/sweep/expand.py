@@ -26,6 +26,7 @@ from degrade.sweep.compose import (
     is_group,
     list_options,
     parse_override,
+    parse_overrides,
     start_hydra,
 )
 from degrade.views import terminal
@@ -50,6 +51,12 @@ class Plan:
     config: DictConfig
     root: Path
     workers: int | None
+    words: tuple[str, ...] = ()  # of the command line
+
+    @property
+    def unseen(self) -> tuple[RunSpec, ...]:
+        """The specs whose pictures nobody has looked at: the hash in their names is not yet that of the runs."""
+        return tuple(spec for spec in self.specs if not spec.data.content)
 
     @property
     def specs(self) -> tuple[RunSpec, ...]:
@@ -64,22 +71,29 @@ def hydra() -> Generator[None]:
             yield
     finally:
         _prepare.cache_clear()
+        _recall.cache_clear()
 
 
 def expand(
-    overrides: Sequence[str], *, exclude: Sequence[str] = (), axes_of_config: bool = True, look: bool = True
+    overrides: Sequence[str],
+    *,
+    exclude: Sequence[str] = (),
+    axes_of_config: bool = True,
+    look: bool = True,
+    recall: bool = False,
 ) -> Plan:
     """Lists all runs of a sweep. Call it inside `hydra()`.
 
     The axes are the config's (`hydra.sweeper.params`, which a study sets); `overrides` replace them and add others.
     Several values of a group (study=fig1,fig6) give the union of their sweeps. `exclude`: conditions
     KEY=VALUE,KEY=VALUE; a combination for which all parts of a condition hold is left out. Without `look` nobody looks
-    at the pictures, and the names of the specs are not yet the names of the runs.
+    at the pictures, and the names of the specs are not yet the names of the runs. With `recall` it is so for pictures
+    that would have to be fetched or decoded: their specs have no data.content.
 
     Raises SpecError for what cannot be parsed, unknown keys and groups, wrong types and values that break a rule. It
     does so before anything starts.
     """
-    given = [parse_override(text) for text in overrides]
+    given = parse_overrides(overrides)
     _refuse_axes(given)
     groups = [o for o in given if is_group(o)]
     asked, found = 0, list[Job]()
@@ -96,16 +110,17 @@ def expand(
             asked += 1
             found.append(job)
     found = _exclude(found, exclude)
+    _refuse_root(given, found)
     jobs: dict[str, Job] = {}
     for job in found:  # looking at pictures may take long: it comes after every combination was found right
-        spec = data.identify(job.spec, _prepare) if look else job.spec
+        spec = data.identify(job.spec, _recall if recall else _prepare) if look else job.spec
         jobs.setdefault(spec.run, replace(job, spec=spec))
     longest_first = sorted(jobs.values(), key=lambda job: -job.spec.cost)
     config = configure(longest_first[0].overrides, whole=True)
     workers = convert("jobs", config.jobs, int | None)
     if workers is not None and workers < 1:
         raise SpecError(f"jobs={workers}: must be at least 1, or null for one a core")
-    return Plan(asked, tuple(longest_first), config, read_root(config), workers)
+    return Plan(asked, tuple(longest_first), config, read_root(config), workers, tuple(overrides))
 
 
 def read_root(config: DictConfig) -> Path:
@@ -131,6 +146,15 @@ def _refuse_axes(given: Sequence[Override]) -> None:
         key = override.key_or_group
         if (key in _SWEEP_KEYS or re.match(r"hydra[./]", key)) and override.is_sweep_override():
             raise SpecError(f"{override.input_line}: a sweep has one {key}; put quotes around a comma")
+
+
+def _refuse_root(given: Sequence[Override], jobs: Sequence[Job]) -> None:
+    """Raises SpecError for a data.root that no dataset of the sweep has."""
+    names = {job.spec.data.name for job in jobs}
+    if not any(data.DATASETS[name].rooted for name in names if name in data.DATASETS):
+        for override in (o for o in given if o.key_or_group == "data.root" and o.value() is not None):
+            way = "leave data.root out, or say data=image_folder for a folder of pictures"
+            raise SpecError(f"data.root={override.value()}: data={', '.join(sorted(names))} lies in no folder; {way}")
 
 
 def _exclude(found: list[Job], exclude: Sequence[str]) -> list[Job]:
@@ -181,7 +205,7 @@ def compose_data(overrides: Sequence[str]) -> tuple[DataSpec | None, bool]:
     says whether data.normalize is among the keys. Training pictures may be missing (data.prepare_test). Call it inside
     `hydra()`. Raises SpecError for any other key, and for several values.
     """
-    given = {o.key_or_group: o for o in map(parse_override, overrides)}
+    given = {o.key_or_group: o for o in parse_overrides(overrides)}
     for key, override in given.items():
         if key.partition(".")[0] != "data" or override.is_sweep_override():
             rule = "here only data=NAME and keys like data.root=... count, each with one value"
@@ -200,8 +224,7 @@ def change(spec: RunSpec, overrides: Sequence[str]) -> RunSpec:
     """
     tree: dict[str, Any] = spec.tree()
     known = [key for key in _flatten(spec) if key not in ("data", "recipe", "origin")]
-    for text in overrides:
-        override = parse_override(text)
+    for text, override in zip(overrides, parse_overrides(overrides), strict=True):
         key = override.key_or_group
         if key not in known or override.is_add() or override.is_delete():
             raise SpecError(f"{text}: no such key of a run; {nearest(key, known)}")
@@ -231,6 +254,12 @@ def _prepare(wanted: DataSpec) -> DataSpec:
     """Fetches and decodes pictures that are not there yet, once for all runs of a command."""
     with terminal.bar() as note:
         return data.prepare(_make_absolute(wanted), note)
+
+
+@lru_cache(maxsize=64)
+def _recall(wanted: DataSpec) -> DataSpec:
+    """The pictures as they are known here."""
+    return data.recall(_make_absolute(wanted))
 
 
 def _prepare_test(wanted: DataSpec) -> DataSpec:

@@ -41,16 +41,20 @@ def launch(overrides: Sequence[str], how: How, show: Show = show) -> int:
     at the terminal agrees. `show` gets the sheets.
     """
     with expand.hydra():
-        plan = _plan_sweep(overrides, how)
+        plan = _plan_sweep(overrides, how, recall=True)
+        if plan.unseen and not how.dry_run:
+            launchers.choose(plan, fail_fast=how.fail_fast).check(plan.unseen)  # before anything is fetched or decoded
+            plan = _plan_sweep(overrides, how)
         launcher = launchers.choose(plan, fail_fast=how.fail_fast)
         before = board(plan.specs, plan.root)
+        missing = _choose_missing(plan.specs, before, how)
+        launcher.check(missing)
         show([tables.runs(plan.asked, plan.specs, before, plan.root)])
         probed = () if how.retry_failed else plan.specs
         bare = rerun.find_unprobed(probed, plan.root, before)
         again = how.reprobe or rerun.offer(bare, plan.root, ask=not how.dry_run)
         if how.dry_run:
             return 0
-        missing = _choose_missing(plan.specs, before, how)
         if missing or again:
             make_root(plan.root)
         for spec in plan.specs:
@@ -88,16 +92,18 @@ def _suggest_seeds(overrides: Sequence[str]) -> str:
     return shlex.join(["degrade", "sweep", *words, *([] if {*words} & {*_SEEDED.values()} else ["seed=0,1,2"])])
 
 
-def _plan_sweep(overrides: Sequence[str], how: How) -> expand.Plan:
-    plan = _expand_runs(overrides, how)
+def _plan_sweep(overrides: Sequence[str], how: How, *, recall: bool = False) -> expand.Plan:
+    """Expands a command line. `recall`: fetches and decodes no pictures, unless a time limit has to be measured."""
+    plan = _expand_runs(overrides, how, recall=recall and how.time_limit is None)
     if how.time_limit is None:
         return plan
     iterations = limit.choose_iterations(plan, how.time_limit, dry_run=how.dry_run)
-    return _expand_runs([*overrides, f"recipe.iterations={iterations}"], how)
+    others = [word for word in overrides if not word.startswith("recipe.iterations=")]
+    return _expand_runs([*others, f"recipe.iterations={iterations}"], how)
 
 
-def _expand_runs(overrides: Sequence[str], how: How) -> expand.Plan:
-    plan = expand.expand(overrides, exclude=how.exclude, axes_of_config=not how.alone)
+def _expand_runs(overrides: Sequence[str], how: How, *, recall: bool = False) -> expand.Plan:
+    plan = expand.expand(overrides, exclude=how.exclude, axes_of_config=not how.alone, recall=recall)
     if how.alone and len(plan.jobs) > 1:
         said = f"is {len(plan.jobs)} runs; `degrade train` does one, `degrade sweep` all"
         raise SpecError(f"{' '.join(overrides)}: {said}")

@@ -5,6 +5,7 @@ hands them the words that asked for each run.
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +23,16 @@ from degrade.spec import RunSpec
 from degrade.spec.rules import convert
 from degrade.store.folder import RunDir
 from degrade.sweep import compose, expand, workers
+from degrade.train.devices import refuse_missing
 from degrade.views.terminal import console
 
 
 class Launcher(Protocol):
     """Trains runs somewhere. How each run ended stands in its folder."""
+
+    def check(self, specs: Sequence[RunSpec]) -> None:
+        """Raises SpecError, before anything starts, for a run that cannot be trained there."""
+        ...
 
     def launch(self, specs: Sequence[RunSpec], root: Path) -> None:
         """Returns when there is nothing left to wait for. Raises Stopped after a signal, and RunError where a run
@@ -41,6 +47,10 @@ class Workers:
     jobs: int | None = None  # None: one a core, or one a GPU
     fail_fast: bool = False
 
+    def check(self, specs: Sequence[RunSpec]) -> None:
+        for spec in specs:
+            refuse_missing(spec)
+
     def launch(self, specs: Sequence[RunSpec], root: Path) -> None:
         workers.train(specs, root, jobs=self.jobs, fail_fast=self.fail_fast)
 
@@ -51,6 +61,9 @@ class Words:
 
     config: DictConfig
     words: Mapping[str, Sequence[str]]  # run -> the key=value words that asked for it
+
+    def check(self, specs: Sequence[RunSpec]) -> None:
+        """Its machines may have what this one lacks."""
 
     def launch(self, specs: Sequence[RunSpec], root: Path) -> None:
         """As `Launcher.launch`. An error of the launcher becomes one line, unless HYDRA_FULL_ERROR is set."""
@@ -79,7 +92,7 @@ def _train(config: DictConfig) -> dict[str, str]:
 
     spec, root = expand.to_spec(config), expand.read_root(config)
     try:
-        return run.run([spec], root)
+        return run.run([spec], root, made=True)
     except RunError as error:
         if RunDir(root, spec.run).standing().name == "damaged":  # its state gives no reason
             console.print(str(error), style="red", highlight=False, soft_wrap=True)
@@ -105,10 +118,28 @@ def _read_options(plan: expand.Plan, **known: bool) -> dict[str, bool]:
 
 
 def choose(plan: expand.Plan, *, fail_fast: bool = False) -> Launcher:
-    """Makes the launcher that a command line names. Raises SpecError where `fail_fast` is set and it cannot do that."""
+    """Makes the launcher that a command line names.
+
+    Raises SpecError where `fail_fast` is set and it cannot do that, and for a word to Hydra that changes nothing.
+    """
     name = plan.config.hydra.runtime.choices["hydra/launcher"]
+    _refuse_dead(plan.words, own=name in LAUNCHERS)
     if name in LAUNCHERS:
         return LAUNCHERS[name](plan, fail_fast)
     if fail_fast:
         raise SpecError(f"--fail-fast: hydra/launcher={name} cannot; use hydra/launcher=workers, or leave it out")
     return Words(plan.config, {job.spec.run: job.overrides for job in plan.jobs})
+
+
+_LIVE = re.compile(
+    r"hydra(/launcher|\.launcher\..*|\.sweeper\.params.*)"
+)  # what our own launchers read of Hydra's keys
+
+
+def _refuse_dead(words: Sequence[str], *, own: bool) -> None:
+    """Raises SpecError for a word to Hydra that changes nothing. Launchers of others may read all but hydra.run."""
+    for word in words:
+        key = compose.parse_override(word).key_or_group
+        if re.match(r"hydra[./]", key) and (key.startswith("hydra.run.") or (own and not _LIVE.fullmatch(key))):
+            way_out = "results=FOLDER says where results go" if key.endswith((".dir", "subdir")) else "leave it out"
+            raise SpecError(f"{word}: changes nothing here; {way_out}")

@@ -5,10 +5,12 @@ from dataclasses import asdict, replace
 
 from degrade.spec import RunSpec
 from degrade.store.results import board
-from degrade.sweep import expand, rerun
+from degrade.store.state import Board
+from degrade.sweep import expand, launchers, rerun
 from degrade.sweep.cost import Price, Prices, makespan
 from degrade.sweep.estimate import measure_kinds
-from degrade.train.processes import default_jobs, gpus
+from degrade.train.devices import gpus, refuse_missing
+from degrade.train.processes import default_jobs
 from degrade.views import tables
 from degrade.views.sheets import Sheet, Show
 from degrade.views.tables import ROWS_SHOWN, count_hidden, size
@@ -27,11 +29,15 @@ COST_COLUMNS = {  # of the table `costs`
 def price(overrides: Sequence[str], exclude: Sequence[str], show: Show = show) -> None:
     """Shows the runs, how they stand, and what the rest costs by a short measurement on this device."""
     with expand.hydra():
-        plan = expand.expand(overrides, exclude=exclude)
+        plan = expand.expand(overrides, exclude=exclude, recall=True)
+        launchers.choose(plan)  # it may refuse a word
+        if plan.unseen:  # the list comes first, since it needs no pictures
+            _show_runs(plan, board(plan.specs, plan.root), show)
+            plan = expand.expand(overrides, exclude=exclude)
     stand = board(plan.specs, plan.root)
-    show([tables.runs(plan.asked, plan.specs, stand, plan.root)])
-    rerun.offer(rerun.find_unprobed(plan.specs, plan.root, stand), plan.root, ask=False)
     missing = [spec for spec in plan.specs if not stand[spec.run].over]
+    _show_runs(plan, stand, show)
+    rerun.offer(rerun.find_unprobed(plan.specs, plan.root, stand), plan.root, ask=False)
     if missing:
         workers = count_workers(plan)
         prices = measure_prices(missing, workers)
@@ -41,6 +47,14 @@ def price(overrides: Sequence[str], exclude: Sequence[str], show: Show = show) -
             cost[spec.run] = replace(whole, seconds=whole.seconds * (1 - stand[spec.run].share))
         seconds = prices.load + makespan([each.seconds for each in cost.values()], workers)
         show([_cost_sheet(plan, missing, cost, seconds, workers)])
+
+
+def _show_runs(plan: expand.Plan, stand: Board, show: Show) -> None:
+    """Shows the runs. Raises SpecError before, for a run that needs what this machine lacks."""
+    for spec in plan.specs:
+        if not stand[spec.run].over:
+            refuse_missing(spec)
+    show([tables.runs(plan.asked, plan.specs, stand, plan.root)])
 
 
 def _cost_sheet(

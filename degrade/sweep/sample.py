@@ -15,10 +15,12 @@ import torch
 from degrade import data
 from degrade.spec import RunSpec
 from degrade.store.folder import RunDir
+from degrade.store.results import make_root
 from degrade.sweep.cost import SAMPLED_DEPTHS, Sample, Samples
 from degrade.train.checkpoint import pack
-from degrade.train.fit import Fit, pick_device
+from degrade.train.fit import Fit
 from degrade.train.probe import probe
+from degrade.train.processor import pick_device
 
 _QUICK = 0.1  # seconds of a step; a third depth is measured only below that
 PATIENCE = 0.4  # seconds of steps that a measurement takes
@@ -77,6 +79,7 @@ def _save_checkpoint(fit: Fit) -> int:
     """Writes a checkpoint and a curve, since that takes memory too. Returns the bytes of the checkpoint."""
     with tempfile.TemporaryDirectory() as root:
         folder = RunDir(Path(root), fit.spec.run)
+        make_root(folder.root)
         with folder.claimed():
             folder.write_curve(fit.spec, fit.points)
             folder.write_checkpoint(pack(fit.state()))

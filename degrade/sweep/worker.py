@@ -1,6 +1,7 @@
 """The life of a worker process: it trains what its parent gives it, and leaves when told to or when the parent dies."""
 
 import contextlib
+import errno
 import os
 import sys
 import threading
@@ -33,11 +34,22 @@ def serve(pipe: Connection, root: Path, slot: int, command: str) -> None:
     from degrade.train import run  # loads torch
 
     run.take_gpu(slot)
-    report = Report(fit=True)
+    report, disk = Report(fit=True), _find_disk(root)
     with contextlib.suppress(EOFError, BrokenPipeError):
         while report.fit and (pack := _receive_pack(pipe)) is not None:
-            report = work(pack, root, halt.is_set, command)
+            if _find_disk(root) == disk:
+                report = work(pack, root, halt.is_set, command)
+            else:
+                report = Report(fit=True, reason=describe_refusal(OSError(errno.ESTALE, "its disk has gone"), root))
             pipe.send(report)
+
+
+def _find_disk(root: Path) -> int | None:
+    """The device that the results folder lies on. After an unmount a folder of the same name may be left."""
+    try:
+        return (root / "runs").stat().st_dev
+    except OSError:
+        return None
 
 
 def _receive_pack(pipe: Connection) -> list[RunSpec] | None:
@@ -52,7 +64,7 @@ def work(pack: Sequence[RunSpec], root: Path, stop: Callable[[], bool], command:
     try:
         with redirect_output(*(RunDir(root, spec.run).log for spec in pack)):
             try:
-                states = run.run(pack, root, stop=stop, command=command, together=len(pack))
+                states = run.run(pack, root, stop=stop, command=command, together=len(pack), made=True)
             except Exception as error:  # the folders say `failed` and why
                 with contextlib.suppress(OSError):  # a full disk
                     traceback.print_exc()
@@ -92,7 +104,7 @@ def redirect_output(path: Path, *beside: Path) -> Generator[None]:
 
 def _open_log(log: Path) -> TextIO:
     """Opens a log to append to it. Follows no link, and waits for no reader of a pipe."""
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log.parent.mkdir(exist_ok=True)
     return os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666), "a")
 
 

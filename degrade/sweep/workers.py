@@ -20,10 +20,12 @@ from typing import NamedTuple
 from degrade.errors import RunError, Stopped
 from degrade.spec import RunSpec
 from degrade.store.folder import RunDir
+from degrade.store.results import make_root
 from degrade.store.state import BROKEN, OVER, Board, State
 from degrade.sweep.queue import Queue
 from degrade.sweep.worker import Report, give_up, serve
 from degrade.train import processes
+from degrade.train.devices import gpus, refuse_missing
 from degrade.views.live import Progress
 from degrade.views.terminal import console
 
@@ -37,10 +39,14 @@ def train(specs: Sequence[RunSpec], root: Path, *, jobs: int | None = None, fail
 
     Waits for runs that other processes hold, and takes them up where those processes die. With `fail_fast` the first
     failure stops the other runs at their checkpoints, and no more begin. Raises Stopped after a signal, once the
-    workers have left, and RunError where a run failed and the disk did not take that.
+    workers have left, RunError where a run failed and the disk did not take that, and SpecError for a run that needs
+    what this machine lacks, before anything starts.
     """
+    for spec in specs:
+        refuse_missing(spec)
+    make_root(root)
     on_cpu = all(spec.engine.device == "cpu" for spec in specs)
-    queue = Queue(specs, min(jobs or processes.default_jobs(on_cpu), len(specs)), 0 if on_cpu else processes.gpus())
+    queue = Queue(specs, min(jobs or processes.default_jobs(on_cpu), len(specs)), 0 if on_cpu else gpus())
     with processes.signals() as received, Progress(specs, root, queue.at_once) as progress:
         workers = [Worker(root, slot) for slot in range(queue.workers)]
         held, unsaid = Held(root), list[str]()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from degrade.errors import NewerError, RunError
-from degrade.nets.statedict import find_excess
+from degrade.nets.archive import rewrite
 from degrade.spec.rules import LIMIT, field_types
 from degrade.store import seal
 from degrade.store.state import UNMARKED_LAYOUT
@@ -18,7 +18,7 @@ from degrade.train.layout import check_layout
 _T = TypeVar("_T")
 
 _NUMBERS = (int, float)
-_LATER = ("spec", "probes", "layout")  # keys that checkpoints of an older degrade may lack
+_LATER = ("spec", "probes", "layout", "machines")  # keys that checkpoints of an older degrade may lack
 _ROW_LISTS = ("points", "warmup")  # lists that `parse_rows` checks
 
 
@@ -38,12 +38,11 @@ def unpack(content: bytes) -> dict[str, Any]:
         body = seal.of_end(content)
     except ValueError as error:
         raise RunError(str(error)) from None
-    if more := find_excess(body):
-        raise RunError(more)
+    archive = rewrite(body)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # these are about sparse and quantised tensors; what matters is raised
-            state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+            state = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
     except Exception as error:  # torch has no common type for what it refuses
         raise RunError(
             f"torch refuses it: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
@@ -82,6 +81,15 @@ def parse_rows(kind: type[_T], values: Any, place: str) -> list[_T]:
         if not (isinstance(row, list) and len(row) == len(wanted) and all(map(isinstance, row, wanted))):
             raise RunError(f"{place}: does not hold rows of the {len(wanted)} values of a {kind.__name__}")
     return [kind(*row) for row in values]
+
+
+def read_probe(state: Mapping[str, Any]) -> int:
+    """The engine.probe of a training that has begun; 0 in checkpoints of a degrade that had none."""
+    tree = state.get("spec", {})
+    probe = tree.get("engine", {}).get("probe", 0) if isinstance(tree, dict) else None
+    if type(probe) is not int or not 0 <= probe < LIMIT:
+        raise RunError(f"its engine.probe cannot be {probe!r}")
+    return probe
 
 
 def check(state: Mapping[str, Any], known: Mapping[str, Any], iterations: int) -> None:

@@ -13,9 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from degrade.train.processor import name_processor, read_features
 
-def environment(device: torch.device, command: str, classes: Sequence[str] = ()) -> dict[str, Any]:
-    """Versions, commit, device and command of this process; and the names of the classes that a run is trained on."""
+
+def environment(
+    device: torch.device, command: str, *, classes: Sequence[str] = (), kernels: str = ""
+) -> dict[str, Any]:
+    """Versions, commit, processor, device and command of this process; the names of the classes that a run is trained
+    on; and the fingerprint of the `kernels` that it uses.
+    """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
         "degrade": version("degrade"),
@@ -28,6 +34,9 @@ def environment(device: torch.device, command: str, classes: Sequence[str] = ())
         "platform": platform.platform(),
         "device": f"{device}: {name}",
         "cpus": os.cpu_count(),
+        "processor": name_processor(),
+        "features": " ".join(read_features()),
+        "kernels": kernels or None,
         "command": command or " ".join(sys.argv),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         **({"classes": list(classes)} if classes else {}),

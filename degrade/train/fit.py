@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from operator import attrgetter
 from typing import Any
 
@@ -19,10 +19,11 @@ from degrade.spec import RunSpec
 from degrade.spec.rows import LayerGradient, Point
 from degrade.store.state import UNMARKED_LAYOUT
 from degrade.train.backends import BACKENDS, choose
-from degrade.train.checkpoint import check, parse_rows
+from degrade.train.checkpoint import check, parse_rows, read_probe
 from degrade.train.layout import check_layout
 from degrade.train.precision import settle
 from degrade.train.probe import probe
+from degrade.train.processor import Stretch, join, pick_device
 from degrade.train.schedule import Warmup, judge, look_due, lr_at, point_due
 
 CHECKPOINT_FORMAT = 1  # of state(); a newer one is refused
@@ -81,6 +82,8 @@ class Fit:
             bn_group=recipe.bn_group,
         )
         self.backend, self.backend_name, self.backend_why = choose(name, net, self.spec, self.batches)
+        self.here = Stretch.observe(self.device, self.backend.fingerprint)
+        self.machines = [self.here]  # that computed the run, by iteration
 
     def _use_again(self, name: str) -> None:
         """Goes back to the backend that the run began with: another backend would end with other bits."""
@@ -266,11 +269,13 @@ class Fit:
             "probes": [list(_values_of(row)) for row in self.probes],
             "backend": self.backend_name,
             "threads": self.threads,
+            "machines": [list(astuple(each)) for each in self.machines],
             **self.backend.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes back to `state`, with the backend, the threads and the layout that the run began with.
+        """Goes back to `state`, with the backend, the threads, the layout and the probe that the run began with: half a
+        probe would pass for a whole one. Another machine is noted in `machines`, unless the run is done.
 
         Raises RunError for a state of another run or one that `state` did not return, NewerError for a state of a newer
         degrade, and SpecError where the backend cannot be had.
@@ -279,6 +284,7 @@ class Fit:
         (warmup,) = parse_rows(Warmup, [state.get("warmup")], "warmup")
         points = parse_rows(Point, state.get("points"), "points")
         probes = parse_rows(LayerGradient, state.get("probes", []), "probes")
+        machines = parse_rows(Stretch, state.get("machines", []), "machines") or [Stretch()]
         if state["backend"] not in BACKENDS:
             raise RunError(f"its backend cannot be {state['backend']!r}")
         if state["backend"] != self.backend_name:
@@ -288,13 +294,6 @@ class Fit:
         self.seconds, self._training, self._grad_norm = state["seconds"], state["training"], state["grad_norm"]
         self._looked, self._tally = tuple(state["looked"]), list(state["tally_at_point"])
         self.warmup, self.points, self.probes = warmup, points, probes
-
-
-def pick_device(name: str) -> torch.device:
-    """Picks the device of `engine.device`; `auto` is CUDA where there is one. Raises SpecError for cuda without one."""
-    found = torch.cuda.is_available()
-    if name == "cuda" and not found:
-        raise SpecError("engine.device=cuda: no CUDA device is visible; use engine.device=cpu")
-    if name == "cpu" or not found:
-        return torch.device("cpu")
-    return torch.device("cuda", torch.cuda.current_device())
+        if self.iteration:
+            self.spec = replace(self.spec, engine=replace(self.spec.engine, probe=read_probe(state)))
+        self.machines = machines if self.done else join(machines, self.here.at(self.iteration))

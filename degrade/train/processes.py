@@ -13,9 +13,10 @@ from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
+
+from degrade.train.devices import gpus
 
 SPAWN: Any = get_context("spawn")  # a forked copy of a process with threads can hang
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # signals that end a command
@@ -119,11 +120,3 @@ def default_jobs(on_cpu: bool) -> int:
     """One worker for each GPU that this process may use or, where there is none, for each core."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (0 if on_cpu else gpus()) or cores or 1
-
-
-def gpus() -> int:
-    """Counts the GPUs that this process may use, without loading torch."""
-    found = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-    if found and "CUDA_VISIBLE_DEVICES" in os.environ:
-        found = min(found, len([g for g in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if g.strip()]))
-    return found

@@ -8,22 +8,26 @@ from pathlib import Path
 from typing import NamedTuple
 
 from degrade import data
-from degrade.errors import NewerError, RunError
+from degrade.errors import NewerError, RunError, SpecError
 from degrade.spec import RunSpec
 from degrade.spec.rows import Point
 from degrade.store import parquet
+from degrade.store.belonging import check_curve
 from degrade.store.files import read
 from degrade.store.folder import RunDir
 from degrade.store.parquet import AGAIN
 from degrade.store.state import State
 from degrade.train.checkpoint import pack, unpack
 from degrade.train.fit import Fit
+from degrade.train.processor import count_machines, describe_machines
+
+REPROBE = "`degrade sweep ... engine.probe=N --reprobe` trains it again with another probe once it is finished"
 
 
-def sound(folder: RunDir) -> bool:
+def sound(folder: RunDir, state: State) -> bool:
     """Whether the files of a run that is over need no mending. Raises NewerError: a newer file is not damaged."""
     try:
-        folder.check()
+        folder.check(state)
     except NewerError:
         raise
     except RunError as error:
@@ -33,13 +37,16 @@ def sound(folder: RunDir) -> bool:
 
 
 def damaged_tables(folder: RunDir) -> list[Path]:
-    """Lists curve and probe, where they are there and cannot be read."""
-    return [path for path in (folder.curve, folder.tables["probe"]) if path.exists() and not _readable(path)]
+    """Lists curve and probe, where they are there and cannot be read, or the curve is not the run's last."""
+    state = folder.try_read_state()
+    return [path for path in (folder.curve, folder.tables["probe"]) if path.exists() and not _fits(path, folder, state)]
 
 
-def _readable(path: Path) -> bool:
+def _fits(path: Path, folder: RunDir, state: State) -> bool:
     try:
         parquet.check(path)
+        if path == folder.curve:
+            check_curve(folder, state if state.over else State())
     except RunError:
         return False
     return True
@@ -57,13 +64,14 @@ def ended(spec: RunSpec, folder: RunDir) -> bool:
 
 def _find_harm(folder: RunDir) -> str:
     """Tells what is wrong with the files of a run, the state first."""
-    said: list[str] = []
+    said, state = list[str](), State()
     try:
-        said += [] if folder.read_state().name != "new" else [f"{folder.state}: is not there"]
+        state = folder.read_state()
+        said += [] if state.name != "new" else [f"{folder.state}: is not there"]
     except RunError as error:
         said.append(str(error))
     try:
-        folder.check()
+        folder.check(state if state.over else State())
     except RunError as error:
         said.append(str(error))
     return "; ".join(dict.fromkeys(text.removesuffix(f"; {AGAIN}") for text in said))
@@ -108,7 +116,8 @@ def resume(fit: Fit, folder: RunDir, anew: str = "remove what is damaged to trai
     """Goes on from the last good checkpoint of two generations; from the start where there is no checkpoint.
 
     Damaged checkpoints are set aside, so that they never take the place of a good one. Raises RunError, with the way
-    out `anew`, where no checkpoint is good, and NewerError where one is of a newer degrade.
+    out `anew`, where no checkpoint is good, NewerError where one is of a newer degrade, and SpecError where
+    engine.same_machine asks for the machine it was on.
     """
     reasons: list[str] = []
     damaged: list[Path] = []
@@ -123,6 +132,8 @@ def resume(fit: Fit, folder: RunDir, anew: str = "remove what is damaged to trai
             reasons.append(f"{path}: {error}")
             print(reasons[-1], flush=True)
         else:
+            if fit.spec.engine.same_machine and (said := describe_change(fit)):
+                raise SpecError(f"engine.same_machine=true: {fit.spec.run} {said}; go on there, or leave it out")
             for each in damaged:
                 each.replace(each.with_name(f"{each.name}.damaged"))
             return
@@ -132,6 +143,14 @@ def resume(fit: Fit, folder: RunDir, anew: str = "remove what is damaged to trai
         exact = " --exact" if fit.spec.origin.how == "exact" else ""
         again = f"degrade construct --ckpt {fit.spec.origin.run} depth={fit.spec.net.depth}{exact}"
         raise RunError(f"{folder.path}: the constructed net it began with is not there; make it again: {again}")
+
+
+def describe_change(fit: Fit) -> str:
+    """Says that a run goes on with something else than computed its last steps, or with who knows what; "" if not."""
+    if fit.machines[-1].iteration != fit.iteration or len(fit.machines) < 2:
+        return ""
+    before, here = fit.machines[-2:]
+    return f"goes on from iteration {fit.iteration:,} on another machine: {here.words}; before {before.words}"
 
 
 def _check_sane(fit: Fit) -> None:
@@ -195,6 +214,8 @@ def progress(fit: Fit, name: str, *, outcome: str | None = None, reason: str | N
         iterations=recipe.iterations,
         backend=fit.backend_name,
         layout=fit.backend.layout,
+        machine=count_machines(fit.machines),
+        computed_by=describe_machines(fit.machines),
         epoch=fit.iteration * recipe.batch / len(fit.train),
         lr=fit.lr,
         seconds=fit.seconds,

@@ -11,17 +11,22 @@ from degrade import data
 from degrade.errors import DegradeError, NewerError, RunError, one_line
 from degrade.spec import RunSpec
 from degrade.store import state as states
+from degrade.store.belonging import set_strangers_aside
 from degrade.store.files import at_home, describe_refusal, write
 from degrade.store.folder import RunDir
+from degrade.store.results import make_root
 from degrade.store.state import FINISHED, OVER, State
 from degrade.train.checkpoint import pack
 from degrade.train.environment import environment
-from degrade.train.fit import Fit, pick_device
+from degrade.train.fit import Fit
+from degrade.train.processor import pick_device
 from degrade.train.resume import (
+    REPROBE,
     Saved,
     cut_back,
     damaged_tables,
     demand_probe,
+    describe_change,
     ended,
     lost,
     progress,
@@ -44,16 +49,20 @@ def run(
     stop: Callable[[], bool] = lambda: False,
     command: str = "",
     together: int = 1,
+    made: bool = False,
 ) -> dict[str, str]:
     """Trains each spec under `root`, unless it is finished or another process holds it; `together` of them in turn.
 
     Returns run -> state: finished, diverged, interrupted (`stop` said so; the checkpoint is written) or elsewhere.
     An error in a run is raised, and its reason is written to the run's state as `failed`. Of several runs together, an
     error that any of them may have caused, as a GPU's, makes all of them `interrupted`: try them one by one.
+    `made`: the results folder was made before, so it is not made again where it has gone.
     """
     states: dict[str, str] = {}
     place, asked = at_home(root), [specs] if isinstance(specs, RunSpec) else specs
     pulse, wanted = Pulse(stop), [data.identify(spec) for spec in asked]
+    if not made:
+        make_root(place)
 
     def one(spec: RunSpec) -> Run:
         states[spec.run] = yield from run_one(spec, place, pulse, command, alone=together == 1)
@@ -71,17 +80,20 @@ def run_one(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: b
     with _translate_refusals(folder), ExitStack() as held:
         if not _claim(folder, held):
             return "elsewhere"
-        found = folder.try_read(folder.state)
-        state = found.get("state", "")
-        if state in OVER and sound(folder):
-            return state
-        unknown = not found or "damaged" in found
-        if state in OVER or (unknown and (damaged_tables(folder) or ended(spec, folder))):  # the run may have been over
-            return _mend(spec, folder, state, pulse, command)
-        layout = found.get("layout") if state == "new" else None  # a rerun plans it
+        set_strangers_aside(folder)
+        known = folder.try_read_state()
+        if known.over and sound(folder, known):
+            return known.name
+        if known.name == "damaged":
+            print(known.reason, flush=True)
+        unknown = known.name == "damaged" or not folder.state.exists()
+        if known.over or (unknown and (damaged_tables(folder) or ended(spec, folder))):  # the run may have been over
+            return _mend(spec, folder, known, pulse, command)
+        layout = known.layout if known.name == "new" else None  # a rerun plans it
         try:
             # this early, so that another host sees it even if it does not see our locks
             folder.write_state(State("running"))
+            folder.write_spec(spec)
             with pulse.of(folder), _translate_refusals(folder):
                 return (yield from _train(spec, folder, pulse, command, layout))
         except GeneratorExit:
@@ -93,24 +105,25 @@ def run_one(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: b
             raise
 
 
-def _mend(spec: RunSpec, folder: RunDir, state: str, stop: Callable[[], bool], command: str) -> str:
+def _mend(spec: RunSpec, folder: RunDir, known: State, stop: Callable[[], bool], command: str) -> str:
     """Writes the damaged files of a run that is over anew, curve and probe from its checkpoint. Returns its state.
 
-    `state` is the state if it is known, or "". Nothing is trained. Raises RunError where the checkpoint does not hold
+    `known` is its state, which may be unknown. Nothing is trained. Raises RunError where the checkpoint does not hold
     the end; the files then stay as they are.
     """
-    if state and folder.curve.exists() and not damaged_tables(folder):
+    if known.over and folder.curve.exists() and not damaged_tables(folder):
         folder.begin(spec, environment(pick_device(spec.engine.device), command))
-        return state
+        folder.seal_spec(known)
+        return known.name
     try:
         fit = restore_end(spec, folder, stop)
     except NewerError:
         raise
     except RunError:
-        if state and folder.curve.exists():
+        if known.over and folder.curve.exists():
             demand_probe(folder)
         raise
-    folder.begin(spec, environment(fit.device, command))
+    folder.begin(spec, environment(fit.device, command, kernels=fit.here.kernels))
     record(fit, folder)
     folder.write_state(progress(fit, _end_of(fit), outcome=fit.outcome, reason=""))
     demand_probe(folder)
@@ -144,8 +157,13 @@ def _train(
     fit = Fit(spec, splits, stop=stop)
     if layout is not None:
         fit.begin_in(layout)
-    folder.begin(spec, environment(fit.device, command, splits.train.classes))
     resume(fit, folder)
+    about = environment(fit.device, command, classes=splits.train.classes, kernels=fit.here.kernels)
+    folder.begin(fit.spec, about)  # of the backend and with the probe that the run began with
+    if fit.spec.engine.probe != spec.engine.probe:
+        print(f"{spec.run}: engine.probe stays {fit.spec.engine.probe}, as the run began; {REPROBE}", flush=True)
+    if said := describe_change(fit):
+        print(f"{spec.run}: {said}", flush=True)
     if fit.backend_why:
         print(f"{spec.run}: engine.backend is {fit.backend_name}; {fit.backend_why}", flush=True)
     if lost(folder):

@@ -9,7 +9,7 @@ from degrade.spec.escape import formula
 from degrade.views.answers import answers
 from degrade.views.sheets import TABLE_FORMATS, Sheet, latex, markdown, name_data
 from degrade.views.summaries import constructions, papers, speeds, summaries, table6
-from degrade.views.verdicts import absences, interactions, judgements
+from degrade.views.verdicts import absences, interactions, judgements, mixtures
 
 TABLES: dict[str, Callable[[Comparison], list[Sheet]]] = {  # in the order of printing
     "lines": lambda found: answers(found.lines, found.verdicts),
@@ -24,15 +24,15 @@ TABLES: dict[str, Callable[[Comparison], list[Sheet]]] = {  # in the order of pr
 
 
 def sheets(found: Comparison, names: Sequence[str] = (), labels: Mapping[str, str] | None = None) -> list[Sheet]:
-    """The named tables, or without names every table that applies; then how many runs are left out.
+    """The named tables, or without names every table that applies; then runs left out, and runs of several machines.
 
     `labels`: what people call the data of a protocol.
     """
     asked = [name for name in TABLES if name in names or (not names and _applies(found, name))]
     if "verdicts" in names and "lines" not in names:
         asked = ["lines", *asked]  # the answers that the verdicts add up to
-    shown = [*(sheet for name in asked for sheet in TABLES[name](found)), *absences(found.left_out)]
-    return name_data(shown, labels or {})
+    shown = [sheet for name in asked for sheet in TABLES[name](found)]
+    return name_data([*shown, *absences(found.left_out), *mixtures(found.machines)], labels or {})
 
 
 def _applies(found: Comparison, name: str) -> bool:
@@ -59,7 +59,8 @@ def render(found: Comparison, form: str, names: Sequence[str], labels: Mapping[s
         frame = frames[names[0] if names else "verdicts"]
         return frame.map(formula).to_csv(index=False).rstrip("\n")
     if form == "json":
-        chosen = {name: frames[name] for name in (*(names or TABLES), "left_out")}
+        beside = ("left_out", *(["machines"] if not names or len(found.machines) else []))
+        chosen = {name: frames[name] for name in (*(names or TABLES), *beside)}
         return json.dumps(
             {name: json.loads(frame.to_json(orient="records")) for name, frame in chosen.items()}, indent=1
         )

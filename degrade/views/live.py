@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -10,10 +11,12 @@ from rich.live import Live
 from rich.text import Text
 
 from degrade.spec import RunSpec
+from degrade.spec.differences import tell_differences
 from degrade.store.folder import RunDir
 from degrade.store.results import board
 from degrade.store.state import BROKEN, OVER, Board, State
 from degrade.views import terminal
+from degrade.views.suspend import suspendable
 from degrade.views.terminal import Cell, colour_state, duration, grid, percent
 
 _SETTLED = (*OVER, *BROKEN, "interrupted")  # no process trains it
@@ -30,18 +33,20 @@ class Progress:
         self.active: list[str] = []
         self.began, self.drawn = time.monotonic(), 0.0
         self.said: dict[str, float] = {}
-        self.live = (
-            Live(console=terminal.console, auto_refresh=False, transient=True) if terminal.console.is_terminal else None
-        )
+        self.live = Live(console=terminal.console, auto_refresh=False, transient=True) if terminal.moves() else None
+        self.differs = tell_differences(specs)
+        self.held = ExitStack()
 
     def __enter__(self) -> "Progress":
         if self.live:
             self.live.start()
+            self.held.enter_context(suspendable(self.live.stop, self.live.start))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.held.close()
         self._read(list(self.specs))
         if self.live:
             self.live.update(self.table(), refresh=True)
@@ -80,7 +85,7 @@ class Progress:
                 continue
             if settled or time.monotonic() - last > terminal.LINE_PAUSE:
                 self.said[run] = float("inf") if settled else time.monotonic()
-                said = f"{self._count()} {describe_run(self.specs[run], state)}"
+                said = f"{self._count()} {describe_run(self.specs[run], state, self.differs[run])}"
                 terminal.console.print(said, highlight=False, soft_wrap=True)
 
     def _count(self) -> str:
@@ -111,7 +116,7 @@ class Progress:
 
     def _cells(self, run: str, state: State) -> list[Cell]:
         spec = self.specs[run]
-        name: list[Cell] = [f"{spec.name}-s{spec.seed}", colour_state(state.outcome or state.name)]
+        name: list[Cell] = [_name(spec, self.differs[run]), colour_state(state.outcome or state.name)]
         if not state.share:
             return name
         return [
@@ -133,9 +138,13 @@ class Progress:
         return f", about {duration(rest * spent / done / self.workers)} left" if done and rest else ""
 
 
-def describe_run(spec: RunSpec, state: State) -> str:
-    """The state of one run as a line."""
-    text = f"{spec.name}-s{spec.seed} {state.outcome or state.name}"
+def _name(spec: RunSpec, differs: str) -> str:
+    return f"{spec.name}-s{spec.seed} {differs}".rstrip()
+
+
+def describe_run(spec: RunSpec, state: State, differs: str = "") -> str:
+    """The state of one run as a line; `differs`: in what it differs from other runs, beside its name."""
+    text = f"{_name(spec, differs)} {state.outcome or state.name}"
     if state.iteration is not None and state.iterations is not None:
         text += f" iteration {state.iteration}/{state.iterations}"
     errors = {"train": state.train_error, "train_clean": state.train_clean_error, "test": state.test_error}

@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from degrade.analysis.deviations import deviations
+from degrade.analysis.deviations import Deviation, deviations
 from degrade.spec import RunSpec
+from degrade.spec.differences import name_protocols, tell_differences
 from degrade.store.folder import RunDir
-from degrade.store.state import BROKEN, Board, State
+from degrade.store.state import BROKEN, MIXED, ONE, UNKNOWN, Board, State
 from degrade.views.sheets import Sheet, mean_and_std, name_data, records_of
 from degrade.views.terminal import percent
 
@@ -27,6 +28,7 @@ COLUMNS = {
     "runs": {
         "run": "name of the run",
         "data": "name of the dataset",
+        "differs": "values in which the runs differ, beside what their names say",
         "iterations": "SGD steps of the whole schedule",
         "state": "new | running | interrupted | failed | damaged | finished | diverged | constructed",
     },
@@ -69,19 +71,50 @@ COLUMNS = {
 def runs(asked: int, specs: Sequence[RunSpec], board: Board, root: Path) -> Sheet:
     """The runs of a sweep and their count, before a run starts."""
     done = sum(state.over for state in board.values())
+    differs = tell_differences(specs)
     records = [
-        {"run": s.run, "data": s.data.name, "iterations": s.recipe.iterations, "state": board[s.run].name}
+        {
+            "run": _name_planned(s),
+            "data": s.data.name,
+            "differs": differs[s.run],
+            "iterations": s.recipe.iterations,
+            "state": board[s.run].name,
+        }
         for s in specs
     ]
-    rows = [(s.run, s.data.shown, f"{s.recipe.iterations:,}", board[s.run].name) for s in specs[:ROWS_SHOWN]]
+    rows = [(_name_planned(s), s.data.shown, f"{s.recipe.iterations:,}", board[s.run].name) for s in specs[:ROWS_SHOWN]]
+    columns, rows = _add_differs(("run", "data", ">iterations", "state"), rows, [differs[s.run] for s in specs])
     count = f"{asked} combinations, {len(specs)} distinct runs, {done} finished, {len(specs) - done} to do in {root}"
     return Sheet(
-        columns=("run", "data", ">iterations", "state"),
+        columns=columns,
         rows=rows,
-        lines=(*count_hidden(len(specs)), count),
+        lines=(*count_hidden(len(specs)), count, *_tell_unseen(specs)),
         name="runs",
         records=records,
     )
+
+
+def _name_planned(spec: RunSpec) -> str:
+    """The name of a run. A ? stands for the hash in it where that waits for the pictures."""
+    return spec.run if spec.data.content else f"{spec.name}-s{spec.seed}-?"
+
+
+def _tell_unseen(specs: Sequence[RunSpec]) -> list[str]:
+    """That pictures are not here yet, and what of the list waits for them."""
+    names = sorted({spec.data.name for spec in specs if not spec.data.content})
+    said = "not looked at yet, so names lack their hashes, and runs that are trained already count as new"
+    return [f"the pictures of data={', '.join(names)} are {said}"] if names else []
+
+
+def _add_differs(
+    columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], differs: Sequence[str]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Puts what runs differ in behind their names, the first column; nothing where names say all."""
+    if not any(differs):
+        return columns, [*rows]
+    return (columns[0], "differs", *columns[1:]), [
+        (row[0], said, *row[1:]) for row, said in zip(rows, differs, strict=False)
+    ]
 
 
 def count_hidden(rows: int) -> tuple[str, ...]:
@@ -113,7 +146,7 @@ def ends(specs: Sequence[RunSpec], board: Board, root: Path, seeded: str = "") -
             measured = tables.curves[tables.curves.run.isin(rate)]
             sheets.append(_rate_sheet(curves.chosen_rates(measured, same, rate)))
     return [
-        *name_data(sheets, list_labels(specs)),
+        *name_data(sheets, name_protocols(specs, list_labels(specs))),
         Sheet(lines=(f"{_count_states(state.name for state in board.values())}; in {root}",)),
         failures(board, root),
     ]
@@ -203,32 +236,46 @@ def _rate_sheet(chosen: "pd.DataFrame") -> Sheet:
     return Sheet("rate chosen on validation, errors in %", columns, rows, name="rates", records=found)
 
 
-def status(places: Mapping[str, tuple[RunDir, State]]) -> Sheet:
-    """The state of every run. A record holds the fields of state.json, the run and its folder."""
+def status(places: Mapping[str, tuple[RunDir, State]], specs: Iterable[RunSpec] = ()) -> Sheet:
+    """The state of every run. A record holds the fields of state.json, the run and its folder; `specs` of the runs that
+    can be read say in what the runs differ.
+    """
     rows: list[tuple[str, ...]] = []
     for run, (_, state) in places.items():
         whole = state.iteration is not None and state.iterations is not None
         done = f"{state.iteration:,}/{state.iterations:,}" if whole else ""
         errors = map(percent, (state.train_error, state.train_clean_error, state.test_error))
-        rows.append((run, state.name, done, *errors, state.outcome or ""))
+        marks = (state.outcome, MIXED if state.machine == MIXED else "")
+        rows.append((run, state.name, done, *errors, ", ".join(filter(None, marks))))
     states = [state for _, state in places.values()]
-    why = [f"{s.name}: {run}: {s.reason}" for run, (_, s) in places.items() if s.reason and not s.over]
+    why = [f"{s.name}: {run}: {s.reason}" for run, (_, s) in places.items() if s.reason]
+    differs = tell_differences(specs)
+    heads = ("run", "state", ">iteration", ">train", ">clean", ">test", "")
+    columns, rows = _add_differs(heads, rows, [differs.get(run, "") for run in places])
     return Sheet(
-        columns=("run", "state", ">iteration", ">train", ">clean", ">test", ""),
+        columns=columns,
         rows=rows,
         lines=(*why, _count_states(state.name for state in states) or "no runs"),
         name="status",
-        records=[{"run": run, **state.tree(), "path": str(folder.path)} for run, (folder, state) in places.items()],
+        records=[
+            {"run": run, "differs": differs.get(run, ""), **state.tree(), "path": str(folder.path)}
+            for run, (folder, state) in places.items()
+        ],
     )
 
 
-def differences(spec: RunSpec) -> Sheet:
-    """How a run differs from the paper."""
-    found = deviations(spec)
+def differences(spec: RunSpec, state: State) -> Sheet:
+    """How a run differs from the paper, and what computed it."""
+    found, machine = deviations(spec), state.machine or UNKNOWN
+    computed = f"computed by ({machine}): {state.computed_by or 'state.json does not say, as of an older degrade'}"
+    if machine != ONE:
+        found.append(Deviation("machine", "not mentioned", machine, "other machines have other last bits"))
     records = [each._asdict() for each in found]
     if not found:
-        return Sheet(lines=(f"{spec.run}: nothing differs from what the paper says",), name="recipe-diff")
-    return Sheet(columns=("key", "paper", "this run", "source"), rows=found, name="recipe-diff", records=records)
+        nothing = f"{spec.run}: nothing differs from what the paper says"
+        return Sheet(lines=(nothing, computed), name="recipe-diff")
+    columns = ("key", "paper", "this run", "source")
+    return Sheet(columns=columns, rows=found, lines=(computed,), name="recipe-diff", records=records)
 
 
 def size(count: float) -> str:

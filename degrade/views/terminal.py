@@ -19,6 +19,7 @@ from rich.text import Text
 
 from degrade.spec.escape import controls
 from degrade.views.sheets import Sheet, check_format, hide_places, render
+from degrade.views.suspend import suspendable
 
 _COLOURS = {
     "finished": "green",
@@ -51,6 +52,11 @@ class Plain(Console):
 console = Plain(markup=False, emoji=False)
 
 
+def moves() -> bool:
+    """Whether what is drawn can be drawn over. TERM=dumb is a terminal that only takes lines."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
 @contextmanager
 def bar() -> Generator[Callable[[str, int, int], None]]:
     """Gives `note(what, done, total)`, which moves a progress bar.
@@ -59,7 +65,7 @@ def bar() -> Generator[Callable[[str, int, int], None]]:
     that stays.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bars = Bars(*columns, console=console, transient=True, disable=not console.is_terminal)
+    bars = Bars(*columns, console=console, transient=True, disable=not moves())
     tasks: dict[str, TaskID] = {}
     said = time.monotonic()
 
@@ -67,7 +73,7 @@ def bar() -> Generator[Callable[[str, int, int], None]]:
         nonlocal said
         if not total:
             console.print(what, markup=False, highlight=False, soft_wrap=True)
-        elif console.is_terminal:
+        elif moves():
             bars.start()
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total)
@@ -76,10 +82,11 @@ def bar() -> Generator[Callable[[str, int, int], None]]:
             said = time.monotonic()
             console.print(f"{what}: {done:,} of {total:,}", highlight=False)
 
-    try:
-        yield note
-    finally:
-        bars.stop()
+    with suspendable(bars.stop, lambda: bars.start() if tasks else None):
+        try:
+            yield note
+        finally:
+            bars.stop()
 
 
 def confirm(question: str) -> bool | None:

@@ -135,3 +135,11 @@ def absences(left_out: pd.DataFrame) -> list[Sheet]:
     failed = left_out[left_out.state == "failed"]
     reasons = tuple(f"{run}: {reason}" for run, reason in zip(failed.run, failed.reason, strict=True) if reason)
     return [Sheet(f"left out, since not over: {counts}", notes=reasons)]
+
+
+def mixtures(machines: pd.DataFrame) -> list[Sheet]:
+    """Which runs more than one machine computed."""
+    if machines.empty:
+        return []
+    said = tuple(f"{row['run']}: {row['machine']}: {row['computed_by']}" for row in machines.to_dict("records"))
+    return [Sheet("not all steps on one known machine, so their last bits come out once", notes=said)]

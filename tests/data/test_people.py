@@ -205,8 +205,9 @@ FOLDERS = {
     ),
     "one class only": Folder(
         lambda root: [shutil.rmtree(root / split / "dog") for split in ("train", "test")],
-        ("has one class, 'cat'; it needs two to tell apart",),
-        None,
+        ("has one class, so there is nothing to tell apart",),
+        (3, 2),
+        ("cat",),
     ),
     "a folder between": Folder(
         level_between, ("'train/images' holds folders: if they are the classes, move them up",), None

@@ -276,7 +276,7 @@ def test_paths_that_are_nothing_say_so(tmp_path):
     for path, said in {
         tmp_path / "folder": r"no run \(there is no spec\.json in it\)",
         tmp_path / "missing.pth": "no such file",
-        tmp_path / "missing": "no such results folder",
+        tmp_path / "missing": "no such file or folder",
     }.items():
         with pytest.raises(RunError, match=said):
             open_net(path, results=tmp_path / "results")
@@ -396,3 +396,14 @@ def test_what_a_file_leaves_open_is_measured_on_pictures_or_refused(tmp_path):
     with pytest.raises(RunError, match=r"how were its pictures scaled\?.*else than a plain net.*FILE:measure=no"):
         open_net(f"{tmp_path / 'theirs.pth'}:net=plain", on=DataSpec(name="digits"))
     assert open_net(f"{tmp_path / 'theirs.pth'}:net=plain,measure=no", on=DataSpec(name="digits")).spec.net == "plain"
+
+
+def test_pixels_of_a_received_cache_are_checked_before_a_net_is_measured_on_them(photos):
+    """They were taken for what their folder is called, whatever they were."""
+    net, root = photos
+    true = pictures(net).images("test").pixels.copy()
+    kept = [*root.glob(".degrade/*/test-pixels.npy"), *(root.parent / "user").rglob("test-pixels.npy")]
+    assert kept
+    for place in kept:
+        np.save(place, 255 - np.load(place))
+    assert (pictures(net).images("test").pixels == true).all()

@@ -2,10 +2,14 @@
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import matplotlib as mpl
 import pandas as pd
 import pytest
+from places import ROOT
 from plotted import CURVES, labels, panels, run, save, sweep, whole
 from typer.testing import CliRunner
 
@@ -55,6 +59,27 @@ def test_a_figure_is_saved_in_three_formats_with_its_runs_and_its_command_and_th
         assert b"plain-none-20-w16-x-1-s0" not in first[f"fig1.{kind}"]  # not drawn there
     assert all(name.encode() in first["fig6.svg"] for name in curves.run.unique())
     assert not list(tmp_path.glob("*/.*"))
+
+
+def test_figures_do_not_depend_on_what_is_set_for_matplotlib(tmp_path):
+    """The size of letters, the grid and the cut of the user's matplotlibrc came into the figures."""
+    mine = {"font.size": 30, "axes.grid": True, "savefig.bbox": "tight", "axes.facecolor": "red", "text.usetex": True}
+    plain = files_of(save(sweep(), ["fig6"], tmp_path))
+    with mpl.rc_context(mine):
+        assert files_of(save(sweep(), ["fig6"], tmp_path)) == plain
+        assert {key: mpl.rcParams[key] for key in mine} == mine
+
+
+def test_the_command_draws_beside_a_backend_that_is_not_here_and_a_broken_matplotlibrc(tmp_path):
+    """A notebook names its backend to the commands it starts: they ended in a traceback."""
+    (tmp_path / "matplotlibrc").write_text("font.size: 30\nnonsense\nfigure.dpi: many\n")
+    set_for = {"MPLBACKEND": "module://nobody.has.this", "MATPLOTLIBRC": str(tmp_path)}
+    words = [sys.executable, "-m", "degrade", "plot", str(ROOT / "results" / "quickstart"), "--figure", "fig1"]
+    done = subprocess.run(
+        [*words, "--out", str(tmp_path)], env={**os.environ, **set_for}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(tmp_path.glob("*/fig1.svg"))
 
 
 def test_protocols_are_never_mixed_unless_told(tmp_path, monkeypatch):

@@ -143,7 +143,7 @@ def test_batch_norm_folded_away_or_without_weights_is_the_same_net():
     theirs.load_state_dict({**theirs.state_dict(), **plain})
     for module in theirs.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.eps = 0.0  # running_var is 1: nothing is left of it
+            module.eps = 1e-30  # torch 2.10 takes no 0; running_var is 1: nothing is left of it
     plain |= {name: value for name, value in tensors(theirs).items() if name.endswith("shortcut.0.weight")}
     plain |= {name: value for name, value in tensors(theirs).items() if name.endswith("shortcut.0.bias")}
     assert same(theirs, match(plain))

@@ -130,7 +130,7 @@ def test_an_animation_with_nothing_in_it_and_a_bomb_among_frames_are_unreadable(
 def test_a_picture_that_may_not_be_read_is_named(tmp_path, name):
     one_class(tmp_path)
     (tmp_path / name).chmod(0)
-    command = [*BOUND, *DEGRADE, "sweep", "data=image_folder", f"data.root={tmp_path}", "data.size=8", "--dry-run"]
+    command = [*BOUND, *DEGRADE, "sweep", "data=image_folder", f"data.root={tmp_path}", "data.size=8"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     (tmp_path / name).chmod(0o700)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

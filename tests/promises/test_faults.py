@@ -17,6 +17,7 @@ from degrade.errors import DataError, RunError
 from degrade.store import files
 from degrade.store.clean import waste
 from degrade.store.folder import RunDir, write_json
+from degrade.store.results import make_root
 from degrade.sweep import worker
 from degrade.train import run as running
 from degrade.train.checkpoint import pack, unpack
@@ -81,7 +82,7 @@ def test_a_damaged_json_file_is_written_anew_from_what_is_known(tmp_path, capsys
     path.write_bytes(path.read_bytes().replace(b"e", b"d", 1) if content is None else content)
     assert run([SPEC], tmp_path) == {SPEC.run: "finished"}
     assert f"{name}: cannot be read" in capsys.readouterr().out
-    folder.check()
+    folder.check(folder.read_state())
     assert folder.read_spec() == SPEC
 
 
@@ -163,6 +164,7 @@ def test_a_log_that_cannot_be_opened_is_the_reason_of_the_failure(tmp_path):
 def test_a_log_on_a_full_disk_hides_no_reason(tmp_path, monkeypatch):
     """What the run failed of was lost to what the log could not take."""
     folder, stdout, stderr = RunDir(tmp_path, SPEC.run), os.dup(1), os.dup(2)
+    make_root(tmp_path)
 
     def break_off(*_, **__):
         os.dup2(full, 1)

@@ -136,6 +136,7 @@ def retold(folder: RunDir, **changes: str) -> RunDir:
     shutil.copytree(folder.path, other.path)
     shutil.rmtree(folder.path)
     write_json(other.spec, json.loads(other.spec.read_text()) | {"spec": spec.tree(), "run": spec.run})
+    write_json(other.state, json.loads(other.state.read_text()) | {"run": spec.run})
     for path in (path for path in other.checkpoints if path.exists()):
         path.write_bytes(pack({**unpack(path.read_bytes()), "spec": spec.tree(), "run": spec.run}))
     return other

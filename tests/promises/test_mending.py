@@ -57,7 +57,7 @@ def test_what_says_what_a_finished_run_is_needs_no_checkpoint_to_be_mended(tmp_p
     (folder.path / name).write_bytes(b"damaged")
     assert run([SPEC], tmp_path) == {SPEC.run: "finished"}
     assert {path: path.read_bytes() for path in kept} == kept
-    folder.check()
+    folder.check(folder.read_state())
 
 
 def test_an_older_checkpoint_takes_nothing_from_a_finished_run(tmp_path):

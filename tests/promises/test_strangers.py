@@ -10,6 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from ended import reseal
 from generated import ended, lay
 from PIL import Image
 
@@ -75,6 +76,7 @@ def foreign(tmp_path) -> Path:
         points = [{f.name: row[f.name] for f in fields(Point)} for row in rows]
         labels = {**run.spec.labels(), **words}
         parquet.write_rows(folder.curve, labels, [Point(**point) for point in points], CURVES)
+        reseal(folder)
     return tmp_path / "theirs"
 
 

@@ -7,11 +7,13 @@ from conftest import tiny
 from degrade.errors import RunError
 from degrade.store.clean import remove, waste
 from degrade.store.folder import RunDir, write_json
+from degrade.store.results import make_root
 from degrade.store.state import State
 
 
 def make(root, state, seed, age=0.0):
     spec = tiny(seed=seed)
+    make_root(root)
     folder = RunDir(root, spec.run)
     with folder.claimed():
         folder.begin(spec, {})

@@ -15,6 +15,7 @@ from places import ROOT
 
 from degrade.spec import DataSpec, NetSpec, RunSpec
 from degrade.store import parquet, private, results
+from degrade.store.belonging import seal_files
 from degrade.store.folder import RunDir, write_json
 from degrade.store.parquet import CURVES, LABEL_KEY
 from degrade.store.private import shorten_command, shorten_places
@@ -116,7 +117,9 @@ def test_a_shared_copy_is_the_same_result_sealed_and_whole(here: Degrade, root, 
         command = "degrade sweep data=image_folder data.root=jpeg results=results"
         assert (there["platform"], there["cpus"], there["command"]) == ("Linux", 2, command)
         assert there["resumed"][0]["command"] == command
-        assert theirs.read_state() == replace(ours.read_state(), host=None, pid=None, more={}, format=2)
+        kept = replace(ours.read_state(), host=None, pid=None, holder=None, seals=seal_files(theirs), more={}, format=2)
+    assert theirs.read_state() == kept
+    assert theirs.standing().name == ours.standing().name
     done = here("compare", str(copy), "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["verdicts"] == json.loads(here("compare", str(root), "--json").stdout)["verdicts"]
@@ -217,7 +220,8 @@ def test_a_label_can_be_given_to_runs_that_are_over(here: Degrade, tmp_path):
     assert "error at the last point, % (Digits, 8x8, digits-" in " ".join(done.stdout.split())
     assert folder.read_spec().data.label == "Digits, 8x8"
     changed = {path for path, content in before.items() if path.read_bytes() != content}
-    assert changed <= {folder.spec, folder.lock}
+    assert changed <= {folder.spec, folder.state, folder.lock}
+    assert folder.over
 
 
 @pytest.mark.parametrize(

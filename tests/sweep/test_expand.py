@@ -131,7 +131,7 @@ def test_workers_and_folder():
         ("data=null", "data=null: unknown"),
         ("study=null", "study=null: unknown"),
         ("jobs=1,2", "jobs=1,2: a sweep has one jobs"),
-        ("results=a,b", "results=a,b: a sweep has one results"),
+        ("results='a','b'", "a sweep has one results"),
         ("study=quikstart", "study=quikstart: unknown; did you mean 'quickstart'?"),
         ("recipe.lrr=1", "recipe.lrr=1: no such key; did you mean 'recipe.lr'?"),
         ("recipe.lr=-1", "recipe.lr=-1.0: must be a number from 0 up"),

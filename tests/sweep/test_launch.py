@@ -29,7 +29,13 @@ def measured(monkeypatch):
 
 
 def go(root, *overrides: str, **how) -> int:
-    return launch.launch([*TINY, f"results={root}", "jobs=1", *overrides], How(**how))
+    return launch.launch([f"results={root}", "jobs=1", *beside(*overrides)], How(**how))
+
+
+def beside(*overrides: str) -> list[str]:
+    """TINY with other values of these keys: a command line has each key once."""
+    given = {word.partition("=")[0] for word in overrides}
+    return [*(word for word in TINY if word.partition("=")[0] not in given), *overrides]
 
 
 def at_once(root, *overrides: str, **how) -> int:
@@ -146,7 +152,7 @@ def test_a_run_that_diverged_reruns_to_the_same_curve(tmp_path, capsys):
 
 
 def test_a_plan_prices_the_rest_of_a_run_that_was_begun(tmp_path, capsys, measured):
-    overrides = [*TINY, "net=plain", "recipe.iterations=100000", f"results={tmp_path}", "jobs=1"]
+    overrides = [*beside("net=plain", "recipe.iterations=100000"), f"results={tmp_path}", "jobs=1"]
     price.price(overrides, ())
     whole = capsys.readouterr().out
     assert at_once(tmp_path, "net=plain") == 0
@@ -225,9 +231,9 @@ def test_a_run_is_found_by_the_beginning_of_its_name_or_its_folder(tmp_path):
     assert results.find("plain", tmp_path)[0].run == plain.run
     assert results.find(str(plain.path), tmp_path / "elsewhere") == (ANY, tmp_path)
     assert results.find(str(plain.path), tmp_path / "elsewhere")[0].path == plain.path
-    with pytest.raises(RunError, match="no run begins so"):
+    with pytest.raises(RunError, match="no run named so"):
         results.find("highway", tmp_path)
-    with pytest.raises(RunError, match="2 runs begin so"):
+    with pytest.raises(RunError, match="matches 2 runs in"):
         results.find("", tmp_path)
 
 

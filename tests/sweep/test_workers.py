@@ -254,14 +254,21 @@ def test_the_runs_of_a_killed_pack_are_tried_one_by_one(tmp_path, undisturbed):
     assert output.count(" finished iteration 600/600") == 2
 
 
-def test_one_worker_a_core_or_a_gpu(monkeypatch):
+def test_one_worker_a_core_where_only_the_cpu_is_used():
     assert default_jobs(on_cpu=True) == len(os.sched_getaffinity(0))
-    monkeypatch.setattr(Path, "glob", lambda self, pattern: [Path("0000:01"), Path("0000:02"), Path("0000:03")])
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert default_jobs(on_cpu=False) == 3
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,2")
-    assert default_jobs(on_cpu=False) == 2
 
 
 def test_a_death_is_named():
     assert (cause(-11), cause(3)) == ("SIGSEGV", "exit code 3")
+
+
+def test_a_results_folder_that_is_renamed_is_not_made_again(tmp_path):
+    root = tmp_path / "r"
+    root.mkdir()
+    keys = [*(key for key in KEYS if not key.startswith("jobs=")), "jobs=1", "seed=0,1,2", "net=plain", "depth=8"]
+    sweep = begin(root, *keys, "recipe.iterations=400", "recipe.eval_every=50")
+    until(lambda: any(state.get("iteration", 0) > 0 for state in states(root).values()), sweep)
+    root.rename(tmp_path / "moved")
+    assert sweep.wait(PATIENCE) != 0
+    assert not root.exists()
+    assert "bring it back" in (tmp_path / "moved" / "output").read_text()

@@ -9,7 +9,8 @@ from places import GOLDEN
 from degrade import data
 from degrade.errors import RunError, SpecError
 from degrade.spec.parts import SHORTCUTS
-from degrade.train.fit import Fit, pick_device
+from degrade.train.fit import Fit
+from degrade.train.processor import pick_device
 
 LOSSES = GOLDEN / "losses.json"
 

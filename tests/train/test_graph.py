@@ -269,10 +269,10 @@ def test_auto_on_a_gpu_is_a_graph_or_eager_and_why(monkeypatch):
         raise UnavailableError("the step cannot be captured (why)")
 
     net, spec, drawn = torch.nn.Identity(), tiny(), Elsewhere()
-    monkeypatch.setattr(backends, "Eager", lambda *_: "eager itself")
-    monkeypatch.setattr(backends, "Graph", lambda *_: "a graph")
+    monkeypatch.setitem(backends.BACKENDS, "eager", lambda *_: "eager itself")
+    monkeypatch.setitem(backends.BACKENDS, "graph", lambda *_: "a graph")
     assert choose("auto", net, spec, drawn) == ("a graph", "graph", "")  # type: ignore[arg-type]
-    monkeypatch.setattr(backends, "Graph", none)
+    monkeypatch.setitem(backends.BACKENDS, "graph", none)
     why = "no graph: the step cannot be captured (why)"
     assert choose("auto", net, spec, drawn) == ("eager itself", "eager", why)  # type: ignore[arg-type]
 

@@ -13,6 +13,7 @@ from degrade.errors import SpecError
 from degrade.spec.parts import SHORTCUTS
 from degrade.store.folder import RunDir
 from degrade.store.results import load
+from degrade.train.checkpoint import pack, unpack
 from degrade.train.fit import Fit
 from degrade.train.probe import probe
 from degrade.train.run import run
@@ -76,9 +77,24 @@ def test_a_checkpoint_from_before_there_were_probes_is_taken_up():
     fit, old = start(tiny(engine={"probe": 5})), start(tiny())
     old.advance(4)
     state = old.state()
-    del state["probes"]
+    del state["probes"], state["spec"]
     fit.restore(state)
-    assert {row.iteration for row in finish(fit).probes} == {5, 10}
+    assert finish(fit).probes == []
+
+
+@pytest.mark.parametrize(("began", "asked"), [(5, 0), (0, 5), (5, 7)])
+def test_a_run_keeps_the_probe_it_began_with_so_that_no_part_passes_for_the_whole(began, asked):
+    old, fit = start(tiny(engine={"probe": began})), start(tiny(engine={"probe": asked}))
+    old.advance(6)
+    fit.restore(unpack(pack(old.state())))
+    assert {row.iteration for row in finish(fit).probes} == ({0, 5, 10} if began else set())
+    assert fit.spec.engine.probe == began
+
+
+def test_a_run_that_has_done_no_step_has_the_probe_that_is_asked_for():
+    fit = start(tiny(engine={"probe": 5}))
+    fit.restore(unpack(pack(start(tiny()).state())))
+    assert {row.iteration for row in finish(fit).probes} == {0, 5, 10}
 
 
 @pytest.mark.parametrize(("net", "shortcut"), KINDS)

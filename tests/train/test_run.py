@@ -12,7 +12,7 @@ from degrade.errors import RunError
 from degrade.spec.rows import TIMINGS
 from degrade.store import state as states_
 from degrade.store.folder import RunDir, write_json
-from degrade.store.results import load
+from degrade.store.results import load, make_root
 from degrade.store.state import State
 from degrade.train import run as running
 from degrade.train.checkpoint import unpack
@@ -77,6 +77,7 @@ def test_a_diverged_run_is_a_result(tmp_path):
 
 
 def test_a_run_that_another_process_holds_is_left_alone(tmp_path):
+    make_root(tmp_path)
     with RunDir(tmp_path, tiny().run).claimed():
         assert run([tiny()], tmp_path) == {tiny().run: "elsewhere"}
 
@@ -132,6 +133,7 @@ def test_a_curve_ahead_of_its_checkpoint_is_cut_back(tmp_path):
 
 
 def test_a_long_evaluation_still_gives_signs_of_life(tmp_path, monkeypatch):
+    make_root(tmp_path)
     folder = RunDir(tmp_path, tiny().run)
     with folder.claimed():
         pulse = running.Pulse(lambda: False)
@@ -301,6 +303,7 @@ def test_a_run_of_a_pack_that_is_over_is_free_and_stays_over(tmp_path, monkeypat
 
 
 def test_time_in_which_others_are_advanced_counts(tmp_path):
+    make_root(tmp_path)
     turns = running.run_one(tiny(), tmp_path, running.Pulse(lambda: False), "", alone=False)
     next(turns)
     time.sleep(0.3)

@@ -67,6 +67,7 @@ def commands(root, run: str) -> dict[str, list[str]]:
         "runs": ["sweep", *RUNS, f"results={root}", "--dry-run"],
         "power": ["plan", *RUNS[:2], "depth=8,14", "net=plain", "seed=0,1", "--power"],
         "status": ["status", str(root)],
+        "verified": ["verify", str(root)],
         "nets": ["nets", "depth=8", "data=digits"],
         "recipe-diff": ["recipe-diff", run, "--results", str(root)],
         "evaluations": ["evaluate", "--ckpt", run, "--results", str(root)],
@@ -96,7 +97,9 @@ def test_every_command_prints_its_tables_alone_and_with_the_documented_columns(h
                 assert {key for row in rows for key in row} <= documented, name
                 assert rows, name
             else:
-                assert done.stdout.startswith(("**", "|", "\\begin", "\\par")) or name == "constructed", done.stdout
+                assert done.stdout.startswith(("**", "|", "\\begin", "\\par")) or name in ("constructed", "verified"), (
+                    done.stdout
+                )
         assert here(*command, "--format", "xml").returncode == 2
 
 

@@ -131,5 +131,5 @@ def test_status_has_each_run_on_a_line_of_its_own(columns):
     lines = said.splitlines()
     for folder in (results / "runs").iterdir():
         (line,) = [line for line in lines if folder.name in line]
-        assert line.split()[1] in ("constructed", "diverged", "finished", "interrupted")
+        assert {*line.split()} & {"constructed", "diverged", "finished", "interrupted"}
     assert len([line for line in lines if line.strip()]) == len([*(results / "runs").iterdir()]) + 3  # head, rule, sum

@@ -13,8 +13,7 @@ from degrade.errors import SpecError, UnavailableError, pick
 from degrade.spec import RunSpec
 from degrade.train.backends.eager import Eager
 from degrade.train.backends.graph import Graph
-from degrade.train.backends.native import Native
-from degrade.train.backends.native.check import worthwhile
+from degrade.train.backends.native import Native, check
 
 
 class Backend(Protocol):
@@ -25,6 +24,7 @@ class Backend(Protocol):
 
     lr: Tensor
     tally: Tensor
+    fingerprint: str  # of compiled kernels; "" without any
     layout: str  # of what torch sums over in training (degrade.train.layout); `restore` brings another
 
     def step(self, iteration: int) -> None:
@@ -72,20 +72,28 @@ class Choice(NamedTuple):
 def choose(name: str, net: nn.Module, spec: RunSpec, batches: Batches) -> Choice:
     """Makes the backend of that name; for `auto`, the fastest that this run can have here.
 
-    Raises SpecError for an unknown name, and for a backend that cannot be had.
+    Raises SpecError for an unknown name, and for a backend that cannot be had. Raises PassingError where it may be had
+    the next time: another one has other bits.
     """
     if name != "auto":
         try:
-            return Choice(pick(BACKENDS, name, "engine.backend")(net, spec, batches), name, "")
+            return _make(pick(dict.fromkeys(BACKENDS, name), name, "engine.backend"), net, spec, batches)
         except UnavailableError as error:
             raise SpecError(f"engine.backend={name}: {error}; use engine.backend=auto") from None
     try:
         if batches.images.pixels.device.type == "cpu":
             if spec.engine.recompute:
                 raise UnavailableError("they keep what engine.recompute throws away")
-            worthwhile(spec)
-            return Choice(Native(net, spec, batches), "native", "")
-        return Choice(Graph(net, spec, batches), "graph", "")
+            check.demand_worthwhile(spec)
+            return _make("native", net, spec, batches)
+        return _make("graph", net, spec, batches)
     except UnavailableError as error:
         missing = "kernels" if batches.images.pixels.device.type == "cpu" else "graph"
-        return Choice(Eager(net, spec, batches), "eager", f"no {missing}: {error}")
+        return _make("eager", net, spec, batches)._replace(why=f"no {missing}: {error}")
+
+
+def _make(name: str, net: nn.Module, spec: RunSpec, batches: Batches) -> Choice:
+    """Makes a backend. Raises UnavailableError where there are no kernels for a run, or they are wrong."""
+    if name == "native":
+        check.demand_right(spec.engine.precision)
+    return Choice(BACKENDS[name](net, spec, batches), name, "")

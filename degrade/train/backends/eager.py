@@ -31,7 +31,7 @@ class Eager:
         self.forward = partial(net, through=recompute_block) if spec.engine.recompute else net
         self.lr = torch.zeros((), device=device)
         self.tally = torch.zeros(2, dtype=torch.float64, device=device)
-        self.precision = spec.engine.precision
+        self.precision, self.fingerprint = spec.engine.precision, ""
         self._flatten(pick_layout(device))
 
     def _flatten(self, layout: str) -> None:

@@ -35,7 +35,7 @@ class Graph:
         self.capture = capture or _CudaCapture(device)
         self.eager, self.window = Eager(net, spec, batches), Window(batches)
         self.net, self.lr, self.tally = self.eager.net, self.eager.lr, self.eager.tally
-        self.layout = self.eager.layout
+        self.layout, self.fingerprint = self.eager.layout, self.eager.fingerprint
         self.counter = torch.zeros((), dtype=torch.int64, device=device)
         self.splits = dict[int, _SplitGraph]()
         self.replay = self._capture_step()

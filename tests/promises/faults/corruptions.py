@@ -160,7 +160,7 @@ def mended(damage: Damage, base: Path, whole: sweeps.Whole, draw: Random) -> str
     def work() -> str:
         ended = sweeps.sweep(base)
         for folder in (RunDir(base / "results", run) for run in whole.results):
-            folder.check()
+            folder.check(folder.read_state())
         found = sweeps.results(base)
         return "" if ended == "done" and found == whole.results else f"{ended}: {found}, not {whole.results}"
 

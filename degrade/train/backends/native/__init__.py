@@ -22,6 +22,7 @@ from degrade.train.backends.native.phases import backward, forward, lay_out, pac
 from degrade.train.backends.native.storage import Storage, Tiling
 from degrade.train.backends.native.structs import MIRRORED, Descent, Source, Step
 from degrade.train.backends.native.tape import Tape
+from degrade.train.devices import find_unsuited
 from degrade.train.layout import format_of, pick_layout
 from degrade.train.precision import autocast
 
@@ -36,7 +37,8 @@ class Native:
     """
 
     def __init__(self, net: nn.Module, spec: RunSpec, batches: Batches) -> None:
-        self.kernels = build.kernels(spec.engine.precision)
+        found = build.load(spec.engine.precision)
+        self.kernels, self.fingerprint = found.library, found.fingerprint
         tiling = _tiling_of(self.kernels, spec)
         if reason := _why_unsuited(spec, batches, tiling):
             raise UnavailableError(reason)
@@ -158,14 +160,12 @@ def _why_unsuited(spec: RunSpec, batches: Batches, tiling: Tiling) -> str:
     """Why there are no kernels for this run; "" where there are."""
     if batches.images.pixels.device.type != "cpu":
         return "they are for CPUs"
-    if spec.net.net not in ("plain", "residual"):
-        return f"net={spec.net.net} has no kernels"
-    if spec.recipe.norm != "batch":
-        return f"recipe.norm={spec.recipe.norm} has no kernels"
+    if reason := find_unsuited(spec):
+        return reason
     group, whole = spec.recipe.bn_group or spec.recipe.batch, tiling.images * tiling.chunk
     if group < spec.recipe.batch and group % whole:
         return f"recipe.bn_group={group} is not a multiple of {whole}"
-    return "" if spec.recipe.batch > 1 else "recipe.batch=1"
+    return ""
 
 
 def _descent_of(spec: RunSpec, squares: Tensor) -> Descent:

@@ -1,0 +1,132 @@
+"""Files that are whole and lie in the wrong folder, or are of an earlier moment: named, mended, never averaged."""
+
+from pathlib import Path
+
+import pytest
+from ended import SPEC, cut_short, finished
+
+from degrade.errors import RunError
+from degrade.spec import parse
+from degrade.store.clean import waste
+from degrade.store.folder import RunDir, write_json
+from degrade.store.results import load, run_dirs
+from degrade.store.state import State
+from degrade.train.run import run
+
+OTHER = parse({**SPEC.tree(), "seed": 1})
+TIMINGS = ["images_per_second", "seconds"]
+
+
+def contents(folder: RunDir) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.path.iterdir() if path.name != "log.txt"}
+
+
+def take(name: str, source: RunDir, folder: RunDir) -> None:
+    (folder.path / name).write_bytes((source.path / name).read_bytes())
+
+
+def forget_seals(folder: RunDir) -> None:
+    """The state as an older degrade wrote it."""
+    said = folder.read(folder.state)
+    write_json(folder.state, {key: value for key, value in said.items() if key not in ("run", "seals")})
+
+
+def expect_named(root: Path, folder: RunDir, name: str) -> None:
+    state = folder.standing()
+    assert (state.name, name in (state.reason or "")) == ("damaged", True), state
+    with pytest.raises(RunError, match=name.replace(".", r"\.")):
+        load(root)
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_an_earlier_curve_of_a_finished_run_is_named_and_mended(tmp_path, sealed):
+    """A copy of a sweep under way: `compare` averaged errors of the middle of the training."""
+    early, folder = cut_short(tmp_path / "early"), finished(tmp_path / "r")
+    before = load(tmp_path / "r").curves
+    if not sealed:
+        forget_seals(folder)
+    take("curve.parquet", early, folder)
+    expect_named(tmp_path / "r", folder, "curve.parquet")
+    assert run([SPEC], tmp_path / "r") == {SPEC.run: "finished"}
+    assert load(tmp_path / "r").curves.equals(before)
+
+
+@pytest.mark.parametrize("name", ["curve.parquet", "spec.json", "state.json"])
+def test_a_file_of_another_run_is_named_and_mended_and_kept(tmp_path, name):
+    other, folder = finished(tmp_path / "other", OTHER), finished(tmp_path / "r")
+    before = load(tmp_path / "r").curves
+    take(name, other, folder)
+    expect_named(tmp_path / "r", folder, name)
+    assert run([SPEC], tmp_path / "r") == {SPEC.run: "finished"}
+    assert load(tmp_path / "r").curves.equals(before)
+    assert (folder.path / f"{name}.misplaced").read_bytes() == (other.path / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["curve.parquet", "spec.json", "state.json"])
+def test_a_run_under_way_goes_on_beside_a_file_of_another_run(tmp_path, name):
+    other, _ = finished(tmp_path / "other", OTHER), finished(tmp_path / "whole")
+    folder = cut_short(tmp_path / "r")
+    take(name, other, folder)
+    assert run([SPEC], tmp_path / "r") == {SPEC.run: "finished"}
+    here, whole = (load(tmp_path / root).curves.drop(columns=TIMINGS) for root in ("r", "whole"))
+    assert here.equals(whole)
+
+
+def test_a_curve_that_no_checkpoint_can_mend_stays_as_it_is_and_is_named(tmp_path):
+    early, folder = cut_short(tmp_path / "early"), finished(tmp_path / "r")
+    for path in folder.checkpoints:
+        path.unlink(missing_ok=True)
+    take("curve.parquet", early, folder)
+    before = contents(folder)
+    with pytest.raises(RunError, match="is not the curve the run ended with"):
+        run([SPEC], tmp_path / "r")
+    assert contents(folder) == before
+
+
+def test_a_checkpoint_that_is_not_the_last_takes_nothing_from_the_curve_and_is_named(tmp_path):
+    folder = finished(tmp_path)
+    folder.checkpoint.write_bytes(folder.previous.read_bytes())
+    state = folder.standing()
+    assert state.name == "finished"
+    assert "checkpoint.pt: is not the checkpoint the run ended with" in (state.reason or "")
+    assert len(load(tmp_path).curves) > 0
+
+
+def test_a_folder_that_holds_another_run_is_refused_and_left_as_it_is(tmp_path):
+    folder = finished(tmp_path, OTHER)
+    folder.path.rename(RunDir(tmp_path, SPEC.run).path)
+    folder = RunDir(tmp_path, SPEC.run)
+    before = contents(folder)
+    expect_named(tmp_path, folder, OTHER.run)
+    with pytest.raises(RunError, match=f"holds the run {OTHER.run}, not {SPEC.run}; give the folder that name"):
+        run([SPEC], tmp_path)
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("left", ["state.json", "curve.parquet", "checkpoint.pt"])
+def test_a_run_without_its_spec_does_not_vanish_and_is_no_orphan(tmp_path, left):
+    folder = finished(tmp_path)
+    for path in folder.path.iterdir():
+        if path.name != left:
+            path.unlink()
+    assert [each.run for each in run_dirs(tmp_path)] == [SPEC.run]
+    assert waste(tmp_path, failed=False, orphaned=True, days=None) == []
+    assert folder.standing().name in ("damaged", "new")
+    with pytest.raises(RunError, match=r"spec\.json"):
+        load(tmp_path)
+
+
+def test_a_state_keeps_checksums_only_while_the_run_is_over(tmp_path):
+    folder = finished(tmp_path)
+    assert set(folder.read_state().seals or {}) == {"spec.json", "curve.parquet", "checkpoint.pt"}
+    folder.write_state(State("running"))
+    assert folder.read_state().seals is None
+
+
+def test_a_spec_written_anew_gets_its_checksum_into_the_state(tmp_path):
+    folder = finished(tmp_path)
+    tree = SPEC.tree()
+    moved = parse({**tree, "engine": {**tree.get("engine", {}), "checkpoint_every": 3}})
+    folder.spec.write_bytes(b"damaged")
+    assert run([moved], tmp_path) == {SPEC.run: "finished"}
+    assert (folder.read_state().seals or {})["spec.json"] in folder.spec.read_text()
