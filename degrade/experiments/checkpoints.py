@@ -186,7 +186,7 @@ def _match(tensors: Mapping[str, Tensor], told: Told, batches: int | None) -> Me
         return settle_on(found, told.measuring, hints, batches)
     except RunError as error:
         more = "; of this file alone by FILE:net=...,pad=..., or whose net it is by as=NAME"
-        raise RunError(f"{error}{more if len({each.spec for each in found}) > 1 else ''}") from None
+        raise RunError(f"{error}{more if 'say --' in str(error) else ''}") from None
 
 
 def _list_assumed(settled: Settled, hints: Hints, choice: Choice) -> Iterator[str]:
@@ -201,6 +201,8 @@ def _list_assumed(settled: Settled, hints: Hints, choice: Choice) -> Iterator[st
     eps = "measured" if settled.eps_measured else "assumed" if hints.eps is None else by
     yield f"batch norm's epsilon {found.eps:g} ({eps})"
     yield f"stride in the first layer of a stage ({'assumed' if settled.distance is None else 'measured'})"
+    if settled.distance is None and not found.placed:
+        yield "BN after each convolution (assumed)"
     if settled.distance is not None:
         poor = "poorly " if settled.distance > AGREES else ""
         yield f"its BN statistics agree {poor}with the pictures (distance {settled.distance:.2f})"

@@ -1,7 +1,8 @@
 """Builds nets from their spec: the 6n+2 nets of Sec. 4.2, plain, residual or highway, with shortcut options A, B, C.
 
-Other rooms call `build`, `sketch` and `cost` here. They also use `blocks`, `deepen`, `foreign`, `layers`, `norms`,
-`responses`, `shortcuts` and `statedict`. `moments` and `stacks` serve this room alone.
+Other rooms call `build`, `sketch` and `cost` here. They also use `blocks`, `deepen`, `layers`, `norms`, `responses` and
+`shortcuts`; and for nets of others `statedict` and `choice` (what a file holds), `foreign` (the nets it can be) and
+`settle` with `agreement` (which one it is). All other modules serve this room alone.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,7 @@
 """Recognises anybody's net of the CIFAR family by its tensors and the numbers in their names: the readings that fit."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import torch
@@ -26,6 +27,7 @@ class Reading:
     classes: int
     eps: float  # of batch norm, as the net was trained
     norms: tuple[str, ...]  # BN layers of `state` that the file has; the others do nothing
+    placed: bool = True  # whether names tell that BN comes after its convolution, or there is none
     by_file: bool = False  # some layers are in the order of the file, where names tell none or another
     open: tuple[str, str] | None = None  # two tensors whose order neither the names nor the file tells
 
@@ -47,6 +49,7 @@ class _Parts:
     head: ForeignLayer
     norms: NormByConv
     n: int
+    placed: bool
 
 
 def match(
@@ -89,9 +92,10 @@ def readings(
         for each in _read(parts, net, pad, eps)
     ]
     if written and between is None:
-        other = _sort_parts(layers.all, Ordering(places, by_file=True))
-        if [layer.name for layer in other.threes + other.ones] != [layer.name for layer in parts.threes + parts.ones]:
-            found += [replace(each, by_file=True) for each in _read(other, net, pad, eps)]
+        with suppress(RunError):  # the order of the file is that of no such net
+            other = _sort_parts(layers.all, Ordering(places, by_file=True))
+            if _list_names(other) != _list_names(parts):
+                found += [replace(each, by_file=True) for each in _read(other, net, pad, eps)]
     return found
 
 
@@ -118,10 +122,16 @@ def describe_open(found: Sequence[Reading]) -> str:
     return ""
 
 
+def _list_names(parts: _Parts) -> list[tuple[str, str]]:
+    """Convolutions in their order, each with its batch norm."""
+    norms = {name: norm.name for name, norm in parts.norms.items()}
+    return [(layer.name, norms.get(layer.name, "")) for layer in parts.threes + parts.ones]
+
+
 def _sort_parts(layers: Sequence[ForeignLayer], ordering: Ordering) -> _Parts:
     """Sorts the layers of a 6n+2 net. Raises RunError where they are not those of such a net."""
     convs, norms = [layer for layer in layers if layer.side], [layer for layer in layers if layer.weight.ndim == 1]
-    check_activation(convs, norms)
+    placed = check_activation(convs, norms)
     pairs = pair_norms(convs, norms, ordering.sort)
     threes = sort_convs([conv for conv in convs if conv.side == 3], ordering)
     ones = sort_convs([conv for conv in convs if conv.side == 1], ordering)
@@ -132,7 +142,7 @@ def _sort_parts(layers: Sequence[ForeignLayer], ordering: Ordering) -> _Parts:
     if len(heads) != 1:
         extra = f", the second being {heads[1].key}" if heads else ""
         raise RunError(f"{len(heads)} linear layers{extra}, where the nets of Sec. 4.2 have one")
-    return _Parts(threes, ones, heads[0], pairs, n)
+    return _Parts(threes, ones, heads[0], pairs, n, placed)
 
 
 def _explain_count(threes: Sequence[ForeignLayer]) -> str:
@@ -160,10 +170,16 @@ def _read(parts: _Parts, net: str | None, pad: str | None, eps: float | None) ->
     names: list[str] = []
     state = _place_convs(parts.threes, 3, ours, parts.norms, names, said)
     state |= _place_convs(parts.ones, 1, ours, parts.norms, names, said) | _place_head(parts.head, ours, said)
-    norms = tuple(names)
-    found = [
-        Reading(spec=spec, state=state, channels=channels, classes=classes, eps=EPS, norms=norms) for spec in specs
-    ]
+    base = Reading(
+        spec=specs[0],
+        state=state,
+        channels=channels,
+        classes=classes,
+        eps=EPS,
+        norms=tuple(names),
+        placed=parts.placed,
+    )
+    found = [replace(base, spec=spec) for spec in specs]
     return found if eps is None else [each.with_eps(eps) for each in found]
 
 

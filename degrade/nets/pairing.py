@@ -64,25 +64,30 @@ def _common_start(names: Sequence[str]) -> str:
     return f"{start}." if start else ""
 
 
-def check_activation(convs: Sequence[ForeignLayer], norms: Sequence[ForeignLayer]) -> None:
+def check_activation(convs: Sequence[ForeignLayer], norms: Sequence[ForeignLayer]) -> bool:
     """Raises RunError for a pre-activation net: one whose block has a BN as wide as what the block takes in.
+
+    Returns whether the names tell it.
 
     Where a convolution changes the width, all BN beside it are as wide as what it puts out, if they come after
     convolutions. Modules that hold layers of that width alone are looked at; names without modules tell nothing.
     """
     threes = sorted((conv for conv in convs if conv.side == 3), key=lambda conv: conv.cout)
-    narrow = min((conv.cout for conv in threes), default=0)
+    narrow, told = min((conv.cout for conv in threes), default=0), True
     for conv in (conv for conv in threes if conv.cin != conv.cout and conv.cout > narrow):
         parent = ""
         above = conv.parent
         while above and all(each.cout == conv.cout for each in threes if each.name.startswith(f"{above}.")):
             parent, above = above, above.rpartition(".")[0]
-        for norm in norms:
-            if parent and norm.name.startswith(f"{parent}.") and norm.cout == conv.cin:
+        beside = [norm for norm in norms if parent and norm.name.startswith(f"{parent}.")]
+        told = told and bool(beside)
+        for norm in beside:
+            if norm.cout == conv.cin:
                 raise RunError(
                     f"{norm.key} ({norm.cout}): a BN before {conv.key}, so this is a pre-activation net; degrade opens "
                     "nets with BN after each convolution (Sec. 3.4)"
                 )
+    return told or not norms
 
 
 def pair_norms(

@@ -63,7 +63,8 @@ def settle(found: Sequence[Reading], shown: Shown | None, batches: int | None = 
     if len(shown.scales) > 1 and not _is_clear(distance, other_scales):
         raise RunError(
             f"how were its pictures scaled? None of {', '.join(shown.scales)} agrees clearly with its BN statistics "
-            f"({_show(distance, other_scales)}); say data.normalize=, or name the pictures it was trained on"
+            f"({_show(distance, other_scales)}); say data.normalize=, or name the pictures it was trained on; or it "
+            f"computes something else than {_describe(best)}; FILE:measure=no takes it all the same"
         )
     if distance >= _CONTRADICTS:
         raise RunError(
@@ -141,10 +142,25 @@ def _stride_later(net: nn.Module) -> bool:
     return True
 
 
+def _pad_one_side(net: nn.Module) -> bool:
+    """Pads maps of even size for a strided layer at their end alone."""
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3) and layer.stride == (2, 2):
+            layer.padding = (0, 0)
+            layer.register_forward_pre_hook(_pad_end)
+    return True
+
+
+def _pad_end(layer: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+    height, width = (1 - side % 2 for side in inputs[0].shape[2:])
+    return (F.pad(inputs[0], (1 - width, 1, 1 - height, 1)),)
+
+
 # What others do with the very same tensors, and we do not: how our net is made to do it
-_RIVALS: dict[str, Callable[[nn.Module], bool]] = {
+RIVALS: dict[str, Callable[[nn.Module], bool]] = {
     "average pooling in the shortcuts (as ResNet-D)": _pool_shortcuts,
     "the stride in the second layer of a block": _stride_later,
+    "padding of strided layers on one side (as TensorFlow)": _pad_one_side,
 }
 
 
@@ -154,7 +170,7 @@ def _check_rivals(reading: Reading, views: Sequence[View]) -> None:
     Few pictures make every layer differ a little, so only the layers count that the change moves most. And the view
     that agrees best with the wrong operation need not be the one that the net was trained in.
     """
-    for what, change in _RIVALS.items():
+    for what, change in RIVALS.items():
         net = _build(reading)
         if change(net):
             ours, theirs = min((_pair(reading, net, view) for view in views), key=lambda pair: min(map(sum, pair)))

@@ -374,6 +374,30 @@ def test_every_state_of_a_fit_is_known_as_ours(folder):
     assert json.loads(folder.spec.read_text())["spec"] == state["spec"]
 
 
+def test_what_a_file_leaves_open_is_measured_on_pictures_or_refused(tmp_path):
+    spec = tiny(recipe={"iterations": 80})
+    run([spec], tmp_path)
+    ours = open_net(RunDir(tmp_path, spec.run).path)
+    state = ours.net.state_dict()
+    names = random.Random(2).sample(list(state), len(state))
+    torch.save({"ema": {name: state[name] for name in names}}, tmp_path / "theirs.pth")
+    found = open_net(tmp_path / "theirs.pth", on=DataSpec(name="digits"))
+    assert (found.spec, found.weights, found.measured) == (ours.spec, ours.weights, spec.data.normalize)
+    assert found.assumed[:3] == (
+        "key=ema (the only net of the file)",
+        "residual net (measured)",
+        "pad=after (measured)",
+    )
+    assert "measured" in pictures(found, DataSpec(name="digits")).scaled
+    for closed in (f"{tmp_path / 'theirs.pth'}:measure=no", tmp_path / "theirs.pth"):
+        on = DataSpec(name="digits") if isinstance(closed, str) else None
+        with pytest.raises(RunError, match=r"say --net plain or residual.*FILE:net="):
+            open_net(closed, on=on)
+    with pytest.raises(RunError, match=r"how were its pictures scaled\?.*else than a plain net.*FILE:measure=no"):
+        open_net(f"{tmp_path / 'theirs.pth'}:net=plain", on=DataSpec(name="digits"))
+    assert open_net(f"{tmp_path / 'theirs.pth'}:net=plain,measure=no", on=DataSpec(name="digits")).spec.net == "plain"
+
+
 def test_pixels_of_a_received_cache_are_checked_before_a_net_is_measured_on_them(photos):
     """They were taken for what their folder is called, whatever they were."""
     net, root = photos

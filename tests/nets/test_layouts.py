@@ -143,6 +143,12 @@ def test_a_net_of_another_kind_is_refused_by_name(kind, order, stem):
         match(statedict.tensors_of({name: state[name] for name in ORDERS[order](list(state))}), "residual", "after")
 
 
+def test_where_no_name_tells_that_bn_comes_after_its_convolution_this_is_an_assumption():
+    state = fill(Staged(1, 2, "downsample", "fc")).state_dict()
+    assert match(statedict.tensors_of(state)).placed
+    assert not match(statedict.tensors_of(name_as_keras(state))).placed
+
+
 def test_kernels_in_the_order_of_tensorflow_are_refused_with_the_way_out():
     state = {
         name: value.permute(2, 3, 1, 0).contiguous() if value.ndim == 4 else value
@@ -170,6 +176,15 @@ def test_functional_names_and_names_joined_by_underscores_open():
             assert same(theirs, match(statedict.tensors_of(moved)))
 
 
+@pytest.mark.parametrize("order", [*ORDERS.values(), shuffle_layers])
+def test_layers_of_numbers_alone_open_in_any_order(order):
+    theirs = fill(Staged(2, 2, "downsample", "fc"))
+    state = {name: value for name, value in theirs.state_dict().items() if "batches" not in name}
+    layers = list(dict.fromkeys(name.rpartition(".")[0] for name in state))
+    numbered = {f"{layers.index(n.rpartition('.')[0])}.{n.rpartition('.')[2]}": value for n, value in state.items()}
+    assert same(theirs, match(statedict.tensors_of({name: numbered[name] for name in order(list(numbered))})))
+
+
 WORDS = {"layer1.0": "layer1.front", "layer1.1": "layer1.middle", "layer1.2": "layer1.back"}
 
 
@@ -195,6 +210,15 @@ def test_words_in_a_file_that_has_lost_its_order_are_refused(order):
     )
     with pytest.raises(RunError, match=r"which comes first, layer1\.\w+\.\w+\.weight or layer1\.\w+\.\w+\.weight\?"):
         match(statedict.tensors_of(content))
+
+
+def test_sorted_kernels_without_bn_are_no_file_as_it_was_written():
+    """Each layer has one tensor, so nothing but the order of the names gives the sorting away."""
+    state = rename(fill(Staged(3, 2, "downsample", "fc")).state_dict(), WORDS)
+    kernels = {name: value for name, value in state.items() if value.ndim > 1}
+    assert match(statedict.tensors_of(kernels)).by_file
+    with pytest.raises(RunError, match="which comes first"):
+        match(statedict.tensors_of({name: kernels[name] for name in sorted(kernels)}))
 
 
 def test_the_block_that_changes_the_width_comes_first_whatever_its_name():

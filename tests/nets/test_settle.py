@@ -6,9 +6,9 @@ from torch import nn
 
 from degrade import nets
 from degrade.errors import RunError
-from degrade.nets.agreement import Shown
+from degrade.nets.agreement import Shown, make_views, measure
 from degrade.nets.foreign import readings
-from degrade.nets.settle import _RIVALS, settle
+from degrade.nets.settle import RIVALS, settle
 from degrade.spec import NetSpec
 
 ONE = torch.ones(1, 1, 1)
@@ -34,7 +34,16 @@ SCALES = {
 SHOWN = draw(128, 1)  # others than those of the statistics
 
 
-def train(spec, scale="channel", change=None, eps=1e-5):
+def crop(x):
+    """Pads by 2 of 16 with zeros, crops and mirrors each picture at random."""
+    draws = torch.Generator().manual_seed(11)
+    padded = torch.nn.functional.pad(x, (2, 2, 2, 2))
+    places = torch.randint(0, 5, (len(x), 2), generator=draws).tolist()
+    cut = torch.stack([each[:, i : i + 16, j : j + 16] for each, (i, j) in zip(padded, places, strict=True)])
+    return torch.where(torch.rand(len(x), 1, 1, 1, generator=draws) < 0.5, cut.flip(3), cut)
+
+
+def train(spec, scale="channel", change=None, eps=1e-5, shown=PIXELS, augment=lambda x: x):
     """The state dict of a net whose BN has met pictures: random weights, and statistics of 400 pictures."""
     net = nets.build(spec, channels=3, classes=5, seed=3)
     if change:
@@ -47,9 +56,9 @@ def train(spec, scale="channel", change=None, eps=1e-5):
             with torch.no_grad():
                 layer.weight.copy_(0.5 + torch.rand(layer.weight.shape, generator=draws))
                 layer.bias.copy_(0.4 * torch.randn(layer.bias.shape, generator=draws))
-    x = PIXELS - mean
+    x = shown - mean
     with torch.no_grad():
-        net.train()(x if deviation is None else x / deviation)
+        net.train()(augment(x if deviation is None else x / deviation))
     return {name: value for name, value in net.state_dict().items() if "batches" not in name}
 
 
@@ -66,6 +75,17 @@ def test_net_padding_and_scale_are_measured(spec, scale):
     found = settle(readings(train(spec, scale)), Shown(SHOWN, SCALES))
     assert (found.reading.spec, found.scale) == (spec, scale)
     assert found.distance < 0.2
+
+
+@pytest.mark.parametrize("way", ["none", "zeros", "black"])
+def test_statistics_of_cropped_and_mirrored_pictures_agree_best_with_such(way):
+    how = {"none": {}, "zeros": {"augment": crop}, "black": {"shown": crop(PIXELS)}}[way]
+    found = settle(readings(train(kind(pad="split"), **how)), Shown(SHOWN, SCALES))
+    net = nets.build(found.reading.spec, channels=3, classes=5)
+    net.load_state_dict(found.reading.state, strict=False)
+    views = make_views(Shown(SHOWN, {"channel": SCALES["channel"]}))
+    far = {view.crop: measure(net.eval(), found.reading.norms, view.x, 0) for view in views}
+    assert found.distance == min(far.values()) == far[way]
 
 
 def test_without_pictures_or_on_others_what_is_open_is_named():
@@ -94,10 +114,10 @@ def test_a_net_told_in_full_is_refused_where_its_statistics_contradict_it():
     assert settle(readings(state, "plain"), None).distance is None
 
 
-@pytest.mark.parametrize("rival", _RIVALS)
+@pytest.mark.parametrize("rival", RIVALS)
 @pytest.mark.parametrize("shortcut", ["A", "B"])
 def test_operations_that_no_tensor_tells_are_refused_by_name(rival, shortcut):
-    state = train(kind(shortcut=shortcut), change=_RIVALS[rival])
+    state = train(kind(shortcut=shortcut), change=RIVALS[rival])
     with pytest.raises(RunError, match="BN statistics agree with") as refused:
         settle(readings(state, "residual", "after"), Shown(SHOWN, SCALES))
     assert rival in str(refused.value)
