@@ -88,21 +88,26 @@ def _describe(judged: Judged) -> dict[str, Any]:
         "runs_than": pair.shallow.runs,
         "verdict": judged.verdict,
         "primary": judged.primary,
-        "robust_low": np.nan if robust is None else float(robust.low),
-        "robust_high": np.nan if robust is None else float(robust.high),
+        "robust_low": np.nan if robust is None else _possible(robust.low),
+        "robust_high": np.nan if robust is None else _possible(robust.high),
         "predicted_low": predicted[0],
         "predicted_high": predicted[1],
         "failed_p": pair.fails,
     }
     for prefix, found in (("", train), ("test_", test)):
         row |= {f"{prefix}difference": float(found.difference)}
-        row |= {f"{prefix}low": float(found.low), f"{prefix}high": float(found.high)}
+        row |= {f"{prefix}low": _possible(found.low), f"{prefix}high": _possible(found.high)}
     row |= dict(zip(("odds", "odds_low", "odds_high"), np.exp([odds.difference, odds.low, odds.high]), strict=True))
     for end, group in (("", pair.deep), ("_than", pair.shallow)):
         low, high = share(group.failures, group.runs)
         row |= {f"failed{end}": group.failures, f"failed{end}_low": low, f"failed{end}_high": high}
         row[f"trained{end}"] = float(group.clean[~group.failed].mean()) if not group.hopeless else np.nan
     return row
+
+
+def _possible(difference: Any) -> float:
+    """A difference of two errors (points) lies between -100 and 100. Few runs have intervals that reach beyond."""
+    return min(100.0, max(-100.0, float(difference)))
 
 
 def _predict(pair: Pair) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from degrade.analysis.judge import (
     OPEN,
     OVERFITS,
     PARTLY,
+    SAME,
     SLIGHTLY,
     UNJUDGED,
 )
@@ -37,8 +38,8 @@ from degrade.views.summaries import within
 
 _FAILED = "failed to train (diverged, or stayed at chance)"
 _LEGEND = (
-    "Training error: of clean images, at the end of training. [ ]: 95 % interval over seeds. The margin is the "
-    "smallest rise of interest (--margin). docs/verdicts.md explains the words."
+    "Training error: of clean images (not augmented), at the end of training. [ ]: 95 % interval, over seeds unless "
+    "it says otherwise. The margin is the smallest rise of interest (--margin). docs/verdicts.md explains the words."
 )
 
 
@@ -60,25 +61,33 @@ def _tell(line: Any, rows: pd.DataFrame) -> str:
     name = line["line"]
     if rows.empty:
         said = [f"{name}: no verdict, since its runs have one depth, {line['depths']}; train another."]
-        return " ".join([*said, *_caveats(line)])
+        return " ".join([*said, *_schedules(line), *_missing(line)])
     pairs: list[Any] = rows.to_dict("records")
     shallowest = [row for row in pairs if row["against"] != "best"]
     head, row = _head(name, line["verdict"], shallowest, pairs)
-    said = [head, *_caveats(line), *_others(shallowest, pairs, row), *_robust(pairs), *_failures(pairs)]
+    said = [
+        head,
+        *_schedules(line),
+        *_missing(line),
+        *_others(shallowest, pairs, row),
+        *_robust(pairs),
+        *_failures(pairs),
+    ]
     said += [*_besides(row), *_trend(line, shallowest)]
     if line["far_out"]:
         said.append(f"Far from the other runs of its depth, and counted: {line['far_out']}.")
     return " ".join(said)
 
 
-def _caveats(line: Any) -> list[str]:
-    """What stands beside the verdict of a line: unfinished runs and unequal schedules."""
-    said: list[str] = []
-    if line["missing"]:
-        said.append(f"Unfinished, and not counted: {line['missing']}.")
-    if line["warmed"]:
-        said.append(f"Only {line['warmed']} layers warm up, so this is not depth alone; recipe.warmup=on warms up all.")
-    return said
+def _missing(line: Any) -> list[str]:
+    return [f"Unfinished, and not counted: {line['missing']}."] if line["missing"] else []
+
+
+def _schedules(line: Any) -> list[str]:
+    """That depth is not all that differs, where only some depths warm up."""
+    if not line["warmed"]:
+        return []
+    return [f"Only {line['warmed']} layers warm up, so this is not depth alone; recipe.warmup=on warms up all."]
 
 
 def _head(name: str, verdict: str, shallowest: Sequence[Any], pairs: Sequence[Any]) -> tuple[str, Any]:
@@ -92,37 +101,50 @@ def _head(name: str, verdict: str, shallowest: Sequence[Any], pairs: Sequence[An
     row = primary or judged[-1]
     if verdict == OPEN and row["verdict"] != OPEN:
         row = [each for each in judged if each["verdict"] == OPEN][-1]
-    told = _TELLERS[verdict](row, judged)
+    first, rest = _TELLERS[verdict](row, judged)
+    deepest = max(each["depth"] for each in pairs)
+    if verdict == NEVER and row["depth"] < deepest:  # no word for the whole line where its end is not judged
+        first = f"{first} up to {row['depth']} layers"
+    told = f"{first}: {rest}"
     lost = [each for each in pairs if each["verdict"] == UNJUDGED]
     if lost:
-        return f"{name} {_hopeless(lost)} Without them it {told}", row
+        without = list_depths({each["than"] for each in lost})
+        return f"{name} {_hopeless(lost)} Without {without} layers it {told}", row
     return f"{name} {told}", row
 
 
-def _tell_rise(row: Any, judged: Sequence[Any]) -> str:
+# what each verdict is told by: the words of the verdict, and what follows after a colon
+def _tell_rise(row: Any, judged: Sequence[Any]) -> tuple[str, str]:
     if beyond_margin(row):
-        return f"degrades: {change(row)}."
-    return f"degrades: {count_failures(row)}. With all runs, {change(row)}."
+        return DEGRADES, f"{change(row)}."
+    return DEGRADES, f"{count_failures(row)}. With all runs, {change(row)}."
 
 
-def _tell_some(row: Any, judged: Sequence[Any]) -> str:
+def _tell_some(row: Any, judged: Sequence[Any]) -> tuple[str, str]:
     worse = [each for each in judged if each["verdict"] == DEGRADES]
     rises = " and ".join(change(each) for each in worse)
-    deepest = f" From {row['than']} to {row['depth']} layers, the deepest, {effect(row)}." if row not in worse else ""
-    return f"degrades at some depths: {rises}.{deepest}"
+    if row in worse:
+        return PARTLY, f"{rises}."
+    depths = {each["depth"] for each in worse}
+    if row["depth"] in depths:  # against the best shallower net alone
+        return PARTLY, f"{rises}. From {row['than']} to {row['depth']} layers, the deepest, {effect(row)}."
+    first = f"{DEGRADES} at {list_depths(depths)} layers"
+    if row["verdict"] in (GAINS, SAME):
+        first += f", not at {row['depth']}, the deepest"
+    return first, f"{rises}. From {row['than']} to {row['depth']} layers, the deepest, {effect(row)}."
 
 
-def _tell_none(row: Any, judged: Sequence[Any]) -> str:
+def _tell_none(row: Any, judged: Sequence[Any]) -> tuple[str, str]:
     if ends(row)[1] < (1 if row["scale"] == "odds" else 0):
-        return f"does not degrade: {change(row)}."
-    return f"does not degrade: {change(row)}, so it does not rise by {margin(row)} or more{mistakes(row)}."
+        return NEVER, f"{change(row)}."
+    return NEVER, f"{change(row)}, so it does not rise by {margin(row)} or more{mistakes(row)}."
 
 
-def _tell_slight(row: Any, judged: Sequence[Any]) -> str:
-    return f"rises by less than {margin(row)}: {change(row)}{mistakes(row)}."
+def _tell_slight(row: Any, judged: Sequence[Any]) -> tuple[str, str]:
+    return f"rises by less than {margin(row)}", f"{change(row)}{mistakes(row)}."
 
 
-def _tell_open(row: Any, judged: Sequence[Any]) -> str:
+def _tell_open(row: Any, judged: Sequence[Any]) -> tuple[str, str]:
     failed = f"{count_failures(row)}. With all runs, " if row["failed"] or row["failed_than"] else ""
     low, _ = ends(row)
     if low > row["margin"]:
@@ -133,7 +155,7 @@ def _tell_open(row: Any, judged: Sequence[Any]) -> str:
         rest = f"whether by more than the margin of {margin(row)} is open"
     else:
         rest = f"a rise above the margin of {margin(row)} is neither shown nor excluded"
-    return f"is undecided: {failed}{change(row)}; {rest}{mistakes(row)}."
+    return f"is {OPEN}", f"{failed}{change(row)}; {rest}{mistakes(row)}."
 
 
 _TELLERS = {
@@ -242,7 +264,9 @@ def _failures(pairs: Sequence[Any]) -> list[str]:
     said = [f"Runs that failed to train: {', '.join(counts)}."]
     for row in (row for row in pairs if row["primary"] and row["failed_p"] < 1):
         p = probability(min(1.0, row["failed_p"] / BY_FAILURES))
-        said.append(f"That {row['depth']} layers fail more often than {row['than']}: p {p} (Boschloo, corrected).")
+        said.append(
+            f"That {row['depth']} layers fail more often than {row['than']}: p {p} by that alone (Boschloo, corrected)."
+        )
     if any(0 < failed < runs for failed, runs, *_ in by.values()):
         means = [
             f"{trained:.2f} % ({depth} layers, {runs - failed} of {runs} runs)"

@@ -14,8 +14,8 @@ def predict(row: Any) -> str:
     error = row["error"] if row["runs"] == 1 else row["error_than"]
     inside = "within" if low <= error <= high else "outside"
     return (
-        f"one more run of {several} layers would end at {low:.2f} to {high:.2f} % (95 % prediction, if {one} layers "
-        f"spread as {several} do), and the one run of {one} layers is {inside} that"
+        f"one more run of {several} layers would end at {low:.2f} to {high:.2f} % (95 % prediction), and the one run "
+        f"of {one} layers is {inside} that; whether {one} layers spread more is not known"
     )
 
 

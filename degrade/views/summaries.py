@@ -16,6 +16,10 @@ _SPLIT_TITLES = {  # in the order of the sheets
     "val": "validation error",
     "train": "running training error",
 }
+_SPLIT_MEANINGS = {
+    "train_clean": "clean: training images that are not augmented, through the net as it is then.",
+    "train": "running: mean over the augmented training images since the evaluation before, while the net changes.",
+}
 _SPLIT_WORDS = {"train_clean": "clean", "test": "test", "train": "running"}
 
 
@@ -31,19 +35,19 @@ def summaries(frame: pd.DataFrame) -> list[Sheet]:
         within(frame, "protocol", "split"), key=lambda part: (part[0][0], list(_SPLIT_TITLES).index(part[0][1]))
     )
     return [
-        _error_sheet(f"{_SPLIT_TITLES[split]} at the last iterate, %: {protocol}", rows)
+        _error_sheet(f"{_SPLIT_TITLES[split]} at the last iterate, %: {protocol}", _SPLIT_MEANINGS.get(split, ""), rows)
         for (protocol, split), rows in parts
     ]
 
 
-def _error_sheet(title: str, rows: pd.DataFrame) -> Sheet:
+def _error_sheet(title: str, meaning: str, rows: pd.DataFrame) -> Sheet:
     """One row per group: the last iterate, the mean over the last evaluations, and for the test error the least."""
     by = {
         str(name): own.to_dict("records") for name, own in rows.groupby("statistic")
     }  # all statistics have the groups in one order
     count = by["tail"][0]["evaluations"]
     columns = ["net", ">runs", ">mean ± std", ">min", ">max", f">last {count}"]
-    note = f"last {count}: mean over the last {count} evaluations."
+    note = f"{meaning} last {count}: mean over the last {count} evaluations.".lstrip()
     cells = [_error_cells(last, tail) for last, tail in zip(by["last"], by["tail"], strict=True)]
     if "optimistic" in by:
         columns.append(">optimistic")

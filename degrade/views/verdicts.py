@@ -22,7 +22,13 @@ def judgements(frame: pd.DataFrame) -> list[Sheet]:
             cells = [_verdict_cells(row) for row in own.to_dict("records")]
             notes = (*_seed_notes(own), *(_notes(rows) if last else ()))
             odds = own.scale.iloc[0] == "odds"
-            columns = ("layers", ">odds ratio" if odds else ">clean training error", ">test error", ">p", "verdict")
+            columns = (
+                "layers",
+                ">odds ratio" if odds else ">training error",
+                ">test error",
+                ">p worse",
+                "verdict",
+            )
             if own.p.isna().all():
                 columns, cells = (*columns[:3], columns[4]), [(*each[:3], each[4]) for each in cells]
             sheets.append(Sheet(f"{line}, deeper minus shallower: {protocol}", columns, cells, notes))
@@ -35,13 +41,18 @@ _SINGLE = (
 )
 
 
+_P = (
+    "small if the deeper net is worse by more than {}, or fails to train more often, whichever shows more clearly; "
+    "large where nothing speaks for that. One-sided, and corrected for all pairs of the line."
+)
+
+
 def _notes(rows: pd.DataFrame) -> tuple[str, ...]:
     margin = f"{rows.margin.iloc[0]:g} {SCALES[rows.scale.iloc[0]].unit}"
     return (
         "Differences in points [95 % interval over seeds; at least as wide as chance over images makes it]. Each "
-        "deeper net is compared with the shallowest, and with the shallower net that trains best. "
-        "p: small if the deeper net is worse by more than "
-        f"{margin}, or fails to train more often; one-sided, and corrected for all pairs of the line.",
+        "deeper net is compared with the shallowest, and with the shallower net that trains best.",
+        *([f"p worse: {_P.format(margin)}"] if rows.p.notna().any() else []),
         *([_SINGLE] if {*rows.basis} - {"seeds"} else []),
     )
 
@@ -73,10 +84,11 @@ def _seed_notes(rows: pd.DataFrame) -> list[str]:
                 f"{pair}: some runs failed to train, so no number of seeds can be worked out from their spread."
             )
             continue
-        many = "more than 1,000 seeds" if pd.isna(row["seeds"]) else f"about {row['seeds']} seeds"
+        many = "not even 1,000" if pd.isna(row["seeds"]) else f"about {row['seeds']}"
         goal = f"± {row['width']:.2g} points" if row["scale"] == "points" else f"a factor of {row['width']:.3g}"
-        near = "; the difference lies near the margin" if pd.isna(row["seeds"]) else ""
-        said.append(f"{pair}: {many} of each would give {goal}, if mean and spread stay as they are{near}.")
+        said.append(
+            f"{pair}: {many} seeds of each would narrow the interval to {goal}, if mean and spread stay as they are."
+        )
     single = rows[rows.verdict.isin(ONE_RUN)]
     alone = {*single.depth[single.runs == 1], *single.than[single.runs_than == 1]}
     if alone:
@@ -134,7 +146,7 @@ def absences(left_out: pd.DataFrame) -> list[Sheet]:
     counts = ", ".join(f"{count} {state}" for state, count in sorted(Counter(left_out.state).items()))
     failed = left_out[left_out.state == "failed"]
     reasons = tuple(f"{run}: {reason}" for run, reason in zip(failed.run, failed.reason, strict=True) if reason)
-    return [Sheet(f"left out, since not over: {counts}", notes=reasons)]
+    return [Sheet(f"not counted, since unfinished: {counts}", notes=reasons)]
 
 
 def mixtures(machines: pd.DataFrame) -> list[Sheet]:

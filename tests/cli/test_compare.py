@@ -67,7 +67,7 @@ def test_a_study_of_three_seeds_is_answered_in_words(degrade, tmp_path):
     assert re.search(r"residual-A 8 to 20 8\.80 -0\.10 8\.90 \[8\.\d\d, 9\.\d\d\]", text)  # the interaction
     assert "not the paper's protocol, so not set beside its numbers: data.name digits (paper: cifar10)" in text
     assert "Table 6" not in text
-    assert "left out, since not over: 1 running" in text
+    assert "not counted, since unfinished: 1 running" in text
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_a_folder_without_a_point_says_so(degrade, tmp_path):
 
 
 def test_runs_under_way_alone_are_named_and_nothing_is_said():
-    assert said([ended(RunSpec(), 50.0, 50.0, state="running")]) == "**left out, since not over: 1 running**"
+    assert said([ended(RunSpec(), 50.0, 50.0, state="running")]) == "**not counted, since unfinished: 1 running**"
 
 
 @pytest.mark.parametrize("columns", ["80", "140"])
@@ -157,7 +157,10 @@ def test_failed_runs_are_named_with_their_reason():
     assert without.left_out.reason.tolist() == [""]
     runs = given.runs.assign(reason=given.runs.reason.where(given.runs.state != "failed", "no memory"))
     (sheet,) = sheets(compare(given._replace(runs=runs)))[-1:]
-    assert (sheet.title, sheet.notes) == ("left out, since not over: 1 failed", (f"{RunSpec(seed=7).run}: no memory",))
+    assert (sheet.title, sheet.notes) == (
+        "not counted, since unfinished: 1 failed",
+        (f"{RunSpec(seed=7).run}: no memory",),
+    )
 
 
 def test_one_depth_has_no_verdict_and_the_reason_is_given():
@@ -182,7 +185,7 @@ def test_open_verdicts_say_how_many_seeds():
         for depth, errors in ((20, [1.0, 2.0, 3.0]), (32, [2.0, 4.0, 6.0]))
         for seed, error in enumerate(errors)
     ]
-    assert re.search(r"20 to 32: about \d+ seeds of each would give ± 1\.5 points", said(runs))
+    assert re.search(r"20 to 32: about \d+ seeds of each would narrow the interval to ± 1\.5 points", said(runs))
     assert "plain is undecided: from 20 to 32 layers training error changes by +2.00 points [-2.16, 6.16]" in said(runs)
 
 
