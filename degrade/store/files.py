@@ -25,7 +25,8 @@ def describe_refusal(error: OSError, where: object) -> str:
 
 
 def write(path: Path, content: Any, *, sync: bool = True, mode: int = 0o666) -> None:
-    """Writes all of a file or nothing: writes a file beside it, flushes that to disk, and renames it over `path`.
+    """Writes all of a file or nothing: writes a file beside it, flushes that to disk, renames it over `path`, and
+    flushes the folder: without that, a power cut could take the name back. Without `sync` nothing is flushed.
 
     The umask takes bits from `mode`. Raises OSError, which names `path`.
     """
@@ -37,12 +38,35 @@ def write(path: Path, content: Any, *, sync: bool = True, mode: int = 0o666) -> 
             if sync:
                 os.fsync(file.fileno())
         beside.replace(path)
+        if sync:
+            sync_folder(path.parent)
     except BaseException as error:
         with suppress(OSError):  # a second error of the disk must not hide the first
             beside.unlink(missing_ok=True)
         if isinstance(error, OSError):
             error.filename, error.filename2 = str(path), None  # an error of a full disk names no file yet
         raise
+
+
+def sync_folder(path: Path) -> None:
+    """Brings the names in a folder to disk. Does nothing where the system cannot do so with folders. Raises OSError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno in _WAYS_OUT and error.errno not in (errno.EACCES, errno.EPERM):
+            raise
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and the missing ones above it, and brings their names to disk. Raises OSError."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        sync_folder(each.parent)
 
 
 def _open_new(path: Path, mode: int) -> BinaryIO:

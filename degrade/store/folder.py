@@ -36,7 +36,9 @@ class RunDir(RunFiles):
         Raises FileNotFoundError where the results folder is gone: made again, it would fill a disk's mount point.
         """
         files.inside(self.root, "runs", self.run)
-        self.path.mkdir(exist_ok=True)
+        if not self.path.exists():
+            self.path.mkdir(exist_ok=True)
+            files.sync_folder(self.path.parent)
         lock = FileLock(self.lock)
         if not self._acquire(lock):
             yield False

@@ -58,7 +58,7 @@ def make_root(root: Path) -> None:
     """Makes the results folder before anything is trained. Raises RunError if it cannot be made or takes no files."""
     runs = files.inside(root, "runs")
     try:
-        runs.mkdir(parents=True, exist_ok=True)
+        files.make_folder(runs)
         TemporaryFile(dir=runs).close()
     except OSError as error:
         raise RunError(f"results={root}: cannot be written ({error.strerror}); name another folder") from None

@@ -1,6 +1,6 @@
 """`make faults`: all of them, and a table by kind. Exit code 1 if anything was lost.
 
-`python -m faults 67` does every 67th fault of file events and corruptions, as `make test` does, and nothing else.
+`python -m promises.faults 67` does every 67th fault of file events and corruptions, as `make test` does, and no more.
 KILLS is how many sweeps are killed, 40 unless the environment has another number.
 """
 
@@ -10,10 +10,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from promises.faults import corruptions, kills, many, shim, sweeps, tested
+from promises.faults import corruptions, kills, many, power, shim, sweeps, tested
 
 EACH = 250  # random corruptions of each kind of file by each harm
 KILLS = int(os.environ.get("KILLS", "40"))
@@ -28,13 +29,18 @@ def row(kind: str, wrong: list[str]) -> Row:
     return kind, len(wrong), sum(map(bool, wrong))
 
 
-def events(whole: sweeps.Whole, source: Path, place: Path, step: int) -> tuple[list[Row], list[str]]:
-    """Each harm at each `step`-th event."""
-    found = sweeps.survive(list(sweeps.faults(whole))[::step], whole, source, place)
-    rows = [
-        row(f"{harm}: {said}", [w for f, w in found.items() if f.harm == harm]) for harm, said in shim.HARMS.items()
-    ]
-    return rows, [f"{' '.join(map(str, fault))}: {wrong}" for fault, wrong in found.items() if wrong]
+def events(stages: Sequence[sweeps.Stage], place: Path, step: int) -> tuple[list[Row], list[str]]:
+    """Each harm at each `step`-th event; of the stage that compiles, at those that make kernels."""
+    found: list[tuple[sweeps.Fault, str]] = []
+    for stage in stages:
+        chosen = list(sweeps.faults(stage.whole))
+        if stage is stages[0]:
+            chosen = [fault for fault in chosen if fault.at in stage.compiling]
+        found += sweeps.survive(chosen[::step], stage.whole, stage.source, place).items()
+    rows = [row(f"{harm}: {said}", [w for f, w in found if f.harm == harm]) for harm, said in shim.HARMS.items()]
+    cut, told = power.run(stages, place, step, 1 if step > 1 else power.SEEDS)
+    lost = [f"{' '.join(map(str, fault))}: {wrong}" for fault, wrong in found if wrong]
+    return [*rows, row(power.SAID, cut)], [*lost, *told]
 
 
 def files(base: Path, place: Path, each: int) -> tuple[list[Row], Counter[str]]:
@@ -65,9 +71,11 @@ def restarts(whole: sweeps.Whole, place: Path, chosen: list[corruptions.Damage])
 
 def sampled(place: Path, step: int) -> tuple[list[Row], list[str]]:
     """File events and corruptions."""
-    source, whole = sweeps.ready(place)
-    print(f"a sweep of two runs: {len(whole.events)} file events", flush=True)
-    harmed, lost = events(whole, source, place, step)
+    stages = sweeps.ready(place)
+    whole = stages[1].whole
+    compiling = len(stages[0].compiling)
+    print(f"a sweep of two runs: {len(whole.events)} file events, and {compiling} that make kernels", flush=True)
+    harmed, lost = events(stages, place, step)
     swept, also = restarts(whole, place, corruptions.damages()[:: -(-step // 6)])
     read, ends = files(place / "whole", place, max(5, EACH // step))
     print(f"read after corruption: {ends['noticed']:,} noticed, {ends['same']:,} harmless, {ends['lost']:,} lost")
@@ -107,9 +115,8 @@ def load(place: Path) -> list[str]:
 
 
 def table(rows: list[Row]) -> str:
-    total = ("all", sum(row[1] for row in rows), sum(row[2] for row in rows))
     width = max(len(row[0]) for row in rows)
-    lines = [f"{kind:<{width}}  {count:>6,}  {count - lost:>8,}  {lost:>4,}" for kind, count, lost in [*rows, total]]
+    lines = [f"{kind:<{width}}  {count:>6,}  {count - lost:>8,}  {lost:>4,}" for kind, count, lost in rows]
     return "\n".join([f"{'':<{width}}  faults  survived  lost", *lines])
 
 
@@ -132,5 +139,13 @@ def main(step: int = 1) -> int:
     return int(bool(lost))
 
 
+def repeat(*words: str) -> int:
+    """One power cut again."""
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        lost = power.again(Path(folder), *words)
+    print(lost or "nothing lost")
+    return int(bool(lost))
+
+
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:])))
+    sys.exit(repeat(*sys.argv[2:]) if sys.argv[1:2] == ["power"] else main(*map(int, sys.argv[1:])))

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import io
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,11 @@ HARMS = {
     "kill after": "the process dies after the event",
     "twice": "the process dies before the event, and once more when it is started again",
     "torn": "half of what is written goes out, then the process dies",
-    "power": "the power goes after the event: what was not synced is empty",
     "ENOSPC": "from the event on the disk is full: half of what is written goes out",
     "EIO": "the event fails once with an input/output error",
 }
-FILLS = ("open", "write", "mkdir")  # events that a full disk refuses
-OPEN, OS_OPEN, READLINK, REPLACE = io.open, os.open, os.readlink, os.replace
+FILLS = ("open", "write", "mkdir", "compile")  # events that a full disk refuses
+OPEN, OS_OPEN, READLINK, REPLACE, RUN = io.open, os.open, os.readlink, os.replace, subprocess.run
 
 
 class Shim:
@@ -29,7 +29,6 @@ class Shim:
     def __init__(self, root: Path, at: int = -1, harm: str = "") -> None:
         self.root, self.at, self.harm = f"{root}{os.sep}", at, harm
         self.events: list[tuple[str, str]] = []  # (kind, path below the root)
-        self.unsynced: set[str] = set()
         self.seen: Callable[[str, str], None] = lambda kind, path: None  # hears of each event that was done
 
     def strike(self, kind: str, path: str, do: Callable[[], Any], half: Callable[[], Any] = lambda: None) -> Any:
@@ -48,12 +47,9 @@ class Shim:
     def hit(self, path: str, do: Callable[[], Any], half: Callable[[], Any]) -> None:
         if self.harm == "EIO":
             raise OSError(errno.EIO, os.strerror(errno.EIO), path)
-        if self.harm in ("kill after", "power"):
+        if self.harm == "kill after":
             with contextlib.suppress(OSError):  # as of a folder that is there
                 do()
-        if self.harm == "power":
-            for lost in filter(os.path.isfile, self.unsynced):
-                os.truncate(lost, 0)
         if self.harm == "torn":
             half()
         if self.harm != "ENOSPC":
@@ -70,6 +66,7 @@ class Shim:
         io.open = builtins.open = self.open
         os.open, os.fsync = self.os_open, self.fsync
         os.rename = os.replace = self.replace
+        subprocess.run = self.run
         for kind, names in {"mkdir": ("mkdir",), "unlink": ("unlink", "remove", "rmdir")}.items():
             for name in names:
                 setattr(os, name, self.watched(kind, getattr(os, name)))
@@ -79,7 +76,9 @@ class Shim:
         if not path:
             return OPEN(file, mode, *rest, **more)
         opened = self.strike("open", path, lambda: OPEN(file, mode, *rest, **more))
-        self.unsynced.add(path)
+        return self.wrap(opened, path, mode)
+
+    def wrap(self, opened: Any, path: str, mode: str) -> "File":
         return File(opened, path, self)
 
     def os_open(self, path: Any, flags: int, *rest: Any, dir_fd: int | None = None) -> int:
@@ -91,23 +90,32 @@ class Shim:
     def fsync(self, file: int, true: Callable[[int], None] = os.fsync) -> None:
         path = self.ours(file)
         self.strike("fsync", path, lambda: true(file))
-        self.unsynced.discard(path)
 
     def replace(self, source: Any, target: Any) -> None:
-        old, new = self.ours(source), self.ours(target)
-
-        def do() -> None:
-            REPLACE(source, target)
-            self.unsynced -= {new}
-            if old in self.unsynced:
-                self.unsynced = self.unsynced - {old} | {new}
-
+        do = lambda: REPLACE(source, target)  # noqa: E731
+        new = self.ours(target)
         self.strike("rename", new, do) if new else do()
+
+    def run(self, words: Any, *rest: Any, **more: Any) -> Any:
+        """A compiler writes a file: an event of which half may go out. Where the disk refuses, it says so and fails."""
+        made = words[words.index("-o") + 1] if "-o" in words else ""
+        if not (path := self.ours(made) if made else ""):
+            return RUN(words, *rest, **more)
+        do = lambda: RUN(words, *rest, **more)  # noqa: E731
+
+        def half() -> None:
+            do()
+            os.truncate(path, os.path.getsize(path) // 2)  # noqa: PTH202
+
+        try:
+            return self.strike("compile", path, do, half)
+        except OSError as error:
+            return subprocess.CompletedProcess(words, 1, "", f"cc: error: {path}: {error.strerror}")
 
     def watched(self, kind: str, true: Callable[..., Any]) -> Callable[..., Any]:
         def call(path: Any, *rest: Any, dir_fd: int | None = None, **more: Any) -> Any:
             do = lambda: true(path, *rest, **({"dir_fd": dir_fd} if dir_fd is not None else {}), **more)  # noqa: E731
-            name = self.ours(path) if dir_fd is None else f"{self.root}{os.fsdecode(path)}"
+            name = self.ours(path if dir_fd is None else os.path.join(READLINK(f"/proc/self/fd/{dir_fd}"), path))  # noqa: PTH118
             return self.strike(kind, name, do) if name else do()
 
         return call

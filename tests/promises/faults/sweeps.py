@@ -39,8 +39,8 @@ SPEC: dict[str, Any] = {
     "depth": 8,
     "width": 2,
     "data": {"name": "image_folder", "size": 8, "train_limit": 12},
-    "recipe": {"iterations": 7, "batch": 4, "eval_every": 3, "augment": "crop", "clean_images": 8},
-    "engine": {"backend": "eager", "device": "cpu", "checkpoint_every": 2, "keep_checkpoints": [4], "probe": 3},
+    "recipe": {"iterations": 7, "eval_every": 3, "augment": "crop", "clean_images": 8},
+    "engine": {"device": "cpu", "checkpoint_every": 2, "keep_checkpoints": [4], "probe": 3},
 }
 
 
@@ -74,6 +74,24 @@ def pictures(folder: Path, train: int = 6, test: int = 3, size: int = 8) -> None
             for i in range(count):
                 pixels = noise.integers(0, 256, (size, size, 3), np.uint8)
                 Image.fromarray(pixels).save(folder / split / name / f"{i}.png")
+
+
+COMPILER = """#!/bin/sh
+# the compiler, which is asked once; then what it made is copied
+for word; do [ "$before" = -o ] && made=$word; before=$word; done
+[ -z "$made" ] || [ ! -e {kept} ] || exec cp {kept} "$made"
+{compiler} "$@" || exit
+[ -z "$made" ] || cp "$made" {kept}
+"""
+
+
+def keep_compiled(place: Path) -> None:
+    """From now on the kernels are compiled once, though every sweep has a cache of its own."""
+    compiler, wrapper = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc"), place / "cc"
+    if compiler:
+        wrapper.write_text(COMPILER.format(compiler=compiler, kept=place / "kept.so"))
+        wrapper.chmod(0o755)
+        os.environ["CC"] = str(wrapper)
 
 
 def steady() -> None:
@@ -179,13 +197,16 @@ def harmed(fault: Fault, base: Path, whole: Whole) -> str:
         fatal = code != 0  # a sweep that goes on has fewer events
     if code != (KILLED if fatal else 0) or "\n" in said:
         return f"ended with code {code}: {said}"
-    code, told = child(lambda: after(fault, base, whole, said))
+    code, told = child(lambda: after(fault, base, whole, whole.due(fault.at), said))
     return f"{told} (code {code})" if code else told
 
 
-def after(fault: Fault, base: Path, whole: Whole, said: str) -> str:
-    """What is wrong with what the fault left, or with what starting again makes of it."""
-    wrong = left(fault, base, whole.due(fault.at), said)
+def after(fault: Fault, base: Path, whole: Whole, due: dict[str, int], said: str) -> str:
+    """What is wrong with what the fault left, or with what starting again makes of it.
+
+    `due`: run -> the iteration of a checkpoint that must be there.
+    """
+    wrong = left(fault, base, due, said)
     if wrong:
         return wrong
     if (ended := sweep(base)) != "done":
@@ -225,20 +246,43 @@ def survive(chosen: Sequence[Fault], whole: Whole, source: Path, place: Path, co
         for fault in chosen[number::count]:
             with tempfile.TemporaryDirectory(dir=place) as folder:
                 base = Path(folder)
-                shutil.copytree(source, base / "pictures")
+                shutil.copytree(source, base, dirs_exist_ok=True)
                 wrong = harmed(fault, base, whole)
             with (place / f"lane-{number}").open("a") as file:
                 file.write(json.dumps([fault, wrong]) + "\n")
 
     lanes(lane, count)
     said = [json.loads(line) for number in range(count) for line in lines(place / f"lane-{number}")]
+    for number in range(count):
+        (place / f"lane-{number}").unlink(missing_ok=True)
     return {Fault(*fault): wrong for fault, wrong in said}
 
 
-def ready(place: Path) -> tuple[Path, Whole]:
-    """The pictures, and the undisturbed sweep on them."""
-    source, base = place / "source", place / "whole"
-    pictures(source)
-    base.mkdir()
-    shutil.copytree(source, base / "pictures")
-    return source, undisturbed(base)
+class Stage(NamedTuple):
+    """A folder that sweeps start from, and the undisturbed one, which ran in `base`."""
+
+    source: Path
+    base: Path
+    whole: Whole
+
+    @property
+    def compiling(self) -> list[int]:
+        """The events that make kernels."""
+        return [at for at, (_, path) in enumerate(self.whole.events) if "/kernels" in path]
+
+
+def ready(place: Path) -> tuple[Stage, Stage]:
+    """Two beginnings: pictures alone; and pictures with kernels that are compiled and checked, which saves a second."""
+    place.mkdir(parents=True, exist_ok=True)
+    keep_compiled(place)
+    cold, warm = place / "cold", place / "warm"
+    pictures(cold / "pictures")
+    first = begin(cold, place / "whole-cold")
+    shutil.copytree(cold, warm)
+    shutil.copytree(first.base / "user" / "degrade" / "kernels", warm / "user" / "degrade" / "kernels")
+    return first, begin(warm, place / "whole")
+
+
+def begin(source: Path, base: Path) -> Stage:
+    shutil.copytree(source, base)
+    return Stage(source, base, undisturbed(base))

@@ -45,6 +45,9 @@ class Shelf:
         except NotImplementedError as error:  # so filelock says it of a file system
             raise OSError(errno.ENOLCK, str(error), str(self.path)) from error
         try:
+            for left in self.path.glob(f".{name}*.tmp"):  # a process died while writing
+                with suppress(OSError):
+                    left.unlink()
             yield
         finally:
             lock.release()
@@ -76,7 +79,6 @@ class Shelf:
     def write(self, name: str, content: bytes) -> None:
         """Writes all of a file or nothing, and flushes the file and its name to disk."""
         write(self.path / name, seal.to_end(content + _name_end(name)), mode=0o600)
-        os.fsync(self._descriptor)
 
     def has(self, name: str) -> bool:
         return (self.path / name).exists()
