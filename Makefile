@@ -4,7 +4,7 @@ BIN := .venv/bin
 TESTED := 'pytest>=8.3' 'pytest-xdist>=3.6' 'scikit-learn>=1.5' 'statsmodels>=0.14.4'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lowest faults smoke bench calibrate layers check format clean
+.PHONY: help demo test lowest faults mutants smoke bench calibrate layers check format clean
 
 help:  ## list these targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -23,6 +23,9 @@ lowest: .venv/.ready  ## tests beside the lowest versions that pyproject.toml al
 
 faults: .venv/.ready  ## harm every file event of a sweep, and every kind of file: minutes; `make test` does a sample
 	cd tests && PYTHONPATH=. ../$(BIN)/python -m promises.faults
+
+mutants: .venv/.ready  ## take the guard of each promise out of a copy, and see that its test fails: minutes
+	cd tests && PYTHONPATH=. ../$(BIN)/python -m promises.mutants
 
 smoke: .venv/.ready  ## plain and residual nets for a few steps, their figure, and whether all backends compute the same
 	$(BIN)/degrade sweep study=smoke results=results/smoke

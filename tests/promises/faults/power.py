@@ -50,7 +50,7 @@ class Recorder(Shim):
         self.operations.append((len(self.events) - 1, kind, [*values]))
 
     def below(self, path: str) -> str:
-        return path.removeprefix(self.root)
+        return f"{path}{os.sep}".removeprefix(self.root).removesuffix(os.sep)
 
     def wrap(self, opened: Any, path: str, mode: str) -> File:
         if Path(path).is_dir():  # a temporary file without a name in it

@@ -56,11 +56,11 @@ class Shim:
             os._exit(KILLED)
 
     def ours(self, path: Any) -> str:
-        """The path as text if it lies under the root, else nothing."""
+        """The path as text if it is the root or lies under it, else nothing."""
         if isinstance(path, int):
             path = READLINK(f"/proc/self/fd/{path}")
         text = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 - pathlib is what is being watched
-        return text if text.startswith(self.root) else ""
+        return text if f"{text}{os.sep}".startswith(self.root) else ""
 
     def install(self) -> None:
         io.open = builtins.open = self.open

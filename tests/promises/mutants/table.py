@@ -1,0 +1,7 @@
+"""The guards of all promises, one or more each. A mutant is named after the row of docs/guarantees.md."""
+
+from promises.mutants.inputs import INPUTS
+from promises.mutants.losses import LOSSES
+from promises.mutants.mutant import Mutant
+
+MUTANTS: tuple[Mutant, ...] = (*LOSSES, *INPUTS)
