@@ -100,14 +100,17 @@ def phases(place: Place, sweep: Sweep) -> dict[str, Callable[[], object]]:
 def kill(sweep: Sweep, victim: str, draw: Random) -> bool:
     """Whether there was somebody to kill. What is left of the sweep has ended when this returns."""
     workers = children(sweep.pid)
-    if victim == "worker":
-        if not workers:
-            return False
-        os.kill(draw.choice(workers), signal.SIGKILL)
-    elif victim == "parent":
-        sweep.kill()
-    else:
-        os.killpg(sweep.pid, signal.SIGKILL)
+    try:
+        if victim == "worker":
+            if not workers:
+                return False
+            os.kill(draw.choice(workers), signal.SIGKILL)
+        elif victim == "parent":
+            sweep.kill()
+        else:
+            os.killpg(sweep.pid, signal.SIGKILL)
+    except ProcessLookupError:  # it ended meanwhile
+        return False
     sweep.wait(PATIENCE)
     processes.until(lambda: not processes.members(sweep.pid))
     return True
