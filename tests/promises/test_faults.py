@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import tiny
 from places import TESTS
@@ -222,8 +223,13 @@ def test_what_a_dead_process_left_beside_the_notes_of_the_cache_goes(tmp_path, u
 
 def test_a_flipped_bit_in_a_note_of_the_cache_is_noticed(tmp_path, user):
     """The name of a picture that was left out could change."""
-    cache = Cache(tmp_path)
-    cache.remember(KEY, Known("content", ("bad.png",)))
+    cache, pixels = Cache(tmp_path), np.zeros((2, 3, 4, 4), np.uint8)
+    with cache.draft() as draft:
+        for split in ("train", "test"):
+            draft.add(split, iter(pixels))
+        content = draft.publish({split: np.zeros(2, np.int64) for split in ("train", "test")}, ("cat",))
+    cache.remember(KEY, Known(content, ("bad.png",)))
+    assert cache.recall(KEY, partial=True) == Known(content, ("bad.png",))
     note = cache.notes / f"{KEY}.json"
     note.write_bytes(note.read_bytes().replace(b"bad.png", b"bae.png"))
     assert cache.recall(KEY, partial=True) is None
@@ -232,7 +238,6 @@ def test_a_flipped_bit_in_a_note_of_the_cache_is_noticed(tmp_path, user):
 @pytest.mark.parametrize("header", [b"`", b"("], ids=["SyntaxError", "TokenError"])
 def test_pixels_whose_header_numpy_takes_for_broken_python_are_damaged(tmp_path, header):
     """What numpy raises was not a ValueError, and ended the sweep."""
-    import numpy as np
 
     cache = Cache(tmp_path)
     with cache.draft() as draft:

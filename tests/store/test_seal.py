@@ -38,6 +38,20 @@ def test_a_curve_with_its_checksum_is_plain_parquet(tmp_path):
     assert pa.dataset.dataset(path).count_rows() == 1000
 
 
+def test_any_flipped_bit_of_a_sealed_file_is_noticed(tmp_path):
+    """Of a curve most bits are values: another value is as good a curve."""
+    path = tmp_path / "curve.parquet"
+    parquet.save(path, parquet.table(SPEC.labels(), [POINT], CURVES))
+    content, text = path.read_bytes(), seal.to_json({"state": "finished", "run": "plain-20", "test_error": 8.75})
+    for at in range(0, len(content), 5):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :])
+        with pytest.raises(RunError):
+            parquet.check(path)
+    for at, bit in ((at, bit) for at in range(len(text)) for bit in range(8)):
+        with pytest.raises(ValueError):  # noqa: PT011 - it may be no JSON any more
+            seal.of_json(text[:at] + bytes([text[at] ^ 1 << bit]) + text[at + 1 :])
+
+
 def test_a_checksum_whose_mark_is_damaged_is_not_taken_for_none(tmp_path):
     """Eight bits flipped at random hit the mark, the format and a value: it was read as a file of an older degrade."""
     path = tmp_path / "curve.parquet"

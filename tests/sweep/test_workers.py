@@ -168,6 +168,7 @@ def test_workers_of_a_killed_parent_leave_checkpoints_behind(tmp_path, undisturb
     while any(state["state"] == "running" for state in states(tmp_path).values()):
         assert time.monotonic() < end
         time.sleep(0.05)
+    assert {state["state"] for state in states(tmp_path).values()} == {"interrupted"}
     finish(tmp_path)
     assert results(tmp_path) == undisturbed
 

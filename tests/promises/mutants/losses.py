@@ -7,6 +7,13 @@ STORE, TRAIN = "degrade/store", "degrade/train"
 LOSSES = (
     Mutant(
         "Faults",
+        f"{TRAIN}/backends/eager.py",
+        '        self.momentum.copy_(torch.cat([self._order(v).flatten() for v in state["momentum"].values()]))\n',
+        "",
+        ("train/test_run.py::test_an_interrupted_run_goes_on_and_ends_with_the_same_bits",),
+    ),
+    Mutant(
+        "Faults",
         f"{TRAIN}/run.py",
         '    cut_back(fit, folder)\n    folder.write_state(progress(fit, "running"',
         '    folder.write_state(progress(fit, "running"',
@@ -110,14 +117,17 @@ LOSSES = (
         f"{STORE}/seal.py",
         "    if _digest(view[:begin], view[at:]) != bytes(view[at - _DIGITS : at]):\n",
         "    if False:\n",
-        ("promises/test_gates.py::test_random_harm_to_a_curve_is_noticed",),
+        ("store/test_seal.py::test_any_flipped_bit_of_a_sealed_file_is_noticed",),
     ),
     Mutant(
         "Damage is noticed",
         f"{STORE}/seal.py",
         "    if said is not None and _digest(content[: -_DIGITS - len(_END)], _END) != place:\n",
         "    if False:\n",
-        ("promises/test_faults.py::test_a_flipped_bit_in_a_note_of_the_cache_is_noticed",),
+        (
+            "promises/test_faults.py::test_a_flipped_bit_in_a_note_of_the_cache_is_noticed",
+            "store/test_seal.py::test_any_flipped_bit_of_a_sealed_file_is_noticed",
+        ),
     ),
     Mutant(
         "Damage is noticed",
