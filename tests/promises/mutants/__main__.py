@@ -5,12 +5,14 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from xml.etree import ElementTree
@@ -22,6 +24,7 @@ from promises.mutants.table import MUTANTS
 COPIED = ("degrade", "hydra_plugins", "conf", "tests", "benchmarks", "docs", "results")
 FILES = ("pyproject.toml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "uv.lock", "LICENSE")
 TABLE = ROOT / "tests" / "promises" / "mutants" / "table.md"
+MARK = "DEGRADE_MUTANT"  # in the environment of every process of a copy
 KILLED, SURVIVED = "killed", "SURVIVED"
 AT_ONCE = 2
 PATIENCE = 300.0  # seconds for the tests of one mutant: a sweep without its guard may wait for ever
@@ -41,6 +44,7 @@ def run_tests(tree: Path, tests: Sequence[str]) -> dict[str, str]:
     report.unlink(missing_ok=True)
     there = {
         **os.environ,
+        MARK: str(tree),
         "PYTHONPATH": os.pathsep.join(map(str, (tree, tree / "tests"))),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
@@ -49,6 +53,8 @@ def run_tests(tree: Path, tests: Sequence[str]) -> dict[str, str]:
         subprocess.run(words, cwd=tree / "tests", env=there, capture_output=True, timeout=PATIENCE, check=False)
     except subprocess.TimeoutExpired:
         return {}
+    finally:
+        end_all(tree)
     found = dict[str, str]()
     for case in ElementTree.parse(report).iter("testcase") if report.exists() else ():
         kinds = {each.tag for each in case}
@@ -63,6 +69,15 @@ def run_tests(tree: Path, tests: Sequence[str]) -> dict[str, str]:
         )
         found[f"{case.get('classname')}.{case.get('name')}"] = how
     return found
+
+
+def end_all(tree: Path) -> None:
+    """Ends every process that tests of a copy have left: without its guard, a sweep may outlive all."""
+    mark = f"{MARK}={tree}".encode()
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is another user's
+            if mark in (place / "environ").read_bytes().split(b"\0"):
+                os.kill(int(place.name), signal.SIGKILL)
 
 
 def judge(mutant: Mutant, tree: Path) -> str:
