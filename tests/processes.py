@@ -94,7 +94,9 @@ class Zygote:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(order).encode() + b"\n")
         self.process.stdin.flush()
-        return Forked(self.hear(), self)
+        number = self.hear()
+        self.codes.pop(number, None)  # numbers are used again: that was the end of another
+        return Forked(number, self)
 
     def code_of(self, pid: int) -> int | None:
         """The exit code of a process; None while it runs."""

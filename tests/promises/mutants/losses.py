@@ -7,8 +7,8 @@ STORE, TRAIN = "degrade/store", "degrade/train"
 LOSSES = (
     Mutant(
         "Faults",
-        f"{TRAIN}/backends/eager.py",
-        '        self.momentum.copy_(torch.cat([self._order(v).flatten() for v in state["momentum"].values()]))\n',
+        f"{TRAIN}/fit.py",
+        '        self.backend.restore({"layout": UNMARKED_LAYOUT, **state})\n',
         "",
         ("train/test_run.py::test_an_interrupted_run_goes_on_and_ends_with_the_same_bits",),
     ),
@@ -279,7 +279,7 @@ LOSSES = (
     Mutant(
         "Hosts",
         f"{TRAIN}/resume.py",
-        "    if taken := folder.try_read_state().elsewhere:\n",
+        "    if taken := folder.taken:\n",
         "    if taken := False:\n",
         ("promises/test_hosts.py::test_a_host_that_slept_leaves_its_run_to_the_one_that_took_it_up",),
     ),
