@@ -204,9 +204,10 @@ def results(root: Path) -> dict[str, Result]:
 def children(pid: int) -> list[int]:
     """The worker processes that a process, or a thread of it, has started; not multiprocessing's resource tracker."""
     found: list[int] = []
-    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # it has just ended
-            found += map(int, tasks.read_text().split())
+    with contextlib.suppress(OSError):  # it has just ended
+        for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):  # that thread has just ended
+                found += map(int, tasks.read_text().split())
     return [child for child in found if b"spawn_main" in (said := cmdline(child)) or b"zygote" in said]
 
 

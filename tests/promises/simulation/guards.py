@@ -14,10 +14,11 @@ from degrade.train import run
 
 
 class Guard(NamedTuple):
-    """How to take a guard out, the kind of hosts that shows it, and what is then said."""
+    """How to take a guard out; the kind of hosts and the seed that show it, and what is then said."""
 
     out: Callable[[], AbstractContextManager[Any]]
     kind: str
+    seed: int
     said: str
 
 
@@ -49,29 +50,29 @@ def _is_there(self: Holder) -> bool:
 
 
 GUARDS = {
-    "a lock": Guard(lambda: patch.object(RunDir, "_acquire", lambda self, lock: True), "one host", "trains"),
+    "a lock": Guard(lambda: patch.object(RunDir, "_acquire", lambda self, lock: True), "one host", 3, "trains"),
     "signs of life of others": Guard(
-        lambda: patch.object(State, "elsewhere", property(lambda self: False)), "apart", "takes"
+        lambda: patch.object(State, "elsewhere", property(lambda self: False)), "apart", 0, "takes"
     ),
     "a look whether the run is still ours": Guard(
-        lambda: patch.object(run, "lost", lambda folder: False), "apart", "trains"
+        lambda: patch.object(run, "lost", lambda folder: False), "apart", 0, "trains"
     ),
     "the boot of the machine in a holder": Guard(
-        lambda: patch.object(Holder, "here", property(lambda self: True)), "apart", "takes"
+        lambda: patch.object(Holder, "here", property(lambda self: True)), "apart", 0, "takes"
     ),
     "the start of the process in a holder": Guard(
-        lambda: patch.object(Holder, "alive", property(_is_there)), "one host with files", "is not done"
+        lambda: patch.object(Holder, "alive", property(_is_there)), "one host with files", 2, "is not done"
     ),
     "no trust in signs of the future": Guard(
-        lambda: patch.object(State, "fresh", property(_is_fresh)), "apart", "is not done"
+        lambda: patch.object(State, "fresh", property(_is_fresh)), "apart", 8, "is not done"
     ),
     "a lock of a dead process is broken": Guard(
-        lambda: patch.object(folder, "break_stale", lambda lock, age: False), "files", "is not done"
+        lambda: patch.object(folder, "break_stale", lambda lock, age: False), "files", 0, "is not done"
     ),
     "a run is signed before its pictures are loaded": Guard(
-        lambda: patch.object(RunDir, "write_state", _unsigned(RunDir.write_state)), "apart", "trains"
+        lambda: patch.object(RunDir, "write_state", _unsigned(RunDir.write_state)), "apart", 5, "trains"
     ),
     "no failure is written into a run of others": Guard(
-        lambda: patch.object(run, "_leave", _leave), "apart", "failure"
+        lambda: patch.object(run, "_leave", _leave), "apart", 123, "failure"
     ),
 }

@@ -33,6 +33,7 @@ class Watch:
         self.world = world
         self.trains: dict[str, Process] = {}  # run -> who did its last step
         self.furthest: dict[str, int] = {}  # run -> the newest checkpoint
+        self.broke = 0.0  # when a step broke last
         self.over, self.beyond = set[str](), set[str]()  # runs that have a result; runs that are not blamed
 
     def blame(self, run: str, said: str) -> None:
@@ -82,6 +83,9 @@ class Watch:
     def failed(self, run: str) -> None:
         """A failure that is written into a run: only by who trains it."""
         if run in self.over or self._find_other(run) is not None:
+            me = self.world.current
+            if me.looked < self.broke:  # it did not even look
+                me.looked = self.world.now
             self.blame(run, f"writes a failure of its own into {run}, which another process trains or has finished")
 
 
@@ -112,6 +116,7 @@ def toy_training(world: World, watch: Watch, failing: Callable[[], bool]) -> Gen
     def advance(self: Toy, steps: int) -> list[Any]:
         world.sleep(STEP)
         if failing():
+            watch.broke = world.now
             raise RunError("the disk of this host went away")
         watch.stepped(self.spec.run)
         self.iteration += 1
