@@ -174,15 +174,6 @@ class RunDir(RunFiles):
         said = {**known.tree(), **state.tree(), "format": seal.FILE_FORMAT, "run": self.run, **sign}
         write_json(self.state, said, sync=False)
 
-    @property
-    def taken(self) -> bool:
-        """Whether another process has signed the state since this one did: it holds the run, or has ended it.
-
-        A state that cannot be read says nothing.
-        """
-        state, me = self.try_read_state(), this_process()
-        return state.pid is not None and (state.holder, state.pid) != (str(me), me.pid)
-
     def seal_spec(self, state: State) -> None:
         """Puts the checksum of a spec that was written anew into the state of a run that is over."""
         seals, digits = state.seals or {}, seal.read_digits(self.spec)

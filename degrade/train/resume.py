@@ -86,12 +86,12 @@ def demand_probe(folder: RunDir) -> None:
 
 
 def lost(folder: RunDir) -> bool:
-    """Whether another host has taken the run over, which this process has signed.
+    """Whether another host has taken the run over.
 
-    It came first, or this process was stopped for longer than a sign of life lasts; the other may be done by now. Where
-    two hosts begin at once, the one that signed last keeps the run.
+    It came first, or this process was stopped for longer than a sign of life lasts. Where two hosts begin at once, the
+    one that signed last keeps the run.
     """
-    if taken := folder.taken:
+    if taken := folder.try_read_state().elsewhere:
         print(f"{folder.path}: left to another host, which trains it", flush=True)
     return taken
 

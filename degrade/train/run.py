@@ -90,27 +90,19 @@ def run_one(spec: RunSpec, root: Path, pulse: "Pulse", command: str, *, alone: b
         if known.over or (unknown and (damaged_tables(folder) or ended(spec, folder))):  # the run may have been over
             return _mend(spec, folder, known, pulse, command)
         layout = known.layout if known.name == "new" else None  # a rerun plans it
-        signed = False
         try:
             # this early, so that another host sees it even if it does not see our locks
             folder.write_state(State("running"))
-            signed = True
             folder.write_spec(spec)
             with pulse.of(folder), _translate_refusals(folder):
                 return (yield from _train(spec, folder, pulse, command, layout))
         except GeneratorExit:
-            _leave(folder, "interrupted", "a run beside it failed", signed)
+            folder.leave("interrupted", "a run beside it failed")
             raise
         except Exception as error:
             own = alone or isinstance(error, DegradeError)
-            _leave(folder, "failed" if own else "interrupted", one_line(error), signed)
+            folder.leave("failed" if own else "interrupted", one_line(error))
             raise
-
-
-def _leave(folder: RunDir, state: str, reason: str, signed: bool) -> None:
-    """Writes how a run ended here, unless it is another process's by now, which may have ended it well."""
-    if not (signed and lost(folder)):
-        folder.leave(state, reason)
 
 
 def _mend(spec: RunSpec, folder: RunDir, known: State, stop: Callable[[], bool], command: str) -> str:
@@ -235,7 +227,7 @@ class Pulse:
         if time.monotonic() - self.last > states.LIFE:
             for folder in self.folders:
                 with suppress(OSError, RunError):  # the run's own next write will raise it
-                    if not folder.taken:
+                    if not folder.try_read_state().elsewhere:
                         folder.write_state(State("running"))
             self.last = time.monotonic()
         return self.stop()
