@@ -46,7 +46,7 @@ class Doors:
         data = SimpleNamespace(identify=lambda spec: spec, load=self._load)
         put = {
             holder: {
-                "_find_place": lambda: f"{self.me.host.boot}:ns",
+                "_find_place": self._place,
                 "_read_start": self._read_start,
                 "_make": self._make_holder,
                 "os": SimpleNamespace(kill=self._look_up, getpid=lambda: self.me.pid),
@@ -117,6 +117,9 @@ class Doors:
             **{**known, "getpid": lambda: self.me.pid if self.world.current else os.getpid(), "fsync": lambda fd: None}
         )
 
+    def _place(self) -> str:
+        return f"{self.me.host.boot}:ns"
+
     def _read_start(self, pid: int) -> str:
         proc = self.me.host.procs.get(pid)
         return proc.started if proc else ""
@@ -152,8 +155,9 @@ class Doors:
             return REAL_NEW(path, mode)
         self.world.pause()
         file = REAL_NEW(path, mode)
+        os.utime(path, (EPOCH + self.world.now,) * 2)
         self.world.pause()  # the file is there, and nothing in it yet
-        return file
+        return Draft(file, self.world.now)
 
     def _replace(self) -> Any:
         doors = self
@@ -227,6 +231,24 @@ class Doors:
             pause = 0.5 if left is None else min(left, 0.5)
             self.world.pause(pause)
             left = None if left is None else left - pause
+
+
+class Draft:
+    """A file in the making, dated by the simulated world."""
+
+    def __init__(self, file: Any, now: float) -> None:
+        self.file, self.now = file, now
+        self.write, self.fileno = file.write, file.fileno
+
+    def flush(self) -> None:
+        self.file.flush()
+        os.utime(self.file.fileno(), (EPOCH + self.now,) * 2)
+
+    def __enter__(self) -> "Draft":
+        return self
+
+    def __exit__(self, *arguments: object) -> None:
+        self.file.close()
 
 
 class Lock:

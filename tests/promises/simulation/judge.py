@@ -1,12 +1,13 @@
 """What must hold of every schedule."""
 
 from itertools import pairwise
+from typing import Any
 
 from promises.simulation.doors import Doors
 from promises.simulation.training import EVERY, Session
 from promises.simulation.world import World
 
-from degrade.errors import DegradeError
+from degrade.errors import DegradeError, Stopped
 from degrade.store import seal
 
 TURN = 3.0  # seconds: the beat of the state and a turn, after which a process looks again
@@ -27,7 +28,7 @@ def judge(strict: bool, kind: str, befalls: tuple[str, ...], world: World, doors
         faults += [
             f"a process of {p.host.boot} ended with {p.error!r}"
             for p in world.ended
-            if p.error is not None and not isinstance(p.error, DegradeError | SystemExit | KeyboardInterrupt)
+            if p.error is not None and not isinstance(p.error, (DegradeError, Stopped))
         ]
         faults += _blames(doors)
     return faults
@@ -45,7 +46,8 @@ def _overlaps(
                 continue
             same = strict or first.proc.host is second.proc.host
             most = 0.0 if same else CACHED if kind == "cached" else TURN if "asleep" in befalls else 0.0
-            since = [at for at, _ in first.steps if at >= second.steps[0][0]]
+            until = min(first.steps[-1][0], second.steps[-1][0])
+            since = [at for at, _ in first.steps if second.steps[0][0] <= at <= until]
             awake = sum(b - a for a, b in pairwise([second.steps[0][0], *since]) if b - a < 2 * TURN)
             if awake >= most:
                 also = f"{first.proc.host.boot} and {second.proc.host.boot}"
@@ -73,9 +75,8 @@ def _foreign_failures(strict: bool, doors: Doors) -> list[str]:
     """States `failed` or `interrupted` that a process wrote over the state of another that was at work."""
     found: list[str] = []
     for when, proc, path, before, after in doors.wrote:
-        new = seal.of_json(after)
-        old = seal.of_json(before) if before else {}
-        if new["state"] not in ("failed", "interrupted") or old.get("state") != "running":
+        new, old = _values(after), _values(before)
+        if new.get("state") not in ("failed", "interrupted") or old.get("state") != "running":
             continue
         last = max((w for w, _, p, _, a in doors.wrote if p == path and w < when and a == before), default=0.0)
         if strict or when - last > UNSEEN:
@@ -86,9 +87,16 @@ def _foreign_failures(strict: bool, doors: Doors) -> list[str]:
     return found
 
 
+def _values(content: bytes) -> dict[str, Any]:
+    try:
+        return seal.of_json(content)
+    except ValueError:
+        return {"reason": "half of a state was written"}
+
+
 def _blames(doors: Doors) -> list[str]:
     """Failures with a reason that is not the run's: no process here meets an error of its own."""
-    reasons = {str(seal.of_json(after).get("reason", "")) for *_, after in doors.wrote}
+    reasons = {str(_values(after).get("reason", "")) for *_, after in doors.wrote}
     return [f"a run failed: {reason}" for reason in sorted(reasons) if reason and not _expected(reason)]
 
 
