@@ -131,11 +131,14 @@ class State:
 
     @property
     def others(self) -> bool:
-        """Whether another process than this one trains the run, here or elsewhere. The token tells them apart."""
+        """Whether another process than this one trains the run, here or elsewhere, or has brought it to its end.
+
+        The token tells the processes apart. A host that slept may find that the run is over.
+        """
         holder = parse_holder(self.holder or "")
-        if holder is None or self.name != "running":
+        if holder is None or not (self.over or self.name == "running"):
             return self.elsewhere
-        return holder.token != this_process().token and self.alive
+        return holder.token != this_process().token and (self.over or self.alive)
 
     @property
     def alive(self) -> bool:

@@ -94,7 +94,8 @@ def lost(folder: RunDir) -> bool:
     state = folder.try_read_state()
     if taken := state.others:
         who = "host" if state.elsewhere else "process"
-        print(f"{folder.path}: left to another {who}, which trains it", flush=True)
+        said = "has brought it to its end" if state.over else "trains it"
+        print(f"{folder.path}: left to another {who}, which {said}", flush=True)
     return taken
 
 

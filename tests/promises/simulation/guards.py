@@ -12,7 +12,7 @@ from unittest.mock import patch
 from promises.simulation.doors import Doors
 from promises.simulation.schedule import Plan, draw
 
-from degrade.store import files, folder, holder, locks
+from degrade.store import files, folder, holder
 from degrade.store import state as states
 from degrade.store.folder import RunDir
 from degrade.store.state import State
@@ -49,12 +49,8 @@ def _only_elsewhere(state: State) -> bool:
     return state.elsewhere
 
 
-def _draft_by_number(path: Path, content: Any, *, sync: bool = True, mode: int = 0o666) -> None:
-    """`files.write` with the number of the process alone in the name."""
-    here = files.this_process()
-    named = type("Named", (), {"mark": str(here.pid)})
-    with patch.object(files, "this_process", named):
-        _WRITE(path, content, sync=sync, mode=mode)
+def _without_token(who: holder.Holder) -> str:
+    return f"{who.pid}-00000000-{0:016}"  # every host then has drafts of one name
 
 
 def _give_up(place: RunDir, state: str, reason: str) -> None:
@@ -88,8 +84,7 @@ class _Free:
         pass
 
 
-_WRITE, _LOST, _LOOKED = files.write, resume.lost, dict[Any, list[bool]]()
-_MKDIR = Path.mkdir
+_LOST, _LOOKED = resume.lost, dict[Any, list[bool]]()
 
 
 def _with_parents() -> contextlib.AbstractContextManager[None]:
@@ -114,33 +109,33 @@ without: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
     "a heartbeat of the future": _patched(
         (State, "fresh", property(lambda self: self.name == "running" and _ahead(self)))
     ),
-    "signs of life in a long evaluation": _patched((states, "LIFE", 1e9)),
     "the look before the first step": _patched((run, "lost", _first_look)),
     "leaving where another has signed": _patched((run, "lost", lambda place: False)),
     "breaking a stale lock": _patched((folder, "break_stale", lambda lock, age: False)),
-    "breaking a lock only where nobody lives": _patched((State, "alive", property(lambda self: False))),
     "the results folder is not made again": _with_parents,
     "no failure is written into another's run": _patched((RunDir, "leave", _leave), (worker, "give_up", _give_up)),
-    "drafts have names of their own": _patched((folder, "write", _draft_by_number)),
+    "drafts have names of their own": _patched((holder.Holder, "mark", property(_without_token))),
     "drafts of other hosts stay": _patched((files, "list_drafts", lambda place, old: [*place.glob(".*.tmp")])),
-    "signed before the first file": _patched(),
 }
-del without["signed before the first file"]
 
 
 def _ahead(state: State) -> bool:
     return states.time.time() - (state.heartbeat or 0.0) < states.STALE
 
 
-def find(name: str, plans: Callable[[int], Plan], seeds: range, play: Callable[[Plan], list[str]]) -> str:
-    """The first seed that shows a fault without the guard, for the table below."""
-    for seed in seeds:
-        _LOOKED.clear()
-        with without[name]():
-            faults = play(plans(seed))
-        if faults:
-            return f"{name}: seed {seed}: {plans(seed)}: {faults}"
-    return f"{name}: nothing"
-
-
-__all__ = ["Shown", "find", "locks", "without"]
+SHOWN = {
+    "the lock": Shown(21, "flock", (), 1, "at once"),
+    "the token": Shown(19, "soft", ("stale",), 1, "at once"),
+    "the boot": Shown(2, "apart", (), 2, "at once"),
+    "the start of a process": Shown(5, "soft", ("sweep",), 1, "still waits"),
+    "the age of a heartbeat": Shown(1, "apart", ("host",), 2, "still waits"),
+    "a heartbeat": Shown(2, "apart", (), 2, "at once"),
+    "a heartbeat of the future": Shown(0, "apart", ("future",), 2, "still waits"),
+    "the look before the first step": Shown(2, "apart", (), 2, "at once"),
+    "leaving where another has signed": Shown(28, "apart", ("asleep",), 2, "at once"),
+    "breaking a stale lock": Shown(1, "soft", ("host",), 2, "still waits"),
+    "the results folder is not made again": Shown(6, "flock", ("away",), 1, "made again"),
+    "no failure is written into another's run": Shown(18, "apart", ("asleep",), 2, "a run failed"),
+    "drafts have names of their own": Shown(54, "apart", (), 2, "half of a state"),
+    "drafts of other hosts stay": Shown(134, "apart", (), 2, "a run failed"),
+}

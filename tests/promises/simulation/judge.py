@@ -34,9 +34,7 @@ def judge(strict: bool, kind: str, befalls: tuple[str, ...], world: World, doors
     return faults
 
 
-def _overlaps(
-    strict: bool, kind: str, befalls: tuple[str, ...], sessions: list[Session], world: World
-) -> list[str]:
+def _overlaps(strict: bool, kind: str, befalls: tuple[str, ...], sessions: list[Session], world: World) -> list[str]:
     """Runs that two processes trained at once, for longer than the page of promises says."""
     found: list[str] = []
     done = sorted((s for s in sessions if s.steps), key=lambda s: s.steps[0][0])

@@ -13,7 +13,7 @@ from pathlib import Path
 from promises.simulation import training
 from promises.simulation.doors import Doors
 from promises.simulation.judge import judge
-from promises.simulation.world import Host, Proc, World
+from promises.simulation.world import EPOCH, Host, Proc, World
 
 from degrade.sweep import workers
 
@@ -77,10 +77,13 @@ def _play(plan: Plan, root: Path) -> list[str]:
         wanted = world.draws.choice((specs, specs[:1], specs[::-1]))
         sweeps.append(world.start(host, lambda: workers.train(wanted, root, jobs=1)))
 
+    stale = "stale" in plan.befalls
+    for spec in specs if stale else []:
+        _leave_lock(root / "runs" / spec.run)
     for number in range(plan.sweeps):
-        world.at(world.draws.uniform(0, 3), lambda n=number: begin(world.hosts[n % plan.hosts]))
+        world.at(world.draws.uniform(0, 0.1 if stale else 3), lambda n=number: begin(world.hosts[n % plan.hosts]))
     events = Events(world, sweeps, begin, root)
-    for what in plan.befalls:
+    for what in (each for each in plan.befalls if each != "stale"):
         world.at(world.draws.uniform(0.5, LATEST if world.draws.random() < 0.3 else 15.0), events[what])
     with doors.open(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         world.run()
@@ -98,6 +101,13 @@ def _play(plan: Plan, root: Path) -> list[str]:
         if final.error is not None:
             faults.append(f"the last sweep ended with {final.error!r}")
     return faults + _unfinished(root, [spec.run for spec in specs])
+
+
+def _leave_lock(folder: Path) -> None:
+    """The lock of a process that died before the simulation began, where a lock is only a file."""
+    folder.mkdir()
+    (folder / ".lock").touch()
+    os.utime(folder / ".lock", (EPOCH - 1000.0,) * 2)
 
 
 def _unfinished(root: Path, runs: list[str]) -> list[str]:
