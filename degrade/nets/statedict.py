@@ -1,9 +1,10 @@
 """Reads a state dict from anybody's file, as tensors and plain values: nothing in the file is run."""
 
 import io
+import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -42,6 +43,7 @@ def read(content: bytes) -> Any:
 
 
 def _read_safetensors(content: bytes) -> dict[str, Tensor]:
+    _check_header(content)
     try:
         return load(content)
     except SafetensorError as error:
@@ -50,6 +52,22 @@ def _read_safetensors(content: bytes) -> dict[str, Tensor]:
         raise RunError(f"holds numbers of type {error}, which torch does not have; {_SAVE}") from None
     except (ValueError, RuntimeError) as error:  # names of 5,000 digits, shapes beyond all memory
         raise RunError(f"no safetensors file, or damaged ({str(error).partition(chr(10))[0]})") from None
+
+
+def _check_header(content: bytes) -> None:
+    """Raises RunError where a header names one thing twice: two readers may take another one of the two."""
+    length = int.from_bytes(content[:8], "little")
+    try:
+        json.loads(content[8 : 8 + length], object_pairs_hook=_refuse_doubles)
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"no safetensors file, or damaged ({error})") from None
+
+
+def _refuse_doubles(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("its header has two values of one name")
+    return made
 
 
 def _explain_refusal(said: str) -> str:

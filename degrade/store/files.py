@@ -2,12 +2,14 @@
 
 import errno
 import os
+import re
 import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from degrade.errors import RunError
+from degrade.store.holder import this_process
 
 _WAYS_OUT = {  # error of a disk -> what to do
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room"),
@@ -15,6 +17,9 @@ _WAYS_OUT = {  # error of a disk -> what to do
     **dict.fromkeys((errno.ENOENT, errno.ESTALE), "bring it back"),
     errno.EIO: "look after the disk",
 }
+
+
+_DRAFT = re.compile(r"-\d+-([0-9a-f]{8})-[0-9a-f]{16}\.tmp")  # the end of a name that `write` makes
 
 
 def describe_refusal(error: OSError, where: object) -> str:
@@ -30,7 +35,7 @@ def write(path: Path, content: Any, *, sync: bool = True, mode: int = 0o666) -> 
 
     The umask takes bits from `mode`. Raises OSError, which names `path`.
     """
-    beside = path.with_name(f".{path.name}-{os.getpid()}.tmp")
+    beside = path.with_name(f".{path.name}-{this_process().mark}.tmp")  # two hosts may have one number of a process
     try:
         with _open_new(beside, mode) as file:
             file.write(content)
@@ -80,6 +85,22 @@ def _open_new(path: Path, mode: int) -> BinaryIO:
     except FileExistsError:
         path.unlink()
         return open(path, "xb", opener=make)
+
+
+def list_drafts(folder: Path, old: float) -> list[Path]:
+    """What processes left in a folder that died while writing, for one who knows that no other here writes there.
+
+    A draft of a process elsewhere may still grow: it counts where its last change was before `old`, in seconds since
+    1970.
+    """
+    here = this_process().mark.split("-")[1]
+    found = list[Path]()
+    for path in folder.glob(".*.tmp"):
+        made = _DRAFT.search(path.name)
+        with suppress(OSError):  # gone by now
+            if made is None or made[1] == here or path.stat().st_mtime < old:
+                found.append(path)
+    return found
 
 
 def read(path: Path) -> bytes:

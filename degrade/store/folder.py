@@ -47,7 +47,7 @@ class RunDir(RunFiles):
             if self.try_read_state().elsewhere:
                 yield False
                 return
-            for left in self.path.glob(".*.tmp"):  # a process died while writing
+            for left in files.list_drafts(self.path, time.time() - states.STALE):
                 left.unlink(missing_ok=True)
             yield True
         finally:
@@ -181,9 +181,9 @@ class RunDir(RunFiles):
             self.write_state(replace(state, seals={**seals, self.spec.name: digits}))
 
     def leave(self, state: str, reason: str) -> None:
-        """Writes how a run ended, unless another host has taken it over. If the disk refuses, prints it instead."""
+        """Writes how a run ended, unless another has taken it over. If the disk refuses, prints it instead."""
         try:
-            if not self.try_read_state().elsewhere:
+            if not self.try_read_state().others:
                 self.write_state(State(state, reason=reason))
         except (OSError, RunError) as error:
             with suppress(OSError):  # the log may refuse it too
@@ -199,7 +199,7 @@ class RunDir(RunFiles):
 
     def write_checkpoint(self, content: bytes) -> None:
         """Writes the newest checkpoint. The one before it stays as `previous`."""
-        if self.checkpoint.exists():
+        with suppress(FileNotFoundError):  # there is none, or a host without our locks was as fast
             self.checkpoint.replace(self.previous)
         write(self.checkpoint, content)
 

@@ -4,6 +4,7 @@ A number of a process is used again, and two containers or cloned machines can h
 boot of its machine, its namespace of processes, its number, the moment it started, and a random token.
 """
 
+import hashlib
 import os
 import secrets
 import socket
@@ -22,6 +23,11 @@ class Holder(NamedTuple):
 
     def __str__(self) -> str:
         return "/".join((self.place, str(self.pid), self.started, self.token))
+
+    @property
+    def mark(self) -> str:
+        """For names of files: `<pid>-<place>-<token>`, letters and digits. No other process has the same."""
+        return f"{self.pid}-{hashlib.sha256(self.place.encode()).hexdigest()[:8]}-{self.token}"
 
     @property
     def here(self) -> bool:

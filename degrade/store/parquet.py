@@ -22,6 +22,9 @@ _ARRAY_TYPES = {"int64": "q", "double": "d"}  # arrow's name of a type -> the ar
 _CODEC = "snappy"  # a curve is read in a third of the time of zstd, which sets up anew for each column
 FORMAT_KEY = b"degrade.format"  # in the metadata of a file; so is the next one
 LABEL_KEY = b"degrade.data.label"  # the name of the data for people, where it has one
+_LEAST = 1  # bytes of a file for each row that it declares; a curve of one run has over 20 (2026-12-01)
+_MOST = 1 << 26  # bytes that a file of any size may declare; a larger file may declare _RATIO times its bytes
+_RATIO = 50
 _DEFAULTS: dict[str, Any] = {"string": ""}  # type -> value of a column that files of an older degrade lack
 
 
@@ -159,12 +162,23 @@ def _open(content: bytes) -> Any:
     """Checks the bytes of a file and opens them. Raises NewerError, ValueError or what arrow raises."""
     has_checksum = seal.check_parquet(content)
     file = pq.ParquetFile(pa.BufferReader(content))
+    _check_size(file.metadata, len(content))
     format = int((file.metadata.metadata or {}).get(FORMAT_KEY, b"1"))
     if format > seal.FILE_FORMAT:
         raise NewerError(seal.NEWER)
     if format == seal.FILE_FORMAT and not has_checksum:
         raise ValueError(seal.DAMAGED)
     return file
+
+
+def _check_size(metadata: Any, size: int) -> None:
+    """Raises ValueError where a file declares far more than it holds: a few bytes can stand for a billion rows."""
+    parts = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    rows = max(metadata.num_rows, sum(part.num_rows for part in parts))
+    values = max((part.column(i).num_values for part in parts for i in range(part.num_columns)), default=0)
+    declared = sum(part.total_byte_size for part in parts)
+    if _LEAST * max(rows, values) > size or declared > max(_MOST, _RATIO * size):
+        raise ValueError(f"declares {rows:,} rows of {declared:,} bytes, and has {size:,} bytes: refused")
 
 
 def check_values(rows: Any, schema: Schema) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Self
 from degrade.spec.escape import SURROGATE
 from degrade.spec.rows import LARGE
 from degrade.spec.rules import LIMIT
-from degrade.store.holder import Holder
+from degrade.store.holder import Holder, this_process
 from degrade.store.holder import parse as parse_holder
 
 BEAT = 1.0  # seconds between two writes of the state of a run under way, for others to look at
@@ -128,6 +128,17 @@ class State:
     def elsewhere(self) -> bool:
         """Whether a process that this one cannot see trains the run, by its last sign of life."""
         return not self._is_here and self.fresh
+
+    @property
+    def others(self) -> bool:
+        """Whether another process than this one trains the run, here or elsewhere, or has brought it to its end.
+
+        The token tells the processes apart. A host that slept may find that the run is over.
+        """
+        holder = parse_holder(self.holder or "")
+        if holder is None or not (self.over or self.name == "running"):
+            return self.elsewhere
+        return holder.token != this_process().token and (self.over or self.alive)
 
     @property
     def alive(self) -> bool:

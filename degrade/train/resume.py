@@ -86,13 +86,16 @@ def demand_probe(folder: RunDir) -> None:
 
 
 def lost(folder: RunDir) -> bool:
-    """Whether another host has taken the run over.
+    """Whether another process has taken the run over.
 
-    It came first, or this process was stopped for longer than a sign of life lasts. Where two hosts begin at once, the
-    one that signed last keeps the run.
+    It came first, or this process was stopped for longer than a sign of life lasts. Where two hosts begin at once, or
+    two processes that broke one stale lock, the one that signed last keeps the run.
     """
-    if taken := folder.try_read_state().elsewhere:
-        print(f"{folder.path}: left to another host, which trains it", flush=True)
+    state = folder.try_read_state()
+    if taken := state.others:
+        who = "host" if state.elsewhere else "process"
+        said = "has brought it to its end" if state.over else "trains it"
+        print(f"{folder.path}: left to another {who}, which {said}", flush=True)
     return taken
 
 

@@ -196,7 +196,7 @@ def _train(
     if lost(folder):
         return "elsewhere"
     save(fit, folder)
-    folder.write_state(progress(fit, _end_of(fit), outcome=fit.outcome))
+    folder.write_state(progress(fit, _end_of(fit), outcome=fit.outcome, reason=""))
     return _end_of(fit)
 
 
@@ -227,7 +227,7 @@ class Pulse:
         if time.monotonic() - self.last > states.LIFE:
             for folder in self.folders:
                 with suppress(OSError, RunError):  # the run's own next write will raise it
-                    if not folder.try_read_state().elsewhere:
+                    if not folder.try_read_state().others:
                         folder.write_state(State("running"))
             self.last = time.monotonic()
         return self.stop()

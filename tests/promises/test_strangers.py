@@ -18,6 +18,7 @@ from degrade.errors import RunError
 from degrade.spec import NetSpec, RunSpec
 from degrade.spec.escape import controls, formula, markdown
 from degrade.spec.rows import Point
+from degrade.store.holder import this_process
 from degrade.store import parquet
 from degrade.store.files import write
 from degrade.store.folder import RunDir, write_json
@@ -201,7 +202,7 @@ def test_nor_is_anything_trained_again_there(foreign, tmp_path, name):
 def test_a_file_in_the_making_is_never_a_link(tmp_path):
     """Under the name that it has for a moment somebody had put one, and what it led to was overwritten."""
     (tmp_path / "mine").write_text("of years")
-    (tmp_path / f".state.json-{os.getpid()}.tmp").symlink_to(tmp_path / "mine")
+    (tmp_path / f".state.json-{this_process().mark}.tmp").symlink_to(tmp_path / "mine")
     write(tmp_path / "state.json", b"{}")
     assert (tmp_path / "mine").read_text() == "of years"
     assert (tmp_path / "state.json").read_bytes() == b"{}"

@@ -16,6 +16,7 @@ from noise import batches
 
 from degrade import nets
 from degrade.errors import PassingError, RunError, UnavailableError
+from degrade.store.holder import this_process
 from degrade.store.files import user_cache
 from degrade.store.folder import RunDir
 from degrade.train import run
@@ -220,7 +221,7 @@ def test_a_file_and_its_name_are_on_the_disk_before_anybody_believes_them(tmp_pa
     monkeypatch.setattr(os, "fsync", lambda at: done.append(Path(f"/proc/self/fd/{at}").readlink().name) or sync(at))
     monkeypatch.setattr(Path, "replace", lambda self, to: done.append("renamed") or replace(self, to))
     Shelf(tmp_path).write("library", b"bytes")
-    assert done == [f".library-{os.getpid()}.tmp", "renamed", tmp_path.name]
+    assert done == [f".library-{this_process().mark}.tmp", "renamed", tmp_path.name]
 
 
 def test_where_a_disk_has_no_locks_the_kernels_are_kept_elsewhere(built, tmp_path, monkeypatch):
