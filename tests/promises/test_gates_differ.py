@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors.torch import save as save_safetensors
 
 from degrade.errors import DegradeError, RunError
 from degrade.nets import statedict
@@ -97,13 +96,16 @@ def test_without_its_guard_the_fuzzer_finds_names_that_stand_twice():
 
 
 def test_what_the_fuzzer_draws_never_says_more_than_a_line_and_makes_no_memory():
+    said = list[str]()
     for seed in range(300):
         try:
             found = statedict.read(change(random.Random(seed)))
         except RunError as error:
-            assert "\n" not in str(error)
+            said.append(str(error))
         else:
             assert sum(tensor.untyped_storage().nbytes() for tensor in found.values()) <= 64
+    assert said
+    assert not any("\n" in each for each in said)
 
 
 def curve(rows: int) -> pa.Table:
@@ -138,14 +140,13 @@ def test_a_small_curve_that_declares_enormous_columns_is_refused_before_they_are
     path.write_bytes(make())
     assert path.stat().st_size < 1 << 20
     before = pa.total_allocated_bytes()
-    peak = pa.default_memory_pool().max_memory()
     with pytest.raises(RunError, match="declares") as caught:
         parquet.read(path, CURVES)
     assert "\n" not in str(caught.value)
     assert pa.total_allocated_bytes() - before < 1 << 22
     with patch.object(parquet, "_check_size", lambda metadata, size: None):
         seen = parquet._open(path.read_bytes()).read(use_threads=False)  # what the guard keeps out
-    assert seen.nbytes > 1 << 26 and peak
+    assert seen.nbytes > 1 << 26
 
 
 def test_two_readers_of_parquet_see_the_same_in_what_the_gate_lets_in(tmp_path):

@@ -18,10 +18,10 @@ from degrade.errors import RunError
 from degrade.spec import NetSpec, RunSpec
 from degrade.spec.escape import controls, formula, markdown
 from degrade.spec.rows import Point
-from degrade.store.holder import this_process
 from degrade.store import parquet
 from degrade.store.files import write
 from degrade.store.folder import RunDir, write_json
+from degrade.store.holder import this_process
 from degrade.store.parquet import CURVES
 from degrade.store.results import run_dirs
 from degrade.sweep import limit, rerun, worker

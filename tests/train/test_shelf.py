@@ -16,9 +16,9 @@ from noise import batches
 
 from degrade import nets
 from degrade.errors import PassingError, RunError, UnavailableError
-from degrade.store.holder import this_process
 from degrade.store.files import user_cache
 from degrade.store.folder import RunDir
+from degrade.store.holder import this_process
 from degrade.train import run
 from degrade.train.backends import choose
 from degrade.train.backends.native import build, check

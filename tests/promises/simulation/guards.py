@@ -1,6 +1,7 @@
 """The guards of the claiming code, each with the schedule in which a promise breaks without it.
 
-`without(name)` takes a guard out of the product, in memory. `SHOWN` has what the simulator then sees, and by which seed.
+`without(name)` takes a guard out of the product, in memory. `SHOWN` has what the simulator then sees, and
+by which seed.
 """
 
 import contextlib

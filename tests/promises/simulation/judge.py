@@ -22,7 +22,8 @@ def judge(strict: bool, kind: str, befalls: tuple[str, ...], world: World, doors
     faults += _overlaps(strict, kind, befalls, doors.sessions, world)
     if not strict and wild:
         faults = [*world.faults]  # clocks that differ by more than two minutes: two may train at once
-    faults += _begun_anew(doors)
+    else:
+        faults += _begun_anew(doors)
     faults += _foreign_failures(strict, doors)
     if "away" not in befalls:
         faults += [

@@ -199,4 +199,4 @@ class Events:
     def away(self) -> None:
         """The results folder gets another name under the sweeps."""
         if self.root.exists():
-            os.rename(self.root, self.root.with_name("aside"))
+            self.root.rename(self.root.with_name("aside"))
