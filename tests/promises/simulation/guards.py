@@ -101,7 +101,10 @@ def _with_parents() -> contextlib.AbstractContextManager[None]:
 
 
 without: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
-    "the lock": _patched((Doors, "_lock", lambda self, path: _Free(self, path))),
+    # the token protects where a lock fails, so the lock alone shows nothing
+    "the lock": _patched(
+        (Doors, "_lock", lambda self, path: _Free(self, path)), (State, "others", property(_only_elsewhere))
+    ),
     "the token": _patched((State, "others", property(_only_elsewhere))),
     "the boot": _patched((Doors, "_place", lambda self: self.me.host.name)),
     "the start of a process": _patched((Doors, "_read_start", lambda self, pid: "")),
@@ -126,7 +129,7 @@ def _ahead(state: State) -> bool:
 
 SHOWN = {
     "the lock": Shown(21, "flock", (), 1, "at once"),
-    "the token": Shown(19, "soft", ("stale",), 1, "at once"),
+    "the token": Shown(249, "soft", ("stale",), 1, "at once"),
     "the boot": Shown(2, "apart", (), 2, "at once"),
     "the start of a process": Shown(5, "soft", ("sweep",), 1, "still waits"),
     "the age of a heartbeat": Shown(1, "apart", ("host",), 2, "still waits"),
@@ -137,6 +140,6 @@ SHOWN = {
     "breaking a stale lock": Shown(1, "soft", ("host",), 2, "still waits"),
     "the results folder is not made again": Shown(6, "flock", ("away",), 1, "made again"),
     "no failure is written into another's run": Shown(18, "apart", ("asleep",), 2, "a run failed"),
-    "drafts have names of their own": Shown(54, "apart", (), 2, "half of a state"),
-    "drafts of other hosts stay": Shown(134, "apart", (), 2, "a run failed"),
+    "drafts have names of their own": Shown(149, "apart", (), 2, "half of a state"),
+    "drafts of other hosts stay": Shown(259, "apart", (), 2, "a run failed"),
 }
