@@ -1,12 +1,17 @@
 """Files that are whole and lie in the wrong folder, or are of an earlier moment: named, mended, never averaged."""
 
+import shutil
+from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from ended import SPEC, cut_short, finished
 
 from degrade.errors import RunError
-from degrade.spec import parse
+from degrade.experiments.verify import verify
+from degrade.spec import RunSpec, parse
 from degrade.store.clean import waste
 from degrade.store.folder import RunDir, write_json
 from degrade.store.results import load, run_dirs
@@ -130,3 +135,67 @@ def test_a_spec_written_anew_gets_its_checksum_into_the_state(tmp_path):
     folder.spec.write_bytes(b"damaged")
     assert run([moved], tmp_path) == {SPEC.run: "finished"}
     assert (folder.read_state().seals or {})["spec.json"] in folder.spec.read_text()
+
+
+WHOLE = {  # the files of a run, by name; a checkpoint that is not the last is looked at only where the last is damaged
+    "spec.json": lambda folder: folder.spec,
+    "state.json": lambda folder: folder.state,
+    "curve.parquet": lambda folder: folder.curve,
+    "environment.json": lambda folder: folder.environment,
+    "checkpoint.pt": lambda folder: folder.checkpoint,
+    "checkpoint-previous.pt": lambda folder: folder.previous,
+}
+PAIRS = [pair for size in (1, 2) for pair in combinations(WHOLE, size)]
+
+
+def exchange(one: RunDir, other: RunDir, names: Sequence[str]) -> None:
+    """Each of the two gets the other's files of these names, whole."""
+    for name in names:
+        mine, theirs = (WHOLE[name](folder) for folder in (one, other))
+        kept = mine.read_bytes()
+        mine.write_bytes(theirs.read_bytes())
+        theirs.write_bytes(kept)
+
+
+def go_on(spec: RunSpec, root: Path) -> str:
+    """What becomes of a run: its state, or the error."""
+    try:
+        return run([spec], root)[spec.run]
+    except RunError as error:
+        return str(error)
+
+
+def results(*roots: Path) -> list[pd.DataFrame]:
+    return [load(root).curves.drop(columns=TIMINGS) for root in roots]
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory) -> Path:
+    """Two finished runs of one sweep, with a probe each, and how they stand half-way."""
+    place = tmp_path_factory.mktemp("pair")
+    for spec in (SPEC, OTHER):
+        finished(place / "whole", spec)
+        assert len(load(cut_short(place / "begun", spec, 12).root).curves) > 0
+    return place
+
+
+@pytest.mark.parametrize("stage", ["whole", "begun"])
+@pytest.mark.parametrize("names", PAIRS, ids=" ".join)
+def test_whole_files_of_two_runs_are_exchanged(pair, tmp_path, stage, names):
+    """Every pair of kinds. The sweep ends with the curves that each run had, or names a file and averages nothing."""
+    root = tmp_path / "r"
+    shutil.copytree(pair / stage, root)
+    one, other = RunDir(root, SPEC.run), RunDir(root, OTHER.run)
+    exchange(one, other, names)
+    unsaid = names == ("environment.json",)  # what a run ran on names no run
+    seen = " ".join(problem for each in verify([root]) for problem in each.problems)
+    assert unsaid or any(name in seen for name in names), seen
+    for spec in (SPEC, OTHER):
+        said = go_on(spec, root)
+        assert said == "finished" or any(name in said for name in names), said
+    both = {"checkpoint.pt", "checkpoint-previous.pt"} <= {*names}
+    if stage == "begun" and both:  # nothing of its own is left to go on from
+        assert [folder.read_state().name for folder in (one, other)] == ["failed", "failed"]
+        return
+    here, whole = results(root, pair / "whole")
+    assert here.equals(whole)

@@ -9,7 +9,6 @@ from noise import batches
 
 from degrade import data, nets
 from degrade.errors import SpecError, UnavailableError
-from degrade.spec import RunSpec
 from degrade.train.backends import choose
 from degrade.train.backends.eager import Eager
 from degrade.train.backends.native import build, check
@@ -107,25 +106,6 @@ def test_without_a_home_they_are_built_elsewhere(tmp_path, elsewhere, monkeypatc
 def test_an_empty_cc_is_none(elsewhere, monkeypatch):
     monkeypatch.setenv("CC", " ")
     assert build.kernels("fp32").run
-
-
-def test_kernels_that_are_wrong_or_slow_are_not_used(elsewhere, monkeypatch):
-    """That they are slow may be the load of a moment, so it is measured again; right and fast ones are known."""
-    asked = []
-    right = dict.fromkeys(("loss, training", "mistakes, training"), 0.0)
-    answers = (({**right, "loss, training": 0.1}, 2.0, "wrong: loss, training 0.1 off"), (right, 0.5, "slower"))
-    for distances, speed, reason in answers:
-        monkeypatch.setattr(check, "measure_distances", lambda precision, far=distances: asked.append(precision) or far)
-        monkeypatch.setattr(check, "measure_speed", lambda precision, speed=speed: speed)
-        for _ in range(2):
-            with pytest.raises(UnavailableError, match=reason):
-                check.demand_worthwhile(RunSpec())
-    check.demand_right("fp32")  # slow ones can be had by name
-    assert len(asked) == 4
-    monkeypatch.setattr(check, "measure_speed", lambda precision: 2.0)
-    for _ in range(2):
-        check.demand_worthwhile(RunSpec())
-    assert len(asked) == 5
 
 
 @pytest.mark.parametrize("changes", [{"width": 256}, {"recipe": {"batch": 4}}], ids=str)

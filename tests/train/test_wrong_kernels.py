@@ -1,6 +1,7 @@
 """Kernels that compute something else than torch are refused: each mistake is compiled for real."""
 
 import shutil
+import time
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from conftest import tiny, with_kernels
 from noise import batches
 
 from degrade import nets
-from degrade.errors import SpecError
+from degrade.errors import SpecError, UnavailableError
 from degrade.train.backends import choose
 from degrade.train.backends.native import build, check
 
@@ -71,6 +72,51 @@ def test_wrong_kernels_train_no_run_whether_they_are_asked_for_or_not(miscompile
     assert choose_here("auto") == "eager"
     with pytest.raises(SpecError, match=r"engine\.backend=native: they are wrong: mistakes, training .* off"):
         choose_here("native")
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What was measured of kernels: "right" and "fast", in turn. They are measured all the same, in fewer steps."""
+    said = []
+    monkeypatch.setattr(check, "_TIMES", 4)
+    for name, word in (("measure_distances", "right"), ("measure_speed", "fast")):
+        measure = getattr(check, name)
+        monkeypatch.setattr(check, name, lambda given, word=word, measure=measure: said.append(word) or measure(given))
+    return said
+
+
+def test_wrong_kernels_are_measured_again_each_time(miscompiled, asked):
+    """Nothing says that they were wrong: the next library in their place may be right."""
+    miscompiled("ends.h", "best != label", "best == label")
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="wrong: mistakes, training"):
+            check.demand_worthwhile(tiny())
+    assert asked == ["right", "right"]
+
+
+def test_slow_kernels_are_measured_again_and_can_be_had_by_name(miscompiled, asked):
+    """That they are slow may be the load of a moment. Each of the calls of a step waits 10 ms here."""
+    miscompiled("kernels.c", "int threads) {\n", "int threads) {\n    usleep(10000);\n")
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="slower than torch here"):
+            check.demand_worthwhile(tiny())
+    assert asked == 2 * ["right", "fast"]
+    assert choose_here("auto") == "eager"
+    asked.clear()
+    assert choose_here("native") == "native"
+    assert asked == []
+
+
+def test_right_and_fast_kernels_are_measured_once(miscompiled, asked, monkeypatch):
+    """Here torch waits 50 ms in each step, so that kernels without optimisation are the faster ones."""
+    miscompiled("ends.h", "best != label", "best != label")
+    step = check.Eager.step
+    monkeypatch.setattr(check.Eager, "step", lambda self, iteration: time.sleep(0.05) or step(self, iteration))
+    for _ in range(2):
+        check.demand_worthwhile(tiny())
+        build.load.cache_clear()
+    assert asked == ["right", "fast"]
+    assert choose_here("auto") == "native"
 
 
 def test_values_that_are_no_numbers_are_wrong(monkeypatch):

@@ -139,7 +139,7 @@ SHOWN = {
     "leaving where another has signed": Shown(28, "apart", ("asleep",), 2, "at once"),
     "breaking a stale lock": Shown(1, "soft", ("host",), 2, "still waits"),
     "the results folder is not made again": Shown(6, "flock", ("away",), 1, "made again"),
-    "no failure is written into another's run": Shown(18, "apart", ("asleep",), 2, "a run failed"),
+    "no failure is written into another's run": Shown(53, "apart", ("asleep", "asleep"), 2, "a run failed"),
     "drafts have names of their own": Shown(149, "apart", (), 2, "half of a state"),
     "drafts of other hosts stay": Shown(259, "apart", (), 2, "a run failed"),
 }
