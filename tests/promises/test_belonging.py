@@ -67,6 +67,20 @@ def test_a_file_of_another_run_is_named_and_mended_and_kept(tmp_path, name):
     assert (folder.path / f"{name}.misplaced").read_bytes() == (other.path / name).read_bytes()
 
 
+def test_a_curve_of_another_run_is_named_where_no_checksum_tells(tmp_path):
+    """Beside the state of an older degrade, and of a run under way, which would be averaged too."""
+    other, folder, begun = finished(tmp_path / "other", OTHER), finished(tmp_path / "r"), cut_short(tmp_path / "begun")
+    before = load(tmp_path / "r").curves
+    forget_seals(folder)
+    for each in (folder, begun):
+        take("curve.parquet", other, each)
+        with pytest.raises(RunError, match=rf"curve\.parquet: is the curve of another run, {OTHER.run}"):
+            load(each.root)
+    expect_named(tmp_path / "r", folder, "curve.parquet")
+    assert run([SPEC], tmp_path / "r") == {SPEC.run: "finished"}
+    assert load(tmp_path / "r").curves.equals(before)
+
+
 @pytest.mark.parametrize("name", ["curve.parquet", "spec.json", "state.json"])
 def test_a_run_under_way_goes_on_beside_a_file_of_another_run(tmp_path, name):
     other, _ = finished(tmp_path / "other", OTHER), finished(tmp_path / "whole")
