@@ -18,11 +18,11 @@ from degrade.store.files import read as read_file
 from degrade.store.files import write
 
 AGAIN = "the same sweep writes it anew from the checkpoint, or says why it cannot"
-_ARRAY_TYPES = {"int64": "q", "double": "d"}  # arrow's name of a type -> the array module's name
 _CODEC = "snappy"  # a curve is read in a third of the time of zstd, which sets up anew for each column
 FORMAT_KEY = b"degrade.format"  # in the metadata of a file; so is the next one
 LABEL_KEY = b"degrade.data.label"  # the name of the data for people, where it has one
-_LEAST = 1  # bytes of a file for each row that it declares; a curve of one run has over 20 (2026-12-01)
+# bytes of a file for each row that it declares: 100,000 equal rows take 4.6 each, and rows of real curves 50 and more
+_LEAST = 1
 _MOST = 1 << 26  # bytes that a file of any size may declare; a larger file may declare _RATIO times its bytes
 _RATIO = 50
 _DEFAULTS: dict[str, Any] = {"string": ""}  # type -> value of a column that files of an older degrade lack
@@ -70,8 +70,12 @@ def make_column(values: Sequence[Any], kind: Any) -> Any:
 
     pa.array does the same, but loads pandas first: 1 s and 60 MB in every worker.
     """
+    if kind == pa.float64():
+        numbers = np.array(values, np.float64)
+        numbers[np.isnan(numbers)] = np.nan  # there are many, and which one it was depends on the processor
+        return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(numbers)])
     if kind != pa.string():
-        return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(array(_ARRAY_TYPES[str(kind)], values))])
+        return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(array("q", values))])
     words = [value.encode() for value in values]
     offsets = array("i", accumulate(map(len, words), initial=0))
     return pa.Array.from_buffers(kind, len(words), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(words))])

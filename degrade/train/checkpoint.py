@@ -1,6 +1,7 @@
 """Turns a Fit's state into bytes and back. The bytes are a file that `torch.load` can open, then a checksum."""
 
 import io
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -25,8 +26,19 @@ _ROW_LISTS = ("points", "warmup")  # lists that `parse_rows` checks
 def pack(state: Mapping[str, Any]) -> bytes:
     """Turns a state into the bytes of a checkpoint."""
     buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
+    torch.save(_make_nans_equal(dict(state)), buffer)
     return seal.to_end(buffer.getvalue())
+
+
+def _make_nans_equal(value: Any) -> Any:
+    """The same with one kind of NaN: there are many, and which one a run ends with depends on the processor."""
+    if isinstance(value, Tensor) and value.is_floating_point() and bool(value.isnan().any()):
+        return value.masked_fill(value.isnan(), math.nan)
+    if isinstance(value, float) and math.isnan(value):
+        return math.nan
+    if isinstance(value, dict):
+        return {key: _make_nans_equal(each) for key, each in value.items()}
+    return [_make_nans_equal(each) for each in value] if isinstance(value, list) else value
 
 
 def unpack(content: bytes) -> dict[str, Any]:

@@ -1,10 +1,15 @@
+import math
 import random
+import struct
 from pathlib import Path
 
 import pytest
 import torch
 
 from degrade.errors import RunError
+from degrade.spec import RunSpec
+from degrade.spec.rows import Point
+from degrade.store import parquet
 from degrade.train.checkpoint import pack, unpack
 
 STATE = {"iteration": 3, "net": {"weight": torch.arange(6.0)}, "points": [[1, 0.5, "train"]]}
@@ -14,6 +19,20 @@ def test_a_state_comes_back_as_it_went_in():
     state = unpack(pack(STATE))
     assert (state["iteration"], state["points"]) == (3, [[1, 0.5, "train"]])
     assert torch.equal(state["net"]["weight"], STATE["net"]["weight"])
+
+
+def test_any_nan_is_written_as_one(tmp_path):
+    """0/0 is another NaN on another processor; equal runs have equal files."""
+    other = struct.unpack("<d", struct.pack("<Q", 0xFFF8_0000_0000_0001))[0]
+    packed = [
+        pack({"net": {"w": torch.tensor([1.0, nan], dtype=torch.float64)}, "points": [[1, nan]], "tally": nan})
+        for nan in (math.nan, other)
+    ]
+    assert packed[0] == packed[1]
+    for name, nan in (("one", math.nan), ("other", other)):
+        point = Point(1, 0.5, "train", nan, 50.0, 10, 0.1, nan, 9.0, 2.0)
+        parquet.save(tmp_path / name, parquet.table(RunSpec().labels(), [point], parquet.CURVES))
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
 
 
 def test_the_file_is_one_that_torch_opens(tmp_path):
