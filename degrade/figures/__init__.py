@@ -184,6 +184,7 @@ def _write_files(made: Mapping[str, bytes], folder: Path) -> tuple[Path, ...]:
         if folder.is_symlink():
             raise OSError(errno.EMLINK, "is a link")
         folder.mkdir(parents=True, exist_ok=True)
+        files.clear_drafts(folder)
         for name, content in made.items():
             files.write(folder / name, content)
     except OSError as error:

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +20,7 @@ _WAYS_OUT = {  # error of a disk -> what to do
 }
 
 
+_FORSAKEN = 120.0  # seconds after which nobody writes at a draft any more
 _DRAFT = re.compile(r"-\d+-([0-9a-f]{8})-[0-9a-f]{16}\.tmp")  # the end of a name that `write` makes
 
 
@@ -101,6 +103,14 @@ def list_drafts(folder: Path, old: float) -> list[Path]:
             if made is None or made[1] == here or path.stat().st_mtime < old:
                 found.append(path)
     return found
+
+
+def clear_drafts(folder: Path) -> None:
+    """Removes what processes left in a folder that died while writing there minutes ago. Others may write there now."""
+    for path in folder.glob(".*.tmp"):
+        with suppress(OSError):
+            if _DRAFT.search(path.name) and time.time() - path.lstat().st_mtime > _FORSAKEN:
+                path.unlink()
 
 
 def read(path: Path) -> bytes:

@@ -1,6 +1,7 @@
 """What is certain after a power cut, by a model of a disk (promises/faults/storage.py); and that the model loses."""
 
 import json
+import os
 from pathlib import Path
 from random import Random
 
@@ -8,7 +9,7 @@ from promises.faults.children import child
 from promises.faults.power import Recorder, Recording, replay
 from promises.faults.storage import PAGE, Disk
 
-from degrade.store.files import make_folder, write
+from degrade.store.files import clear_drafts, make_folder, write
 from degrade.store.folder import RunDir
 from degrade.train.backends.native.shelf import Shelf
 
@@ -116,3 +117,14 @@ def test_what_a_dead_process_was_writing_goes(tmp_path):
     with folder.claimed(), shelf.locked("fp32-abc.so"):
         assert not [*tmp_path.rglob("*.tmp")]
     shelf.close()
+
+
+def test_so_does_what_a_dead_plot_was_writing_and_no_draft_of_now(tmp_path):
+    old, new = (tmp_path / f".fig1.png-1-{'a' * 8}-{mark * 16}.tmp" for mark in "bc")
+    mine = tmp_path / ".notes.tmp"
+    for path in (old, new, mine):
+        path.write_bytes(b"half")
+    os.utime(old, (1e9, 1e9))
+    os.utime(mine, (1e9, 1e9))
+    clear_drafts(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([new, mine])
