@@ -32,8 +32,9 @@ def pack(state: Mapping[str, Any]) -> bytes:
 
 def _make_nans_equal(value: Any) -> Any:
     """The same with one kind of NaN: there are many, and which one a run ends with depends on the processor."""
-    if isinstance(value, Tensor) and value.is_floating_point() and bool(value.isnan().any()):
-        return value.masked_fill(value.isnan(), math.nan)
+    if isinstance(value, Tensor):
+        plain = value.is_floating_point() and value.layout == torch.strided and not value.is_meta
+        return value.masked_fill(value.isnan(), math.nan) if plain and bool(value.isnan().any()) else value
     if isinstance(value, float) and math.isnan(value):
         return math.nan
     if isinstance(value, dict):

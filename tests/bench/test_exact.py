@@ -80,7 +80,7 @@ def test_a_trained_net_has_learned_something():
     fit.advance(exact.STEPS - 2)
     before = fit.backend.tally[0].item()
     fit.advance(1)
-    assert fit.backend.tally[0].item() - before < 0.7 * first
+    assert fit.backend.tally[0].item() - before < 0.8 * first
 
 
 def test_nets_are_compared_in_processes_of_their_own():
