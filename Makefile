@@ -1,7 +1,7 @@
 # Every habit of the house behind one door. `make` alone lists them.
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin
-TESTED := 'pytest>=8.3' 'pytest-xdist>=3.6' 'scikit-learn>=1.5' 'statsmodels>=0.14.4'
+TESTED := 'pytest>=8.3' 'pytest-xdist>=3.7' 'scikit-learn>=1.5' 'statsmodels>=0.14.4'
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lowest faults mutants smoke bench calibrate layers check format clean

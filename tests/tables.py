@@ -33,7 +33,7 @@ command.
 | `verify` | `verified` |
 | `compare` | `verdicts`, or what `--table` names |
 | `responses` | `responses` |
-| `evaluate`, `ensemble` | `evaluations` |
+| `evaluate`, `ensemble` | `evaluations`; with `--by-class` also `by_class` |
 | `construct` | `constructed`; with `--train` or `--control` also `errors`, `failures` |
 | `identity` | `identity` |
 | `nets` | `nets` |

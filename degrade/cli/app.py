@@ -40,6 +40,7 @@ _ORDER = [
     "clean",
     "verify",
     "share",
+    "export",
     "bench",
 ]
 

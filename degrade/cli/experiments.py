@@ -58,6 +58,12 @@ def evaluate(
     whose: _As = None,
     classes: _Classes = None,
     split: _Split = "test",
+    classwise: Annotated[
+        bool, typer.Option("--by-class", help="Also the error in each class, and what it is taken for.")
+    ] = False,
+    predictions: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write what each net says of each picture: parquet.")
+    ] = None,
     results: Root = Path("results"),
     form: Form = "table",
     json: Json = False,
@@ -68,8 +74,9 @@ def evaluate(
     was, unless data.normalize= is given. A state dict of others needs data=... What is said after FILE: counts for that
     file, and an option for the files that leave it open. Loading never runs code from a file.
     """
-    from degrade.cli.sheets import evaluations
+    from degrade.cli.sheets import by_class, evaluations
     from degrade.experiments import evaluate, trained
+    from degrade.experiments import predictions as predicted
     from degrade.sweep import expand
     from degrade.views.terminal import answer, bar
 
@@ -78,12 +85,18 @@ def evaluate(
         raise RunError("evaluate: which net? say degrade evaluate NET")
     default = trained.Hints(net=net, pad=pad, eps=eps, key=key, known=whose, classes=classes)
     sources = trained.Sources(nets=(*(ckpt or ()), *named), roots=(results,), default=default)
-    with answer(choose_format(form, json)) as show, bar() as note:
+    main = "evaluations" if classwise else ""
+    with answer(choose_format(form, json), main) as show, bar() as note:
         with expand.hydra():
             asked, given = expand.compose_data(words)
         opened = sources.open(trained.choose_measuring(asked, given, note))
-        rows = [evaluate.evaluate(each, asked, split=split, given_scale=given, note=note) for each in opened]
-        show(evaluations(rows))
+        found = [evaluate.measure(each, asked, split=split, given_scale=given, note=note) for each in opened]
+        show(evaluations([each.evaluation for each in found]))
+        if classwise:
+            show(by_class([row for each in found for row in predicted.judge_classes(each)]))
+        if predictions is not None:
+            rows = predicted.keep_predictions(found, predictions)
+            note(f"{predictions}: {rows:,} rows", 0, 0)
 
 
 @app.command()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from degrade.experiments.construct import Constructed
     from degrade.experiments.evaluate import Evaluation
+    from degrade.experiments.predictions import ClassError
     from degrade.experiments.verify import Verified
 
 # table -> column -> what it means, with its unit
@@ -31,6 +32,16 @@ SHEET_COLUMNS = {
         "classes": "which output of the net is which class: by name | by position, and why",
         "assumed": "what no tensor of other people's files tells (net, option A's zeros, epsilon, stride), and whether "
         "somebody said it; empty for a run",
+    },
+    "by_class": {
+        "label": "the net",
+        "data": "name of the dataset, or data.label",
+        "split": "train (without augmentation) | test | val",
+        "name": "of the class",
+        "n": "images of the class",
+        "error": "of them, %",
+        "taken_for": "the class that its images are most often taken for, wrongly; empty where none is",
+        "times": "how often",
     },
     "verified": {
         "run": "name of the run",
@@ -100,6 +111,20 @@ def evaluations(rows: "Sequence[Evaluation]") -> list[Sheet]:
         records, notes = [asdict(row) for row in own], tuple(_explain(own))
         title = f"{data}, {split}: {n:,} images"
         sheets.append(Sheet(title, columns, cells, notes, name="evaluations", records=records))
+    return sheets
+
+
+def by_class(rows: "Sequence[ClassError]") -> list[Sheet]:
+    """Errors in each class: a sheet a net."""
+    sheets: list[Sheet] = []
+    for label, data, split in dict.fromkeys((row.label, row.data, row.split) for row in rows):
+        own = [row for row in rows if (row.label, row.data, row.split) == (label, data, split)]
+        cells = [
+            (row.name, f"{row.n:,}", percent(row.error), f"{row.taken_for} ({row.times:,})" if row.times else "")
+            for row in own
+        ]
+        columns, title = ("class", ">images", ">error, %", "most taken for"), f"{label} by class: {data}, {split}"
+        sheets.append(Sheet(title, columns, cells, name="by_class", records=[asdict(row) for row in own]))
     return sheets
 
 

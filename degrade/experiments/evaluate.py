@@ -48,6 +48,15 @@ class Ensemble:
     together: Evaluation
 
 
+class Measured(NamedTuple):
+    """An evaluation, and the outputs that it is of."""
+
+    evaluation: Evaluation
+    logits: Tensor  # (n, classes) float32, in the order of `classes`
+    labels: Tensor  # (n,) int64 into `classes`
+    classes: tuple[str, ...]  # of the pictures
+
+
 def evaluate(
     net: Trained | Path | str,
     asked: DataSpec | None = None,
@@ -64,10 +73,23 @@ def evaluate(
     the bit on a CPU if the run's backend was eager.
     Raises as `open_net`, `pictures` and `match_classes` do, and SpecError for a split or device that is not there.
     """
+    return measure(net, asked, split=split, given_scale=given_scale, device=device, note=note).evaluation
+
+
+def measure(
+    net: Trained | Path | str,
+    asked: DataSpec | None = None,
+    *,
+    split: str = "test",
+    given_scale: bool = False,
+    device: str = "auto",
+    note: Note = quiet,
+) -> Measured:
+    """As `evaluate`, with the outputs for every picture. Raises as it does."""
     trained = as_trained(net, choose_measuring(asked, given_scale, note))
     shown = pictures(trained, asked, given_scale=given_scale, note=note)
     said, labels = compute_outputs(trained, shown, split, device)
-    return _evaluate_outputs(trained, shown, split, said, labels)
+    return Measured(_evaluate_outputs(trained, shown, split, said, labels), said, labels, shown.images(split).classes)
 
 
 def ensemble(

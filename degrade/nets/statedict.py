@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load
+from safetensors.torch import load, save
 from torch import Tensor
 
 from degrade.errors import RunError
@@ -40,6 +40,11 @@ def read(content: bytes) -> Any:
             return torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
     except Exception as error:  # torch has no common type for what it refuses
         raise RunError(_explain_refusal(str(error))) from None
+
+
+def render(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> bytes:
+    """A safetensors file of these tensors, with plain words about them."""
+    return save({name: tensor.contiguous() for name, tensor in tensors.items()}, dict(about))
 
 
 def _read_safetensors(content: bytes) -> dict[str, Tensor]:

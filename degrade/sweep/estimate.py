@@ -1,5 +1,6 @@
 """What a sweep will cost here. Each kind of run is measured in a process of its own, as workers are."""
 
+import threading
 import time
 from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ def measure_kinds(specs: Sequence[RunSpec], workers: int, *, gpus: int = 0) -> P
     together = min(workers, len(specs))
     groups = group_specs(list(deepest.values()), together, gpus)
     found: dict[Hashable, list[Samples]] = {key: [] for key in deepest}
-    children: list[BaseProcess] = []
+    children = Children()
     with ThreadPoolExecutor(together) as threads:
         try:
             answers = threads.map(partial(measure_apart, children), range(len(groups)), groups)
@@ -32,10 +33,31 @@ def measure_kinds(specs: Sequence[RunSpec], workers: int, *, gpus: int = 0) -> P
                     found[kind(spec)].append(samples)
         except BaseException:  # Ctrl-C too: leaving the pool waits for its threads, and the threads for their processes
             threads.shutdown(wait=False, cancel_futures=True)
-            for child in children:
-                child.kill()
+            children.end()
             raise
     return Prices({key: average(each) for key, each in found.items()})
+
+
+class Children:
+    """Processes that threads start. Once they are ended, none that starts later lives on: a thread may just have
+    started one, and would wait for it.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._processes, self._ended = threading.Lock(), list[BaseProcess](), False
+
+    def add(self, process: BaseProcess) -> None:
+        with self._lock:
+            self._processes.append(process)
+            if self._ended:
+                process.kill()
+
+    def end(self) -> None:
+        """Kills all of them, and each that is added from now on."""
+        with self._lock:
+            self._ended = True
+            for process in self._processes:
+                process.kill()
 
 
 def group_specs(specs: Sequence[RunSpec], together: int, gpus: int) -> list[list[RunSpec]]:
@@ -48,10 +70,10 @@ def group_specs(specs: Sequence[RunSpec], together: int, gpus: int) -> list[list
     return [[spec] for spec in islice(cycle(specs), max(together, len(specs)))]
 
 
-def measure_apart(children: list[BaseProcess], slot: int, specs: Sequence[RunSpec]) -> list[Samples]:
+def measure_apart(children: Children, slot: int, specs: Sequence[RunSpec]) -> list[Samples]:
     """Takes samples in a new process, and adds the process to `children`. Raises RunError where the process dies."""
     child = processes.start(answer, slot, specs, time.time())
-    children.append(child.process)
+    children.add(child.process)
     try:
         found = child.pipe.recv()
     except EOFError:

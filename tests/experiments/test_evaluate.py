@@ -175,3 +175,38 @@ def test_mistakes_are_one_line(root, said, capsys, monkeypatch):
     assert (code, printed.out, printed.err.count("\n")) == (2, "", 1)
     assert printed.err.startswith("degrade: ")
     assert said in printed.err
+
+
+def test_predictions_add_up_to_the_evaluation(root, tmp_path, monkeypatch, capsys):
+    paths = [str(RunDir(root, spec.run).path) for spec in SPECS[:2]]
+    out = tmp_path / "new" / "predictions.parquet"
+    monkeypatch.setattr("sys.argv", ["degrade", "evaluate", *paths, "--predictions", str(out), "--by-class", "--json"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 0
+    said = json.loads(capsys.readouterr().out)
+    rows = pd.read_parquet(out)
+    for row in said["evaluations"]:
+        own = rows[rows.net == row["label"]]
+        assert list(own.image) == list(range(row["n"]))
+        assert 100 * (own["class"] != own.prediction).mean() == pytest.approx(row["error"])
+        assert own.loss.mean() == pytest.approx(row["loss"], rel=1e-5)
+        assert own.probability.between(0.1, 1).all()
+        classes = [each for each in said["by_class"] if each["label"] == row["label"]]
+        assert sum(each["n"] for each in classes) == row["n"]
+        for each in classes:
+            of_class = own[own["class"] == each["name"]]
+            wrong = of_class[of_class.prediction != each["name"]].prediction
+            assert each["error"] == pytest.approx(100 * len(wrong) / len(of_class))
+            assert each["times"] == (wrong.value_counts().iloc[0] if len(wrong) else 0)
+            assert not len(wrong) or (wrong == each["taken_for"]).sum() == each["times"]
+
+
+def test_predictions_do_not_replace_a_folder(root, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        "sys.argv", ["degrade", "evaluate", str(RunDir(root, SPECS[0].run).path), "--predictions", str(tmp_path)]
+    )
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert "is a folder; name a file" in capsys.readouterr().err

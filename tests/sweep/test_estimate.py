@@ -3,11 +3,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from conftest import tiny
-from processes import children, cmdline, until
+from processes import PATIENCE, children, cmdline, until
 
 from degrade.errors import RunError
 from degrade.sweep import estimate
@@ -39,7 +41,7 @@ def test_workers_are_imitated_and_each_gpu_has_one():
 def test_a_measurement_that_dies_is_one_line(monkeypatch):
     monkeypatch.setattr(estimate, "answer", die)
     with pytest.raises(RunError, match="a process died over a few steps of residual-A-8-w4; is there memory"):
-        estimate.measure_apart([], 0, [tiny()])
+        estimate.measure_apart(estimate.Children(), 0, [tiny()])
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
@@ -54,6 +56,37 @@ def test_whatever_ends_it_no_process_is_left(tmp_path, kind_of):
         process.send_signal(kind_of)
         until(lambda: process.poll() is not None)
     until(lambda: not any(map(cmdline, found)))
+
+
+def test_ctrl_c_while_a_process_starts_ends_that_process_too(monkeypatch):
+    started, go_on = threading.Event(), threading.Event()
+    start = processes.start
+
+    def start_slowly(*arguments):
+        child = start(*arguments)
+        started.set()
+        assert go_on.wait(PATIENCE)  # the process lives, and nobody has noted it yet
+        return child
+
+    def interrupt(self, work, *rest):
+        for each in zip(*rest, strict=True):
+            self.submit(work, *each)
+        assert started.wait(PATIENCE)
+        threading.Timer(0.2, go_on.set).start()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(estimate, "answer", sleep_long)
+    monkeypatch.setattr(processes, "start", start_slowly)
+    monkeypatch.setattr(estimate.ThreadPoolExecutor, "map", interrupt)
+    begun = time.monotonic()
+    with pytest.raises((KeyboardInterrupt, RunError)):
+        estimate.measure_kinds([tiny()], 1)
+    assert time.monotonic() - begun < PATIENCE
+
+
+def sleep_long(pipe, slot, specs, begun):
+    """Measures for longer than anybody waits."""
+    time.sleep(2 * PATIENCE)
 
 
 def die(pipe, slot, specs, begun):
