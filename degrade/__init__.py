@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from degrade.train.fit import Fit
     from degrade.train.probe import probe
     from degrade.train.run import run
+    from degrade.views.report.page import report
 
 _HOME = {
     "Comparison": "analysis.compare",
@@ -49,6 +50,7 @@ _HOME = {
     "load": "store.results",
     "open_net": "experiments.trained",
     "probe": "train.probe",
+    "report": "views.report.page",
     "responses": "experiments.responses",
     "run": "train.run",
 }
@@ -77,6 +79,7 @@ __all__ = [
     "load",
     "open_net",
     "probe",
+    "report",
     "responses",
     "run",
 ]

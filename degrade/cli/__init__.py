@@ -3,7 +3,7 @@
 Each module holds some commands; `app` holds what they share. Others use `main`.
 """
 
-from degrade.cli import bench, experiments, export, identity, results, sweeps, verify
+from degrade.cli import bench, experiments, export, identity, report, results, sweeps, verify
 from degrade.cli.app import app, main
 
-__all__ = ["app", "bench", "experiments", "export", "identity", "main", "results", "sweeps", "verify"]
+__all__ = ["app", "bench", "experiments", "export", "identity", "main", "report", "results", "sweeps", "verify"]

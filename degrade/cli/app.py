@@ -29,6 +29,7 @@ _ORDER = [
     "status",
     "plot",
     "compare",
+    "report",
     "responses",
     "evaluate",
     "ensemble",

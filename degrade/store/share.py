@@ -71,7 +71,7 @@ def _copy(folder: RunDir, copy: RunDir) -> None:
     ):
         if path.exists():
             parquet.save(there, parquet.read(path, schema), label=spec.data.label)
-    write_json(copy.environment, _share_environment(folder.read(folder.environment)))
+    write_json(copy.environment, share_environment(folder.read(folder.environment)))
     write_json(copy.spec, {"spec": share_spec(spec).tree()})
     state = replace(folder.read_state(), host=None, pid=None, holder=None, format=None, seals=seal_files(copy), more={})
     write_json(copy.state, state.tree())
@@ -82,7 +82,7 @@ def share_spec(spec: RunSpec) -> RunSpec:
     return replace(spec, data=replace(spec.data, root=None, url=None))
 
 
-def _share_environment(said: Mapping[str, Any]) -> dict[str, Any]:
+def share_environment(said: Mapping[str, Any]) -> dict[str, Any]:
     """What a run was trained on, without places and names; so for each time that it was taken up again."""
     known = {key: said[key] for key in _ENVIRONMENT if isinstance(said.get(key), str | int | None) and key in said}
     known |= {"platform": str(known["platform"]).partition("-")[0]} if known.get("platform") else {}
@@ -90,5 +90,5 @@ def _share_environment(said: Mapping[str, Any]) -> dict[str, Any]:
     classes = said.get("classes")
     known |= {"classes": list(map(str, classes))} if isinstance(classes, list) else {}
     again = said.get("resumed")
-    resumed = [_share_environment(each) for each in again if isinstance(each, dict)] if isinstance(again, list) else []
+    resumed = [share_environment(each) for each in again if isinstance(each, dict)] if isinstance(again, list) else []
     return {**known, **({"resumed": resumed} if resumed else {})}

@@ -191,7 +191,7 @@ INPUTS = (
     Mutant(
         "Private",
         "degrade/store/share.py",
-        "_share_environment(folder.read(folder.environment))",
+        "share_environment(folder.read(folder.environment))",
         "folder.read(folder.environment)",
         ("store/test_share.py::test_a_shared_copy_says_nothing_of_machine_and_user",),
     ),
