@@ -48,8 +48,7 @@ class Fit:
     ) -> None:
         self.spec, self.stop = spec, stop
         self.device = device or pick_device(spec.engine.device)
-        torch.backends.cudnn.deterministic = spec.engine.deterministic
-        settle(spec.engine.precision, self.device)
+        settle(spec.engine.precision, self.device, deterministic=spec.engine.deterministic)
         self.threads = spec.engine.threads
         train, test, val = splits
         scale = scale_of(train, spec.data.normalize)

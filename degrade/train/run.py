@@ -16,6 +16,7 @@ from degrade.store.files import at_home, describe_refusal, write
 from degrade.store.folder import RunDir
 from degrade.store.results import make_root
 from degrade.store.state import FINISHED, OVER, State
+from degrade.train.backends.graph import has_broken
 from degrade.train.checkpoint import pack
 from degrade.train.environment import environment
 from degrade.train.fit import Fit
@@ -231,6 +232,11 @@ class Pulse:
                         folder.write_state(State("running"))
             self.last = time.monotonic()
         return self.stop()
+
+
+def is_worn() -> bool:
+    """Whether this process should train no more packs: a capture broke, and torch may keep what belonged to it."""
+    return has_broken()
 
 
 def take_gpu(slot: int) -> None:
