@@ -30,8 +30,13 @@ torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 life.SPAWN = processes.Warm()
 
 
-def pytest_configure() -> None:
-    """Commands that tests start hear signals, also where the tests run behind `nohup` or in a script's background."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Hides the GPUs unless their tests are asked for, since all others are about the CPU.
+
+    Commands that tests start hear signals, also where the tests run behind `nohup` or in a script's background.
+    """
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, handler)
@@ -44,6 +49,12 @@ def pytest_collection_finish() -> None:
 
 def pytest_unconfigure() -> None:
     gc.unfreeze()
+
+
+def gpu(test: Any) -> Any:
+    """Marks a test that needs a CUDA device."""
+    here = os.environ.get("CUDA_VISIBLE_DEVICES") != "-1" and torch.cuda.is_available()
+    return pytest.mark.gpu(pytest.mark.skipif(not here, reason="needs a CUDA device: pytest -m gpu")(test))
 
 
 def missing(precision: str) -> str:
