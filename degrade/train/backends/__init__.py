@@ -12,6 +12,7 @@ from degrade.data.batches import Batches, Resident
 from degrade.errors import SpecError, UnavailableError, pick
 from degrade.spec import RunSpec
 from degrade.train.backends.eager import Eager
+from degrade.train.backends.fused import Fused
 from degrade.train.backends.graph import Graph
 from degrade.train.backends.native import Native, check
 
@@ -58,7 +59,7 @@ class Backend(Protocol):
 
 
 _MakeBackend = Callable[[nn.Module, RunSpec, Batches], Backend]
-BACKENDS: dict[str, _MakeBackend] = {"eager": Eager, "graph": Graph, "native": Native}
+BACKENDS: dict[str, _MakeBackend] = {"eager": Eager, "graph": Graph, "fused": Fused, "native": Native}
 
 
 class Choice(NamedTuple):
