@@ -20,6 +20,7 @@ from degrade import nets
 from degrade.nets.norms import SubBatchNorm
 from degrade.spec import EngineSpec, NetSpec, RecipeSpec, RunSpec
 from degrade.train.backends import BACKENDS
+from degrade.train.backends.compare import find_wrong, measure_distances
 from degrade.train.backends.eager import Eager
 from degrade.train.backends.fused import Fused, fingerprint
 from degrade.train.backends.fused import norm as fused
@@ -149,6 +150,28 @@ def counts_as_torch() -> bool:
     return int(layers[0].num_batches_tracked) == int(layers[1].num_batches_tracked) == 2
 
 
+def find_mistakes() -> dict[str, str]:
+    """What the check at the first contact with a GPU finds: nothing, and each of a few mistakes."""
+    found: dict[str, str] = {}
+    launch = fused._launch
+
+    def mistaken(kernel: Any, *given: Any, **constants: Any) -> None:
+        if kernel is fused.kernels.normalise and mistake == "averages":
+            given = (*given[:-1], 0.0)  # momentum
+        if mistake == "relu" and "adds" in constants:
+            constants["relu"] = constants["relu"] and not constants["adds"]
+        launch(kernel, *given, **constants)
+        if kernel is fused.kernels.differentiate and mistake == "gradient":
+            given[9].mul_(1.1)  # dx
+
+    fused._launch = mistaken
+    for mistake in ("", "averages", "relu", "gradient"):
+        distances = measure_distances(partial(Fused, capture=pretend), "fp32", torch.device("cpu"))
+        found[mistake] = find_wrong(distances, "fp32")
+    fused._launch = launch
+    return found
+
+
 if __name__ == "__main__":
     torch.manual_seed(0)
     distances: dict[str, Any] = {}
@@ -163,4 +186,4 @@ if __name__ == "__main__":
     for kind, make in (("fused", step), ("eager", Eager)):
         distances[f"bf16 {kind}"] = compare_step(make, *STEPS["residual-C-8"], LAYOUTS[0], "bf16")
     told = {**find_bits(), "one value": refuses_one_value(), "counts": counts_as_torch()}
-    print(json.dumps({"distances": distances, "told": told}))
+    print(json.dumps({"distances": distances, "told": told, "mistakes": find_mistakes()}))

@@ -33,6 +33,7 @@ class Interpreted(NamedTuple):
 
     distances: Mapping[str, Mapping[str, float]]
     told: Mapping[str, bool]
+    mistakes: Mapping[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,14 @@ def test_in_bf16_a_step_is_about_as_far_from_float64_as_torch(interpreted):
 )
 def test_a_run_keeps_its_backend_layout_and_kernels(interpreted, what):
     assert interpreted.told[what]
+
+
+@needs_triton
+def test_what_is_compared_before_a_run_is_right_and_shows_mistakes(interpreted):
+    assert interpreted.mistakes[""] == ""
+    assert "statistics, running_mean" in interpreted.mistakes["averages"]
+    assert "loss, training" in interpreted.mistakes["relu"]
+    assert "gradient" in interpreted.mistakes["gradient"]
 
 
 @needs_triton

@@ -16,10 +16,10 @@ from degrade.data.batches import Batches, Resident, Window, scale_of
 from degrade.errors import SpecError, UnavailableError
 from degrade.spec import RunSpec
 from degrade.train import backends
-from degrade.train.backends import choose
 from degrade.train.backends.eager import Eager
 from degrade.train.backends.graph import Act, Graph
 from degrade.train.fit import Fit
+from degrade.train.layout import LAYOUTS
 
 CPU = torch.device("cpu")
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -151,6 +151,24 @@ def test_a_training_by_graph_is_that_of_eager_wherever_it_is_taken_up(monkeypatc
         assert replace(ours, images_per_second=0.0, seconds=0.0) == replace(theirs, images_per_second=0.0, seconds=0.0)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_graph_takes_up_a_run_in_the_layout_that_it_had(layout):
+    """What was captured in one layout is captured again in another."""
+    graph, eager = made(Graph, tiny(), capture=pretend), made(Eager, tiny(), layout=layout)
+    images = graph.eager.batches.images
+    graph.evaluate(images, 0, 40)
+    for i in range(3):
+        eager.step(i)
+    graph.restore(eager.state())
+    assert graph.layout == graph.state()["layout"] == layout
+    for i in range(3, 6):
+        eager.step(i)
+        graph.step(i)
+        assert bits(graph) == bits(eager)
+    assert torch.equal(graph.evaluate(images, 0, 40), eager.evaluate(images, 0, 40))
+    assert graph.eager.flat.data_ptr() == next(graph.net.parameters()).data_ptr()
+
+
 @dataclass(frozen=True)
 class Call:
     """One operator, and the shapes of its inputs and outputs."""
@@ -257,24 +275,6 @@ def test_out_of_memory_is_no_reason_to_go_on_without_a_graph():
 
     with pytest.raises(torch.OutOfMemoryError):
         made(Graph, tiny(), capture=full)
-
-
-def test_auto_on_a_gpu_is_a_graph_or_eager_and_why(monkeypatch):
-    """The pictures claim to be on a GPU; only the choice is tested."""
-
-    class Elsewhere:
-        images = type("Pictures", (), {"pixels": type("Pixels", (), {"device": torch.device("cuda")})})
-
-    def none(*_: object) -> None:
-        raise UnavailableError("the step cannot be captured (why)")
-
-    net, spec, drawn = torch.nn.Identity(), tiny(), Elsewhere()
-    monkeypatch.setitem(backends.BACKENDS, "eager", lambda *_: "eager itself")
-    monkeypatch.setitem(backends.BACKENDS, "graph", lambda *_: "a graph")
-    assert choose("auto", net, spec, drawn) == ("a graph", "graph", "")  # type: ignore[arg-type]
-    monkeypatch.setitem(backends.BACKENDS, "graph", none)
-    why = "no graph: the step cannot be captured (why)"
-    assert choose("auto", net, spec, drawn) == ("eager itself", "eager", why)  # type: ignore[arg-type]
 
 
 @CUDA
