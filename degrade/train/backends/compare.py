@@ -101,7 +101,7 @@ def _compare(spec: RunSpec, make: Make, precision: str, device: torch.device) ->
 
 def _compare_tallies(what: str, ours: Tensor, right: Tensor, images: int) -> Generator[tuple[str, float]]:
     (loss, mistakes), (right_loss, right_mistakes) = ours.tolist(), right.tolist()
-    yield f"loss, {what}", abs(loss - right_loss) / right_loss
+    yield f"loss, {what}", abs(loss - right_loss) / right_loss if right_loss else math.inf
     yield f"mistakes, {what}", abs(mistakes - right_mistakes) / images
 
 
