@@ -89,6 +89,13 @@ def test_the_benchmark_is_tried_only_where_runs_need_not_repeat(clock):
     assert answer.pick(["fused"]) == Way("fused", FIRST, True)
 
 
+def test_in_bf16_there_is_one_layout(clock):
+    """degrade.train.layout has bf16 channels last, whatever the layout is called."""
+    asked = clock()
+    contact.ask(EngineSpec(precision="bf16"), GPU)
+    assert asked == [f"graph {LAST}", f"fused {LAST}"]
+
+
 def test_an_answer_is_kept_for_this_gpu_precision_libraries_and_kernels_alone(clock, gpu, monkeypatch):
     clock(fused=0.5)
     first = contact.ask(EngineSpec(), GPU)

@@ -24,10 +24,11 @@ from degrade.train.backends.fused import Fused, fingerprint
 from degrade.train.backends.graph import Graph
 from degrade.train.backends.native.passing import name_passing
 from degrade.train.backends.native.shelf import Shelf
-from degrade.train.layout import LAYOUTS, pick_layout
+from degrade.train.layout import LAYOUTS, format_of, pick_layout
 from degrade.train.precision import settle
 
 MEASURED: dict[str, type[Graph]] = {"graph": Graph, "fused": Fused}  # the first is taken where the others gain nothing
+_ORDER = sorted(LAYOUTS, key=lambda layout: layout != pick_layout(torch.device("cuda")))  # a GPU's own first
 _FORMAT = 1  # of an answer, and of how it is measured
 _TIMED = RunSpec(net=NetSpec(depth=20), recipe=RecipeSpec())  # at the paper's shape, 128 pictures of 3x32x32
 _SIDE = 32
@@ -57,7 +58,7 @@ class Answer:
 
     def pick(self, backends: Iterable[str]) -> Way:
         """The fastest way of some backends. Raises UnavailableError where there is none."""
-        known = [way for way in _list_ways(backends, benchmark=True) if way.name in self.seconds]
+        known = [way for way in _list_ways(backends, _ORDER, benchmark=True) if way.name in self.seconds]
         if not known:
             raise UnavailableError("; ".join(self.missing[each] for each in backends if each in self.missing))
         best = min(self.seconds[way.name] for way in known)
@@ -160,7 +161,8 @@ def _measure(engine: EngineSpec, device: torch.device, died: str) -> Answer:
                 if backend == "fused":
                     _demand_right(engine.precision, device)
                 settle(engine.precision, device, deterministic=engine.deterministic)
-                for way in _list_ways([backend], benchmark=not engine.deterministic):
+                layouts = _list_layouts(engine.precision)
+                for way in _list_ways([backend], layouts, benchmark=not engine.deterministic):
                     answer.seconds[way.name] = time_way(way, engine, device)
             except UnavailableError as error:
                 answer.missing[backend] = str(error)
@@ -184,17 +186,22 @@ def _explain(error: Exception) -> str:
     return f"its kernels cannot be built or run ({one_line(error)})"
 
 
-def _list_ways(backends: Iterable[str], *, benchmark: bool) -> list[Way]:
+def _list_layouts(precision: str) -> list[str]:
+    """The layouts that differ in a precision."""
+    formats = [format_of(layout, precision) for layout in _ORDER]
+    return [layout for place, layout in enumerate(_ORDER) if formats.index(formats[place]) == place]
+
+
+def _list_ways(backends: Iterable[str], layouts: Iterable[str], *, benchmark: bool) -> list[Way]:
     """The ways in the order in which they are taken where none gains. `benchmark`: with and without."""
     asked = set(backends)
-    layouts = sorted(LAYOUTS, key=lambda layout: layout != pick_layout(torch.device("cuda")))
     tried = (False, True) if benchmark else (False,)
     return [Way(name, layout, on) for name in MEASURED if name in asked for layout in layouts for on in tried]
 
 
 def _demand_right(precision: str, device: torch.device) -> None:
     """Raises UnavailableError where the fused step is wrong on this device, in any layout."""
-    for layout in LAYOUTS:
+    for layout in _list_layouts(precision):
         distances = measure_distances(partial(Fused, layout=layout), precision, device)
         if wrong := find_wrong(distances, precision):
             raise UnavailableError(f"it is wrong here, {layout}: {wrong}")
