@@ -17,10 +17,12 @@ from degrade import data, nets
 from degrade.errors import SpecError, UnavailableError
 from degrade.nets.blocks import Plain
 from degrade.spec import NetSpec
-from degrade.train.backends import fused
+from degrade.train.backends import contact, fused
+from degrade.train.checkpoint import pack, unpack
 from degrade.train.fit import Fit
 
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="the fused step needs Triton")
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 CPU = torch.device("cpu")
 # How far a quantity may be from float64, of what is rounded to 24 and to 8 bits of mantissa. With a mean of 33 standard
 # deviations, x itself is known to 33 * 2^-24.
@@ -129,6 +131,27 @@ def test_asked_for_without_a_gpu_it_is_one_line():
 def test_it_cannot_recompute():
     with pytest.raises(SpecError, match=r"engine\.backend=fused cannot recompute; use engine\.backend=auto or eager"):
         tiny(engine={"backend": "fused", "recompute": True})
+
+
+@CUDA
+@needs_triton
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_on_a_gpu_the_fused_step_is_right(precision):
+    contact._demand_right(precision, torch.device("cuda", 0))
+
+
+@CUDA
+@needs_triton
+def test_on_a_gpu_a_fused_run_taken_up_ends_with_the_same_bits():
+    spec = tiny(engine={"backend": "fused"})
+    whole, first, second = (Fit(spec, data.load(spec.data), device=torch.device("cuda", 0)) for _ in range(3))
+    whole.advance(1000)
+    first.advance(7)
+    second.restore(unpack(pack(first.state())))
+    second.advance(1000)
+    for one, other in ((whole.state()[part], second.state()[part]) for part in ("net", "momentum")):
+        assert all(torch.equal(value, other[key]) for key, value in one.items())
+    assert [(p.loss, p.error) for p in whole.points] == [(p.loss, p.error) for p in second.points]
 
 
 COMPILED = """
