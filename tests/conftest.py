@@ -51,10 +51,22 @@ def pytest_unconfigure() -> None:
     gc.unfreeze()
 
 
-def gpu(test: Any) -> Any:
-    """Marks a test that needs a CUDA device."""
+def on_gpu(test: Any) -> Any:
+    """Marks a test that needs a CUDA device, whatever that computes."""
     here = os.environ.get("CUDA_VISIBLE_DEVICES") != "-1" and torch.cuda.is_available()
     return pytest.mark.gpu(pytest.mark.skipif(not here, reason="needs a CUDA device: pytest -m gpu")(test))
+
+
+def gpu(test: Any) -> Any:
+    """Marks a test that needs a CUDA device and its arithmetic: there are devices that only pretend."""
+    return on_gpu(pytest.mark.skipif(_computes_nothing(), reason="this CUDA device computes nothing")(test))
+
+
+@functools.cache
+def _computes_nothing() -> bool:
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "-1" or not torch.cuda.is_available():
+        return False
+    return (torch.full((3,), 7.0, device="cuda") * 6).tolist() != [42.0] * 3
 
 
 def missing(precision: str) -> str:

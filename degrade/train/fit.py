@@ -80,7 +80,7 @@ class Fit:
             norm=recipe.norm,
             bn_group=recipe.bn_group,
         )
-        self.backend, self.backend_name, self.backend_why = choose(name, net, self.spec, self.batches)
+        self.backend, self.backend_name, self.backend_why, self.measured = choose(name, net, self.spec, self.batches)
         self.here = Stretch.observe(self.device, self.backend.fingerprint)
         self.machines = [self.here]  # that computed the run, by iteration
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from batched import batches
-from conftest import gpu, tiny
+from conftest import gpu, on_gpu, tiny
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -18,11 +18,11 @@ from degrade.data.batches import Batches, Resident, Window, scale_of
 from degrade.errors import SpecError, UnavailableError
 from degrade.spec import RunSpec
 from degrade.train import backends
-from degrade.train.backends import choose
 from degrade.train.backends.eager import Eager
 from degrade.train.backends.graph import Act, Graph
 from degrade.train.checkpoint import pack, unpack
 from degrade.train.fit import Fit
+from degrade.train.layout import LAYOUTS
 from degrade.train.precision import settle
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -157,6 +157,26 @@ def test_a_training_by_graph_is_that_of_eager_wherever_it_is_taken_up(monkeypatc
     assert second.probes == whole.probes
     for ours, theirs in zip(second.points, whole.points, strict=True):
         assert replace(ours, images_per_second=0.0, seconds=0.0) == replace(theirs, images_per_second=0.0, seconds=0.0)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_graph_takes_up_a_run_in_the_layout_that_it_had(layout):
+    """What was captured in one layout is captured again in another."""
+    graph, eager = made(Graph, tiny(), capture=pretend), made(Eager, tiny(), layout=layout)
+    images = graph.eager.batches.images
+    graph.evaluate(images, 0, 40)
+    kept = graph.layout == layout
+    for i in range(3):
+        eager.step(i)
+    graph.restore(eager.state())
+    assert graph.layout == graph.state()["layout"] == layout
+    assert bool(graph.splits) == kept  # evaluations were captured with tensors that are gone
+    for i in range(3, 6):
+        eager.step(i)
+        graph.step(i)
+        assert bits(graph) == bits(eager)
+    assert torch.equal(graph.evaluate(images, 0, 40), eager.evaluate(images, 0, 40))
+    assert graph.eager.flat.data_ptr() == next(graph.net.parameters()).data_ptr()
 
 
 @dataclass(frozen=True)
@@ -306,24 +326,6 @@ def test_out_of_memory_is_no_reason_to_go_on_without_a_graph():
         made(Graph, tiny(), capture=full)
 
 
-def test_auto_on_a_gpu_is_a_graph_or_eager_and_why(monkeypatch):
-    """The pictures claim to be on a GPU; only the choice is tested."""
-
-    class Elsewhere:
-        images = type("Pictures", (), {"pixels": type("Pixels", (), {"device": torch.device("cuda")})})
-
-    def none(*_: object) -> None:
-        raise UnavailableError("the step cannot be captured (why)")
-
-    net, spec, drawn = torch.nn.Identity(), tiny(), Elsewhere()
-    monkeypatch.setitem(backends.BACKENDS, "eager", lambda *_: "eager itself")
-    monkeypatch.setitem(backends.BACKENDS, "graph", lambda *_: "a graph")
-    assert choose("auto", net, spec, drawn) == ("a graph", "graph", "")  # type: ignore[arg-type]
-    monkeypatch.setitem(backends.BACKENDS, "graph", none)
-    why = "no graph: the step cannot be captured (why)"
-    assert choose("auto", net, spec, drawn) == ("eager itself", "eager", why)  # type: ignore[arg-type]
-
-
 @gpu
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
 @pytest.mark.parametrize("recipe", RECIPES, ids=str)
@@ -363,7 +365,7 @@ def test_on_a_gpu_a_run_taken_up_ends_with_the_same_bits(kill):
     assert [(p.loss, p.error) for p in whole.points] == [(p.loss, p.error) for p in second.points]
 
 
-@gpu
+@on_gpu
 def test_on_a_gpu_nothing_waits_between_two_points():
     spec = tiny(recipe={"eval_every": 1000, "iterations": 1000})
     fit = Fit(spec, data.load(spec.data), device=CUDA)

@@ -1,7 +1,7 @@
 """The reference: plain PyTorch, one operator after the other, in any precision, on any device."""
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
@@ -26,16 +26,21 @@ class Eager:
     caffe: v = m v + lr g,  p = p - v,     nesterov: p - (lr g + m v).
     """
 
-    def __init__(self, net: nn.Module, spec: RunSpec, batches: Batches) -> None:
+    def __init__(self, net: nn.Module, spec: RunSpec, batches: Batches, layout: str | None = None) -> None:
+        """`layout`: to begin in, of degrade.train.layout; None: the device's own."""
         device = batches.images.pixels.device
         self.net, self.recipe, self.batches = net.to(device).train(), spec.recipe, batches
         self.cast = autocast(spec.engine.precision, device)
-        self.forward = partial(net, through=recompute_block) if spec.engine.recompute else net
+        self.forward = self._way_through(net, spec)
         self.lr = torch.zeros((), device=device)
         self.tally = torch.zeros(2, dtype=torch.float64, device=device)
         self.precision, self.fingerprint = spec.engine.precision, ""
         self.counters = Counters(self.net)
-        self._flatten(pick_layout(device))
+        self._flatten(layout or pick_layout(device))
+
+    def _way_through(self, net: nn.Module, spec: RunSpec) -> Callable[[Tensor], Tensor]:
+        """How a step computes the net."""
+        return partial(net, through=recompute_block) if spec.engine.recompute else net
 
     def _flatten(self, layout: str) -> None:
         """Makes parameters and gradients views of two vectors, so that the update is four operators, not 4 a layer.

@@ -21,6 +21,7 @@ _WARMUP_STEPS = 3  # steps done before the capture: libraries load meanwhile, an
 Act = Callable[[], None]
 # an act on tensors that stay where they are -> a call that repeats it; may act meanwhile
 Capture = Callable[[Act], Act]
+_MakeEager = Callable[[nn.Module, RunSpec, Batches, str | None], Eager]
 _broken = list[str]()  # why captures broke in this process
 
 
@@ -38,10 +39,19 @@ class Graph:
     Raises UnavailableError where there is no CUDA device, or where the step cannot be captured.
     """
 
-    def __init__(self, net: nn.Module, spec: RunSpec, batches: Batches, capture: Capture | None = None) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        spec: RunSpec,
+        batches: Batches,
+        capture: Capture | None = None,
+        layout: str | None = None,
+        make: _MakeEager = Eager,
+    ) -> None:
+        """`make`: makes the step that is captured."""
         device = batches.images.pixels.device
         self.capture = capture or _CudaCapture(device)
-        self.eager, self.window = Eager(net, spec, batches), Window(batches)
+        self.eager, self.window = make(net, spec, batches, layout), Window(batches)
         self.net, self.lr, self.tally = self.eager.net, self.eager.lr, self.eager.tally
         self.layout, self.fingerprint = self.eager.layout, self.eager.fingerprint
         self.counter = torch.zeros((), dtype=torch.int64, device=device)
@@ -129,8 +139,20 @@ class Graph:
         return self.eager.state()
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        # copies in place: the graphs stay, and with them the one layout that they were captured in
-        self.eager.restore({**state, "layout": self.layout})
+        """Copies in place, so that the graphs stay. A graph holds one layout: for another, all is captured again."""
+        if state["layout"] == self.layout:
+            self.eager.restore(state)
+            return
+        self.splits.clear()
+        self.replay = _forget
+        self.eager.restore(state)
+        self.layout = self.eager.layout
+        self.replay = self._capture_step()
+
+
+def _forget() -> None:
+    """In the place of a graph whose tensors are gone."""
+    raise AssertionError("no graph was captured")
 
 
 class _SplitGraph(NamedTuple):
