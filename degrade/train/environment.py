@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from degrade.train.processor import name_processor, read_features
+from degrade.train.processor import name_processor, read_cudnn, read_features
 
 
 def environment(
@@ -34,7 +34,7 @@ def environment(
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda if device.type == "cuda" else None,
-        "cudnn": torch.backends.cudnn.version() if device.type == "cuda" else None,
+        "cudnn": read_cudnn() if device.type == "cuda" else None,
         "numpy": np.__version__,
         "platform": platform.platform(),
         "device": f"{device}: {name}",

@@ -104,3 +104,13 @@ def pick_device(name: str) -> torch.device:
     if name == "cpu" or not found:
         return torch.device("cpu")
     return torch.device("cuda", torch.cuda.current_device())
+
+
+def read_cudnn() -> int | None:
+    """The version of cuDNN, as 91900 for 9.19. None where torch refuses the one that is here; a step says why, if it
+    matters.
+    """
+    try:
+        return torch.backends.cudnn.version()
+    except RuntimeError:
+        return None

@@ -26,6 +26,7 @@ from degrade.train.backends.native.passing import name_passing
 from degrade.train.backends.native.shelf import Shelf
 from degrade.train.layout import LAYOUTS, format_of, pick_layout
 from degrade.train.precision import settle
+from degrade.train.processor import read_cudnn
 
 MEASURED: dict[str, type[Graph]] = {"graph": Graph, "fused": Fused}  # the first is taken where the others gain nothing
 _ORDER = sorted(LAYOUTS, key=lambda layout: layout != pick_layout(torch.device("cuda")))  # a GPU's own first
@@ -109,7 +110,7 @@ def _name_answer(engine: EngineSpec, device: torch.device) -> str:
     except ImportError:  # without Triton
         ours = ""
     about = (torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device), torch.__version__)
-    libraries = (torch.version.cuda, torch.backends.cudnn.version(), ours)
+    libraries = (torch.version.cuda, read_cudnn(), ours)
     total = repr((_FORMAT, *about, *libraries, engine.precision, engine.deterministic))
     return f"{engine.precision}-{hashlib.sha256(total.encode()).hexdigest()[:16]}.json"
 
