@@ -30,8 +30,13 @@ torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 life.SPAWN = processes.Warm()
 
 
-def pytest_configure() -> None:
-    """Commands that tests start hear signals, also where the tests run behind `nohup` or in a script's background."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Hides the GPUs unless their tests are asked for, since all others are about the CPU.
+
+    Commands that tests start hear signals, also where the tests run behind `nohup` or in a script's background.
+    """
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, handler)
@@ -67,6 +72,24 @@ def pytest_collection_finish() -> None:
 
 def pytest_unconfigure() -> None:
     gc.unfreeze()
+
+
+def on_gpu(test: Any) -> Any:
+    """Marks a test that needs a CUDA device, whatever that computes."""
+    here = os.environ.get("CUDA_VISIBLE_DEVICES") != "-1" and torch.cuda.is_available()
+    return pytest.mark.gpu(pytest.mark.skipif(not here, reason="needs a CUDA device: pytest -m gpu")(test))
+
+
+def gpu(test: Any) -> Any:
+    """Marks a test that needs a CUDA device and its arithmetic: there are devices that only pretend."""
+    return on_gpu(pytest.mark.skipif(_computes_nothing(), reason="this CUDA device computes nothing")(test))
+
+
+@functools.cache
+def _computes_nothing() -> bool:
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "-1" or not torch.cuda.is_available():
+        return False
+    return (torch.full((3,), 7.0, device="cuda") * 6).tolist() != [42.0] * 3
 
 
 def missing(precision: str) -> str:

@@ -131,7 +131,7 @@ def _train_losses(fit: Fit, steps: int) -> list[float]:
 def _step_from(fit: Fit, state: Mapping[str, Any], iteration: int) -> dict[str, Any]:
     """Does one step from the state of another loop and returns the new state."""
     settle(fit.spec.engine.precision, fit.device)
-    fit.backend.restore(state)
+    fit.backend.restore({**state, "layout": fit.backend.layout})  # of its own: it is timed there too
     fit.backend.lr.fill_(lr_at(fit.spec.recipe, iteration, Warmup()))
     fit.backend.step(iteration)
     return fit.backend.state()

@@ -60,13 +60,15 @@ class Resident:
         self.labels = torch.from_numpy(images.labels).to(device)
         self.mean = scale.mean.to(device)
         self.deviation = None if scale.deviation is None else scale.deviation.to(device)
+        # on the device: a GPU multiplies by 1/255 instead of dividing by a number, which rounds otherwise
+        self.full_scale = torch.tensor(255.0, device=device)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def clean(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Scaled images without augmentation: x (N, C, H, W) float32, y (N,)."""
-        x = self.pixels[index].float().div_(255).sub_(self.mean)
+        x = self.pixels[index].float().div_(self.full_scale).sub_(self.mean)
         return (x if self.deviation is None else x.div_(self.deviation)), self.labels[index]
 
     def spans(self, images: int | None = None) -> Iterator[tuple[int, int]]:
@@ -164,32 +166,51 @@ class Batches:
 class Window:
     """The batches of a `Batches` by a number on the device, so that a captured graph can take any of them.
 
-    `order` holds the passes that a batch can reach into, from pass `first` on. `reach` brings `order` up to date for a
-    step, outside of any graph and without waiting for the device.
+    `table` holds the draws of all batches that begin in one pass over the images, from batch `begin` on. `reach` brings
+    it up to date for a step, outside of any graph and without waiting for the device.
     """
 
     def __init__(self, batches: Batches) -> None:
         n, device = len(batches.images), batches.images.labels.device
         self.batches, self.first = batches, -1
         self.passes = 1 + -(-(batches.batch - 1) // n)  # a batch can begin at the last image of a pass
-        self.order = torch.zeros(self.passes * n, dtype=torch.int64, device=device)
         self.places = torch.arange(batches.batch, device=device)
+        self.rows = torch.arange(-(-n // batches.batch), device=device)  # of the table: a batch each
+        self.begin = torch.zeros((), dtype=torch.int64, device=device)
+        # images, then a tensor of Crops each
+        self.table = torch.zeros((len(self.rows), 4, batches.batch), dtype=torch.int64, device=device)
 
     def reach(self, iteration: int) -> None:
-        """Brings `order` up to date for the batch of `iteration`."""
-        first = iteration * self.batches.batch // len(self.batches.images)
-        if first != self.first:
-            self.order.copy_(torch.cat([self.batches.order(first + i) for i in range(self.passes)]))
-            self.first = first
+        """Brings the table up to date for the batch of `iteration`."""
+        n, batch = len(self.batches.images), self.batches.batch
+        first = iteration * batch // n
+        if first == self.first:
+            return
+        begin = -(-first * n // batch)
+        order = torch.cat([self.batches.order(first + i) for i in range(self.passes)])
+        starts = (self.rows * batch + (begin * batch - first * n)).clamp_(max=n - 1)  # the last row may go unused
+        self.table[:, 0] = order[starts[:, None] + self.places]
+        for column, draws in enumerate(self.batches.crops((self.rows + begin)[:, None]), 1):
+            self.table[:, column] = draws
+        self.begin.fill_(begin)
+        self.first = first
+
+    def row(self, iteration: Tensor) -> tuple[Tensor, "Crops"]:
+        """The images and the crops of a batch, for `iteration` () int64. The table must be up to date."""
+        at = (iteration - self.begin).clamp_(max=len(self.rows) - 1)  # before a capture, steps go beyond the table
+        # index_select does not wait for the device, as an index () would
+        images, *crops = self.table.index_select(0, at.view(1))[0].unbind()
+        return images, Crops(*crops)
 
     def index(self, iteration: Tensor) -> Tensor:
-        """As Batches.index, for `iteration` () int64. `order` must be up to date."""
-        return self.order[iteration * self.batches.batch % len(self.batches.images) + self.places]
+        """As Batches.index, for `iteration` () int64. The table must be up to date."""
+        return self.row(iteration)[0]
 
     def at(self, iteration: Tensor) -> tuple[Tensor, Tensor]:
-        """As Batches.at, for `iteration` () int64. `order` must be up to date."""
-        x, y = self.batches.images.clean(self.index(iteration))
-        return self.batches.augment(x, self.batches.crops(iteration)), y
+        """As Batches.at, for `iteration` () int64. The table must be up to date."""
+        images, crops = self.row(iteration)
+        x, y = self.batches.images.clean(images)
+        return self.batches.augment(x, crops), y
 
 
 class Crops(NamedTuple):

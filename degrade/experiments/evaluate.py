@@ -19,7 +19,7 @@ from degrade.experiments.classes import Order, match_classes
 from degrade.experiments.trained import Pictures, Trained, as_trained, choose_measuring, pictures, tell_apart
 from degrade.spec import DataSpec, RunSpec
 from degrade.train.fit import pick_device
-from degrade.train.precision import autocast
+from degrade.train.precision import autocast, settle_as_trained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +146,7 @@ def compute_outputs(trained: Trained, shown: Pictures, split: str, device: str) 
     """
     place, order = pick_device(device), _match(trained, shown, split).outputs
     images = shown.resident(split, place)
+    settle_as_trained(trained.run.engine if trained.run else None, place)
     precision = trained.run.engine.precision if trained.run else "fp32"
     with _use_threads(trained.run):
         said = _compute_logits(copy.deepcopy(trained.net).to(place), images, precision)

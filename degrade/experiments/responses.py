@@ -24,6 +24,7 @@ from degrade.store import parquet
 from degrade.store.folder import RunDir
 from degrade.store.parquet import TABLES
 from degrade.train.fit import pick_device
+from degrade.train.precision import settle_as_trained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,6 +112,7 @@ def _measure(trained: Trained, under: Under, asked: DataSpec | None, given_scale
     if known and all(len(rows) for rows in known.values()):
         return known
     shown, device = pictures(trained, asked, given_scale=given_scale), pick_device("auto")
+    settle_as_trained(trained.run.engine if trained.run else None, device)
     images, net = shown.resident(split, device), copy.deepcopy(trained.net).to(device)
     made = measure(
         net, _split_images(images, under.images(trained)), iteration=at, split=split, bn=bn, pad=trained.spec.pad

@@ -9,6 +9,11 @@ from degrade.nets.blocks import Gate, conv3x3
 from degrade.nets.shortcuts import MakeShortcut
 
 MakeBlock = Callable[[int, int, int, nn.Module], nn.Module]
+Apply = Callable[[nn.Module, Tensor], Tensor]
+
+
+def _begin(stem: nn.Module, x: Tensor) -> Tensor:
+    return torch.relu(stem(x))
 
 
 class CifarNet(nn.Module):
@@ -35,9 +40,9 @@ class CifarNet(nn.Module):
             self.stages.append(blocks)
         self.head = nn.Linear(cin, classes)
 
-    def forward(self, x: Tensor, through: Callable[[nn.Module, Tensor], Tensor] = nn.Module.__call__) -> Tensor:
-        """`through` applies a block to its input; degrade.train.recompute gives another way to do so."""
-        x = torch.relu(self.stem(x))
+    def forward(self, x: Tensor, through: Apply = nn.Module.__call__, begin: Apply = _begin) -> Tensor:
+        """`through` applies a block to its input, and `begin` the stem with its ReLU; degrade.train has other ways."""
+        x = begin(self.stem, x)
         for stage in self.stages:
             for block in stage.children():
                 x = through(block, x)

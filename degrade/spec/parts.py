@@ -34,7 +34,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "recipe.init": ("he", "xavier", "small"),
     "engine.precision": ("fp32", "tf32", "bf16"),
     "engine.device": ("auto", "cpu", "cuda"),
-    "engine.backend": ("auto", "eager", "graph", "native"),
+    "engine.backend": ("auto", "eager", "graph", "fused", "native"),
 }
 NORMALIZES = ("pixel", "channel")
 CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100}  # of the datasets whose number of classes is fixed
@@ -243,8 +243,8 @@ class EngineSpec(Checked):
         for key in (key for key in CHOICES if key.startswith(self.prefix)):
             self.one_of(key.removeprefix(self.prefix), CHOICES[key])
         self.demand(1 <= self.threads <= 1024, "threads", "must be from 1 to 1024")
-        rule = "engine.backend=native cannot recompute; use engine.backend=auto or eager"
-        self.demand(not self.recompute or self.backend != "native", "recompute", rule)
+        rule = f"engine.backend={self.backend} cannot recompute; use engine.backend=auto or eager"
+        self.demand(not self.recompute or self.backend not in ("fused", "native"), "recompute", rule)
         every = self.checkpoint_every
         ok = every >= 1 if isinstance(every, int) else re.fullmatch(r"\d{1,18}s", every) is not None  # below 2**63
         self.demand(ok, "checkpoint_every", "must be seconds, as in 60s, or a number of iterations")

@@ -22,7 +22,7 @@ from degrade.store.state import State
 # of environment.json; a key that is not here may say anything
 _ENVIRONMENT = (
     *("degrade", "commit", "python", "torch", "cuda", "cudnn", "numpy", "platform", "device", "cpus"),
-    *("processor", "features", "kernels", "command", "started"),
+    *("processor", "features", "kernels", "command", "started", "measured"),
 )
 
 

@@ -85,7 +85,9 @@ def _plan_layout(first: RunDir, again: RunDir) -> None:
     A checkpoint names its own layout. Says so where the first run is of a degrade that knew only one layout.
     """
     had, spec = first.read_state(), read_trained_spec(first)
-    sums = spec.engine.backend == "eager" or (spec.engine.backend == "native" and spec.recipe.precise_bn)
+    sums = spec.engine.backend in ("eager", "graph", "fused") or (
+        spec.engine.backend == "native" and spec.recipe.precise_bn
+    )
     if not sums or again.standing().name == "running" or any(path.exists() for path in again.checkpoints):
         return
     again.path.mkdir(parents=True, exist_ok=True)

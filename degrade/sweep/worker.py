@@ -75,8 +75,9 @@ def work(pack: Sequence[RunSpec], root: Path, stop: Callable[[], bool], command:
         for spec in pack:
             give_up(RunDir(root, spec.run), "failed", reason)
         return Report(fit=True, reason=reason)
-    held = [run for run, state in states.items() if state == "elsewhere"]
-    return Report(fit=not stop(), elsewhere=held)  # a worker that was told to stop would train nothing more
+    held = [name for name, state in states.items() if state == "elsewhere"]
+    # a worker that was told to stop would train nothing more
+    return Report(fit=not stop() and not run.is_worn(), elsewhere=held)
 
 
 @contextlib.contextmanager

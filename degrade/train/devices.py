@@ -57,8 +57,9 @@ def refuse_missing(spec: RunSpec) -> None:
         return
     if engine.precision == "tf32":
         raise SpecError("engine.precision=tf32: needs a CUDA device, and none is used here; use fp32 or bf16")
-    if engine.backend == "graph":
-        raise SpecError("engine.backend=graph: needs a CUDA device, and none is used here; use engine.backend=auto")
+    if engine.backend in ("graph", "fused"):
+        said = "needs a CUDA device, and none is used here; use engine.backend=auto"
+        raise SpecError(f"engine.backend={engine.backend}: {said}")
     if engine.backend == "native" and (reason := find_unsuited(spec)):
         raise SpecError(f"engine.backend=native: {reason}; use engine.backend=auto")
 

@@ -4,7 +4,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,14 +13,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from degrade.train.processor import name_processor, read_features
+from degrade.train.processor import name_processor, read_cudnn, read_features
 
 
 def environment(
-    device: torch.device, command: str, *, classes: Sequence[str] = (), kernels: str = ""
+    device: torch.device,
+    command: str,
+    *,
+    classes: Sequence[str] = (),
+    kernels: str = "",
+    measured: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Versions, commit, processor, device and command of this process; the names of the classes that a run is trained
-    on; and the fingerprint of the `kernels` that it uses.
+    on; the fingerprint of the `kernels` that it uses; and what was `measured` to choose how it trains.
     """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
@@ -29,7 +34,7 @@ def environment(
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda if device.type == "cuda" else None,
-        "cudnn": torch.backends.cudnn.version() if device.type == "cuda" else None,
+        "cudnn": read_cudnn() if device.type == "cuda" else None,
         "numpy": np.__version__,
         "platform": platform.platform(),
         "device": f"{device}: {name}",
@@ -40,6 +45,7 @@ def environment(
         "command": command or " ".join(sys.argv),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         **({"classes": list(classes)} if classes else {}),
+        **({"measured": dict(measured)} if measured else {}),
     }
 
 

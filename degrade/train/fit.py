@@ -48,8 +48,7 @@ class Fit:
     ) -> None:
         self.spec, self.stop = spec, stop
         self.device = device or pick_device(spec.engine.device)
-        torch.backends.cudnn.deterministic = spec.engine.deterministic
-        settle(spec.engine.precision, self.device)
+        settle(spec.engine.precision, self.device, deterministic=spec.engine.deterministic)
         self.threads = spec.engine.threads
         train, test, val = splits
         scale = scale_of(train, spec.data.normalize)
@@ -81,7 +80,7 @@ class Fit:
             norm=recipe.norm,
             bn_group=recipe.bn_group,
         )
-        self.backend, self.backend_name, self.backend_why = choose(name, net, self.spec, self.batches)
+        self.backend, self.backend_name, self.backend_why, self.measured = choose(name, net, self.spec, self.batches)
         self.here = Stretch.observe(self.device, self.backend.fingerprint)
         self.machines = [self.here]  # that computed the run, by iteration
 

@@ -33,7 +33,8 @@ class Stretch:
     def observe(cls, device: torch.device, kernels: str) -> Self:
         """What computes on a device of this machine."""
         if device.type == "cuda":
-            return cls(0, torch.cuda.get_device_name(device), f"CUDA {torch.version.cuda}", str(torch.__version__))
+            name, version = torch.cuda.get_device_name(device), str(torch.__version__)
+            return cls(0, name, f"CUDA {torch.version.cuda}", version, kernels)
         level, digest = torch.backends.cpu.get_cpu_capability(), hashlib.sha256(repr(read_features()).encode())
         return cls(0, name_processor(), f"{level} {digest.hexdigest()[:8]}", str(torch.__version__), kernels)
 
@@ -103,3 +104,13 @@ def pick_device(name: str) -> torch.device:
     if name == "cpu" or not found:
         return torch.device("cpu")
     return torch.device("cuda", torch.cuda.current_device())
+
+
+def read_cudnn() -> int | None:
+    """The version of cuDNN, as 91900 for 9.19. None where torch refuses the one that is here; a step says why, if it
+    matters.
+    """
+    try:
+        return torch.backends.cudnn.version()
+    except RuntimeError:
+        return None

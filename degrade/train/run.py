@@ -16,6 +16,7 @@ from degrade.store.files import at_home, describe_refusal, write
 from degrade.store.folder import RunDir
 from degrade.store.results import make_root
 from degrade.store.state import FINISHED, OVER, State
+from degrade.train.backends.graph import has_broken
 from degrade.train.checkpoint import pack
 from degrade.train.environment import environment
 from degrade.train.fit import Fit
@@ -123,7 +124,7 @@ def _mend(spec: RunSpec, folder: RunDir, known: State, stop: Callable[[], bool],
         if known.over and folder.curve.exists():
             demand_probe(folder)
         raise
-    folder.begin(spec, environment(fit.device, command, kernels=fit.here.kernels))
+    folder.begin(spec, environment(fit.device, command, kernels=fit.here.kernels, measured=fit.measured))
     record(fit, folder)
     folder.write_state(progress(fit, _end_of(fit), outcome=fit.outcome, reason=""))
     demand_probe(folder)
@@ -158,7 +159,9 @@ def _train(
     if layout is not None:
         fit.begin_in(layout)
     resume(fit, folder)
-    about = environment(fit.device, command, classes=splits.train.classes, kernels=fit.here.kernels)
+    about = environment(
+        fit.device, command, classes=splits.train.classes, kernels=fit.here.kernels, measured=fit.measured
+    )
     folder.begin(fit.spec, about)  # of the backend and with the probe that the run began with
     if fit.spec.engine.probe != spec.engine.probe:
         print(f"{spec.run}: engine.probe stays {fit.spec.engine.probe}, as the run began; {REPROBE}", flush=True)
@@ -231,6 +234,11 @@ class Pulse:
                         folder.write_state(State("running"))
             self.last = time.monotonic()
         return self.stop()
+
+
+def is_worn() -> bool:
+    """Whether this process should train no more packs: a capture broke, and torch may keep what belonged to it."""
+    return has_broken()
 
 
 def take_gpu(slot: int) -> None:

@@ -13,6 +13,7 @@ from typing import TypeAlias
 import torch
 
 from degrade.errors import DegradeError
+from degrade.train import streams
 
 Run: TypeAlias = Generator[None]  # does a turn at each `next`; `close` ends it early
 
@@ -40,9 +41,10 @@ def in_turn(runs: Iterable[Run], together: int, *, on_gpu: bool) -> None:
                 going = False
             if not going:
                 lanes.remove(lane)
+                lane.close()
     finally:
         for lane in lanes:
-            lane.run.close()
+            lane.close()
     if failed:
         raise failed[0]
 
@@ -62,7 +64,7 @@ class Lane:
 
     def __init__(self, run: Run, *, on_gpu: bool, shared: bool) -> None:
         self.run, self.on_gpu, self.took = run, on_gpu, 0
-        self.stream = torch.cuda.Stream() if on_gpu and shared else None
+        self.stream = streams.take() if on_gpu and shared else None
         self.turns = deque[torch.cuda.Event]()
         self.begun = False
 
@@ -86,6 +88,13 @@ class Lane:
         if not self.begun:
             self.took, self.begun = before - _read_free_memory(), True
         return going
+
+    def close(self) -> None:
+        """Ends the run, and lets another lane have the stream."""
+        self.run.close()
+        if self.stream is not None:
+            streams.give_back(self.stream)
+            self.stream = None
 
     def _go(self) -> bool:
         try:

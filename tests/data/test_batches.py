@@ -3,6 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from batched import CPU, batches, pictures
+from conftest import gpu
 
 from degrade.data.batches import Batches, Resident, average, epoch_order, key, mix, scale_of
 from degrade.data.images import Images
@@ -129,7 +130,7 @@ def test_a_channel_that_is_the_same_everywhere_is_not_divided_by_zero():
     assert Resident(flat, scale_of(flat, "channel"), CPU).clean(slice(None))[0].abs().sum() == 0
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@gpu
 def test_a_gpu_draws_the_same():
     images = pictures()
     there = Batches(
@@ -137,3 +138,19 @@ def test_a_gpu_draws_the_same():
     )
     for i in range(5):
         assert torch.equal(there.at(i)[0].cpu(), batches().at(i)[0])
+
+
+@gpu
+def test_a_gpu_scales_every_byte_to_the_same_number():
+    """Divided by a number, 126 of 256 come out otherwise: a GPU multiplies by 1/255 then."""
+    every = Images(np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1), np.zeros(256, np.int64), ("0",))
+    scale = scale_of(every, (0.0, 1.0))
+    here, there = (Resident(every, scale, torch.device(kind)).clean(slice(None))[0] for kind in ("cpu", "cuda"))
+    assert torch.equal(here, there.cpu())
+
+
+def test_bytes_are_divided_by_what_lies_on_the_device():
+    every = Images(np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1), np.zeros(256, np.int64), ("0",))
+    resident = Resident(every, scale_of(every, (0.0, 1.0)), CPU)
+    assert torch.equal(resident.clean(slice(None))[0].flatten(), torch.arange(256.0) / 255)
+    assert resident.full_scale.device == resident.pixels.device

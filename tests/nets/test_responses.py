@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from conftest import gpu
 from torch import nn
 
 from degrade import nets
@@ -134,7 +135,7 @@ def test_rows_are_in_the_order_of_the_net():
     assert all(one.layer + 1 == other.layer for one, other in pairwise(rows))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@gpu
 def test_a_gpu_measures_the_same_but_for_rounding():
     here, there = measured(trained()), measure(trained().cuda(), [X.cuda()], iteration=7, split="test")
     for one, other in zip([*here[0], *here[1]], [*there[0], *there[1]], strict=True):

@@ -2,8 +2,7 @@ import time
 from dataclasses import dataclass
 
 import pytest
-import torch
-from conftest import tiny
+from conftest import on_gpu, tiny
 
 from degrade import data
 from degrade.sweep import sample
@@ -65,7 +64,7 @@ def test_the_peak_is_that_of_the_process_and_grows_with_the_batch(degrade, tmp_p
     assert small > 100e6  # the libraries are part of it
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@on_gpu
 def test_on_a_gpu_the_peak_is_of_its_memory_and_that_of_the_net_before_does_not_count():
     large, small = (sample.measure(tiny(recipe={"batch": n}, engine={"device": "cuda"})) for n in (2048, 16))
     assert 0 < small.memory < large.memory

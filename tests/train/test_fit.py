@@ -2,7 +2,7 @@ import json
 
 import pytest
 import torch
-from conftest import ON_CPU, tiny
+from conftest import ON_CPU, gpu, tiny
 from fitting import bits, finish, start, taken_up
 from places import GOLDEN
 
@@ -238,7 +238,7 @@ def test_cuda_asked_in_vain_is_one_line():
         pick_device("cuda")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@gpu
 @pytest.mark.parametrize("name", ["eager", "graph"])
 def test_a_gpu_starts_on_the_same_curve(name):
     spec = tiny(engine={"backend": name})

@@ -1,5 +1,6 @@
 """The graph backend. All but the capture itself is tested on the CPU, with a capture that repeats the act."""
 
+import warnings
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -7,22 +8,25 @@ from typing import Any
 import pytest
 import torch
 from batched import batches
-from conftest import tiny
+from conftest import gpu, on_gpu, tiny
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from degrade import data, nets
+from degrade.bench.cases import noise
 from degrade.data.batches import Batches, Resident, Window, scale_of
 from degrade.errors import SpecError, UnavailableError
 from degrade.spec import RunSpec
 from degrade.train import backends
-from degrade.train.backends import choose
 from degrade.train.backends.eager import Eager
 from degrade.train.backends.graph import Act, Graph
+from degrade.train.checkpoint import pack, unpack
 from degrade.train.fit import Fit
+from degrade.train.layout import LAYOUTS
+from degrade.train.precision import settle
 
-CPU = torch.device("cpu")
-CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+PAPER = {"depth": 20, "width": 16}  # pictures are 3x32x32 on a GPU: the kernels of cuDNN that a user's runs have
 # Operators that wait for the device, or whose result has a size that depends on the data.
 WAITS = ("_local_scalar_dense", "item", "equal", "is_nonzero", "nonzero", "masked_select", "_unique", "unique")
 HOST = ("lift_fresh", "scalar_tensor", "pin_memory")  # values that come from the host
@@ -45,13 +49,17 @@ def pretend(act: Act) -> Act:
 
 
 def made(kind: type[Eager] | type[Graph], spec: RunSpec, device: torch.device = CPU, **options: Any) -> Any:
-    """A backend on its own, and its pictures."""
-    images, _, _ = data.load(spec.data)
+    """A backend on its own, and its pictures: on a GPU those of the paper's shape, since small ones take other kernels
+    of cuDNN.
+    """
+    if device.type != "meta":
+        settle(spec.engine.precision, device, deterministic=spec.engine.deterministic)
+    images = data.load(spec.data).train if device.type != "cuda" else noise(300, 3, 32)
     resident = Resident(images, scale_of(images, spec.data.normalize), device)
     recipe = spec.recipe
     drawn = Batches(resident, batch=recipe.batch, seed=spec.seed, augment=recipe.augment)
     variant: dict[str, Any] = {"init": recipe.init, "norm": recipe.norm, "bn_group": recipe.bn_group}
-    net = nets.build(spec.net, channels=1, classes=10, seed=spec.seed, **variant)
+    net = nets.build(spec.net, channels=images.pixels.shape[1], classes=10, seed=spec.seed, **variant)
     backend = kind(net, spec, drawn, **options)
     backend.lr.fill_(0.05)
     return backend
@@ -149,6 +157,26 @@ def test_a_training_by_graph_is_that_of_eager_wherever_it_is_taken_up(monkeypatc
     assert second.probes == whole.probes
     for ours, theirs in zip(second.points, whole.points, strict=True):
         assert replace(ours, images_per_second=0.0, seconds=0.0) == replace(theirs, images_per_second=0.0, seconds=0.0)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_graph_takes_up_a_run_in_the_layout_that_it_had(layout):
+    """What was captured in one layout is captured again in another."""
+    graph, eager = made(Graph, tiny(), capture=pretend), made(Eager, tiny(), layout=layout)
+    images = graph.eager.batches.images
+    graph.evaluate(images, 0, 40)
+    kept = graph.layout == layout
+    for i in range(3):
+        eager.step(i)
+    graph.restore(eager.state())
+    assert graph.layout == graph.state()["layout"] == layout
+    assert bool(graph.splits) == kept  # evaluations were captured with tensors that are gone
+    for i in range(3, 6):
+        eager.step(i)
+        graph.step(i)
+        assert bits(graph) == bits(eager)
+    assert torch.equal(graph.evaluate(images, 0, 40), eager.evaluate(images, 0, 40))
+    assert graph.eager.flat.data_ptr() == next(graph.net.parameters()).data_ptr()
 
 
 @dataclass(frozen=True)
@@ -251,6 +279,45 @@ def test_a_step_that_cannot_be_captured_leaves_the_net_as_it_was():
     assert bits(Eager(net, spec, drawn)) == bits(eager)
 
 
+def test_the_first_of_two_errors_of_a_capture_is_the_reason():
+    """torch raises a second one where it ends the capture, which says nothing."""
+
+    def breaks(act: Act) -> Act:
+        try:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        finally:
+            raise RuntimeError("operation failed due to a previous error during capture")
+
+    try:
+        raise KeyError("somebody else's")
+    except KeyError:
+        with pytest.raises(UnavailableError, match=r"the step cannot be captured \(operation not permitted"):
+            made(Graph, tiny(), capture=breaks)
+
+
+def test_memory_that_ends_within_a_capture_is_out_of_memory():
+    def full(act: Act) -> Act:
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        finally:
+            raise RuntimeError("operation failed due to a previous error during capture")
+
+    with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
+        made(Graph, tiny(), capture=full)
+
+
+def test_an_evaluation_that_cannot_be_captured_is_done_without_a_graph_to_the_same_bits(capsys):
+    graph, eager = made(Graph, tiny(), capture=pretend), made(Eager, tiny())
+    graph.capture = refuse
+    images = graph.eager.batches.images
+    for start, stop in [(0, 40), (40, 80), (80, 100)]:
+        assert torch.equal(graph.evaluate(images, start, stop), eager.evaluate(images, start, stop))
+    assert capsys.readouterr().err.count("an evaluation cannot be captured") == 1
+    graph.step(0)
+    eager.step(0)
+    assert bits(graph) == bits(eager)
+
+
 def test_out_of_memory_is_no_reason_to_go_on_without_a_graph():
     def full(act: Act) -> Act:
         raise torch.OutOfMemoryError
@@ -259,30 +326,12 @@ def test_out_of_memory_is_no_reason_to_go_on_without_a_graph():
         made(Graph, tiny(), capture=full)
 
 
-def test_auto_on_a_gpu_is_a_graph_or_eager_and_why(monkeypatch):
-    """The pictures claim to be on a GPU; only the choice is tested."""
-
-    class Elsewhere:
-        images = type("Pictures", (), {"pixels": type("Pixels", (), {"device": torch.device("cuda")})})
-
-    def none(*_: object) -> None:
-        raise UnavailableError("the step cannot be captured (why)")
-
-    net, spec, drawn = torch.nn.Identity(), tiny(), Elsewhere()
-    monkeypatch.setitem(backends.BACKENDS, "eager", lambda *_: "eager itself")
-    monkeypatch.setitem(backends.BACKENDS, "graph", lambda *_: "a graph")
-    assert choose("auto", net, spec, drawn) == ("a graph", "graph", "")  # type: ignore[arg-type]
-    monkeypatch.setitem(backends.BACKENDS, "graph", none)
-    why = "no graph: the step cannot be captured (why)"
-    assert choose("auto", net, spec, drawn) == ("eager itself", "eager", why)  # type: ignore[arg-type]
-
-
-@CUDA
+@gpu
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
 @pytest.mark.parametrize("recipe", RECIPES, ids=str)
 def test_on_a_gpu_a_graph_is_eager_to_the_bit(recipe, precision):
-    spec, gpu = tiny(recipe=recipe, engine={"precision": precision}), torch.device("cuda")
-    graph, eager = made(Graph, spec, gpu), made(Eager, spec, gpu)
+    spec = tiny(**PAPER, recipe={"batch": 128, **recipe}, engine={"precision": precision})
+    graph, eager = made(Graph, spec, CUDA), made(Eager, spec, CUDA)
     assert bits(graph) == bits(eager)
     for i in [*range(15), 3, 40, 41]:
         graph.lr.fill_(0.1 / (i + 1))
@@ -292,10 +341,9 @@ def test_on_a_gpu_a_graph_is_eager_to_the_bit(recipe, precision):
         assert bits(graph) == bits(eager), i
 
 
-@CUDA
+@gpu
 def test_on_a_gpu_evaluation_by_a_graph_is_that_of_eager():
-    gpu = torch.device("cuda")
-    graph, eager = made(Graph, tiny(), gpu), made(Eager, tiny(), gpu)
+    graph, eager = made(Graph, tiny(**PAPER), CUDA), made(Eager, tiny(**PAPER), CUDA)
     for start, stop in [(0, 40), (40, 80), (80, 100), (0, 40)]:
         ours = graph.evaluate(graph.eager.batches.images, start, stop)
         assert torch.equal(ours, eager.evaluate(eager.batches.images, start, stop))
@@ -304,27 +352,31 @@ def test_on_a_gpu_evaluation_by_a_graph_is_that_of_eager():
     assert bits(graph) == bits(eager)
 
 
-@CUDA
+@gpu
 @pytest.mark.parametrize("kill", [1, 5, 6, 7, 11])
 def test_on_a_gpu_a_run_taken_up_ends_with_the_same_bits(kill):
     spec = tiny(engine={"backend": "graph"})
-    whole, first, second = (Fit(spec, data.load(spec.data), device=torch.device("cuda")) for _ in range(3))
+    whole, first, second = (Fit(spec, data.load(spec.data), device=CUDA) for _ in range(3))
     whole.advance(1000)
     first.advance(kill)
-    second.restore(first.state())
+    second.restore(unpack(pack(first.state())))  # as a file gives it: on the CPU
     second.advance(1000)
     assert bits(whole.backend)[:-1] == bits(second.backend)[:-1]
     assert [(p.loss, p.error) for p in whole.points] == [(p.loss, p.error) for p in second.points]
 
 
-@CUDA
+@on_gpu
 def test_on_a_gpu_nothing_waits_between_two_points():
     spec = tiny(recipe={"eval_every": 1000, "iterations": 1000})
-    fit = Fit(spec, data.load(spec.data), device=torch.device("cuda"))
+    fit = Fit(spec, data.load(spec.data), device=CUDA)
     fit.advance(1)
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the mode is announced as a prototype
+        torch.cuda.set_sync_debug_mode("error")
     try:
         fit.advance(50)  # torch raises where the host waits
     finally:
-        torch.cuda.set_sync_debug_mode("default")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.cuda.set_sync_debug_mode("default")
     assert fit.iteration == 51

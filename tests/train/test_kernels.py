@@ -9,7 +9,7 @@ from noise import batches
 
 from degrade import data, nets
 from degrade.errors import SpecError, UnavailableError
-from degrade.train.backends import choose
+from degrade.train.backends import choose, compare
 from degrade.train.backends.eager import Eager
 from degrade.train.backends.native import build, check
 from degrade.train.fit import Fit
@@ -120,7 +120,7 @@ def test_where_torch_is_faster_auto_takes_it_and_native_can_be_had(changes):
 def test_the_check_of_this_machine_finds_them_right(precision):
     distances = check.measure_distances(precision)
     assert check.find_wrong(distances, precision) == ""
-    assert {key.partition(",")[0] for key in distances} == {*check.BOUNDS[precision]}
+    assert {key.partition(",")[0] for key in distances} == {*compare.BOUNDS[precision]}
 
 
 def test_a_run_says_what_trained_it_and_keeps_it(tmp_path):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import tiny
+from conftest import gpu, tiny
 
 from degrade import data
 from degrade.errors import SpecError
@@ -214,7 +214,7 @@ def test_rows_after_the_last_checkpoint_go_with_a_crash(tmp_path):
     assert table(tmp_path, spec).groupby(["iteration", "layer"]).size().eq(1).all()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@gpu
 def test_a_gpu_sees_the_same_gradients_but_for_rounding():
     spec = tiny(engine={"probe": 5})
     there = Fit(spec, data.load(spec.data), device=torch.device("cuda"))

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import tiny
+from conftest import gpu, tiny
 from fitting import bits, finish, taken_up
 
 from degrade import data
@@ -84,7 +84,7 @@ def test_a_run_that_the_kernels_began_goes_on_with_them():
     assert bits(finish(second)) == bits(finish(first))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@gpu
 def test_on_a_gpu_it_takes_less_memory_and_changes_no_bit():
     peaks, fits = [], []
     for recompute in (False, True):

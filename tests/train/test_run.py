@@ -6,7 +6,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 import torch
-from conftest import tiny
+from conftest import gpu, tiny
 
 from degrade.errors import RunError
 from degrade.spec.rows import TIMINGS
@@ -311,9 +311,13 @@ def test_time_in_which_others_are_advanced_counts(tmp_path):
     assert RunDir(tmp_path, tiny().run).read_state().seconds > 0.3
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@gpu
 def test_on_a_gpu_streams_do_not_change_what_runs_compute(tmp_path):
-    specs = [replace(spec, engine=replace(spec.engine, backend="graph")) for spec in PACK]
+    long = {"iterations": 600, "eval_every": 200}  # short runs hardly overlap
+    specs = [
+        replace(spec, engine=replace(spec.engine, backend="graph"), recipe=replace(spec.recipe, **long))
+        for spec in PACK
+    ]
     assert run(specs, tmp_path / "packed", together=4) == run(specs, tmp_path / "alone")
     for spec in specs:
         pd.testing.assert_frame_equal(

@@ -1,7 +1,13 @@
+import gc
+from collections import defaultdict
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from degrade.errors import RunError
+from degrade.train import streams
 from degrade.train.turns import Lane, in_turn
 
 GIB = 2**30
@@ -57,8 +63,16 @@ class Gpu:
         self.free, self.running, self.most = 80 * GIB, 0, 0
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (self.free, 80 * GIB))
         monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-        monkeypatch.setattr(torch.cuda, "Stream", lambda: None)
+        self.streams = []  # that were ever made
+        monkeypatch.setattr(streams, "_FREE", defaultdict(list))
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+        monkeypatch.setattr(torch.cuda, "Stream", self.make_stream)
+        monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
         monkeypatch.setattr(torch.cuda, "Event", Event)
+
+    def make_stream(self, index):
+        self.streams.append(SimpleNamespace(device=SimpleNamespace(index=index)))
+        return self.streams[-1]
 
     def run(self, size):
         self.free, self.running = self.free - size * GIB, self.running + 1
@@ -89,6 +103,32 @@ def test_on_a_gpu_no_more_runs_are_begun_than_there_is_room_for(monkeypatch, siz
     in_turn([gpu.run(size) for _ in range(6)], 4, on_gpu=True)
     assert gpu.most == together
     assert gpu.free == 80 * GIB
+    assert len(gpu.streams) <= together + 1  # torch keeps memory for each, so the next run takes one that is free
+
+
+class Owner:
+    """Has a stream as long as it lives."""
+
+
+def test_a_stream_serves_one_owner_at_a_time_and_is_another_where_it_may_be_broken(monkeypatch):
+    gpu = Gpu(monkeypatch)
+    first, second = streams.take(), streams.take()
+    assert first is not second
+    streams.give_back(first)
+    assert streams.take() is first
+    owner = Owner()
+    held, returned = streams.take_for(owner, torch.device("cuda", 0))
+    del owner
+    gc.collect()
+    assert not returned.alive
+    assert streams.take() is held
+    owner = Owner()
+    broken, returned = streams.take_for(owner, torch.device("cuda", 0))
+    returned.detach()
+    del owner
+    gc.collect()
+    assert streams.take() is not broken
+    assert gpu.streams[0] is first
 
 
 def test_a_gpu_has_few_turns_of_a_run_before_it(monkeypatch):

@@ -1,7 +1,8 @@
 """The reference: plain PyTorch, one operator after the other, in any precision, on any device."""
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from degrade.data.batches import Batches, Resident
 from degrade.nets.norms import average_statistics
 from degrade.spec import RunSpec
+from degrade.train.backends.lent import Counters, Shadow
 from degrade.train.layout import format_of, pick_layout, to_channels_last
 from degrade.train.precision import autocast
 from degrade.train.recompute import recompute_block
@@ -24,15 +26,21 @@ class Eager:
     caffe: v = m v + lr g,  p = p - v,     nesterov: p - (lr g + m v).
     """
 
-    def __init__(self, net: nn.Module, spec: RunSpec, batches: Batches) -> None:
+    def __init__(self, net: nn.Module, spec: RunSpec, batches: Batches, layout: str | None = None) -> None:
+        """`layout`: to begin in, of degrade.train.layout; None: the device's own."""
         device = batches.images.pixels.device
         self.net, self.recipe, self.batches = net.to(device).train(), spec.recipe, batches
         self.cast = autocast(spec.engine.precision, device)
-        self.forward = partial(net, through=recompute_block) if spec.engine.recompute else net
+        self.forward = self._way_through(net, spec)
         self.lr = torch.zeros((), device=device)
         self.tally = torch.zeros(2, dtype=torch.float64, device=device)
         self.precision, self.fingerprint = spec.engine.precision, ""
-        self._flatten(pick_layout(device))
+        self.counters = Counters(self.net)
+        self._flatten(layout or pick_layout(device))
+
+    def _way_through(self, net: nn.Module, spec: RunSpec) -> Callable[[Tensor], Tensor]:
+        """How a step computes the net."""
+        return partial(net, through=recompute_block) if spec.engine.recompute else net
 
     def _flatten(self, layout: str) -> None:
         """Makes parameters and gradients views of two vectors, so that the update is four operators, not 4 a layer.
@@ -45,8 +53,14 @@ class Eager:
         self.grad, self.momentum = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
         for p, value, grad in zip(parameters, self._views(self.flat), self._views(self.grad), strict=True):
             p.data, p.grad = value, grad
+        self.pieces = list(self.grad.split([p.numel() for p in parameters]))
+        self.shadow = self._make_shadow() if self.precision == "bf16" else None
         kernels = [torch.full((p.numel(),), float(p.ndim == 4), device=self.flat.device) for p in parameters]
         self.kernels = torch.cat(kernels) if self.recipe.decay_scope == "conv" else None
+
+    def _make_shadow(self) -> Shadow:
+        rough = torch.zeros_like(self.flat, dtype=torch.bfloat16)
+        return Shadow(self.net, self.flat, self._views(rough), rough)
 
     def _views(self, flat: Tensor) -> list[Tensor]:
         """Pieces of `flat` in the shapes of the parameters."""
@@ -71,14 +85,28 @@ class Eager:
 
         Tallies stay on the device and no branch depends on a value, so that a CUDA graph can hold the step.
         """
-        self.grad.zero_()
-        with self.cast:
-            logits = self.forward(x.contiguous(memory_format=self.format)).float()
-        loss = F.cross_entropy(logits, y)
-        loss.backward()
+        with self._lend(), self.counters.kept():
+            with self.cast:
+                logits = self.forward(x.contiguous(memory_format=self.format)).float()
+            loss = F.cross_entropy(logits, y)
+            leaves = list(self.net.parameters())
+            gradients = torch.autograd.grad(loss, leaves, materialize_grads=True)
         with torch.no_grad():
+            self._collect(gradients)
             self._update()
             self.tally += torch.stack((loss * len(y), (logits.argmax(1) != y).sum()))
+
+    def _lend(self) -> AbstractContextManager[None]:
+        return self.shadow.lent() if self.shadow else nullcontext()
+
+    def _collect(self, gradients: Sequence[Tensor]) -> None:
+        """Copies the gradients into their vector, by one operator for each of their types."""
+        for kind in dict.fromkeys(each.dtype for each in gradients):
+            pairs = [pair for pair in zip(self.pieces, gradients, strict=True) if pair[1].dtype == kind]
+            torch.ops.aten._foreach_copy_(
+                [piece for piece, _ in pairs], [self._order(each).flatten() for _, each in pairs]
+            )
+        self.grad.add_(0)  # 0 for -0, as a sum that begins at 0 has it: so a run's bits are those of every version
 
     def _update(self) -> None:
         """Updates p and v from the gradient, which keeps its value for `grad_norm`."""
@@ -113,12 +141,13 @@ class Eager:
     def measure(self, x: Tensor, y: Tensor) -> Tensor:
         """(2,) float64 over x (N, C, H, W), y (N,): summed loss, mistakes."""
         self.net.eval()
-        with torch.inference_mode(), self.cast:
-            logits = self.net(to_channels_last(x)).float()
-            loss = F.cross_entropy(logits, y, reduction="sum")
-            sums = torch.stack((loss.double(), (logits.argmax(1) != y).sum()))
-        self.net.train()
-        return sums
+        try:
+            with torch.inference_mode(), self.cast, self._lend():
+                logits = self.net(to_channels_last(x)).float()
+                loss = F.cross_entropy(logits, y, reduction="sum")
+                return torch.stack((loss.double(), (logits.argmax(1) != y).sum()))
+        finally:
+            self.net.train()
 
     def state(self) -> dict[str, Any]:
         names = [name for name, _ in self.net.named_parameters()]

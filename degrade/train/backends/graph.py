@@ -4,6 +4,7 @@ Only the capture needs a GPU. It captures the eager backend's step as a function
 and any `Capture` can take the place of the real one.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -13,12 +14,20 @@ from torch import Tensor, nn
 from degrade.data.batches import Batches, Resident, Window
 from degrade.errors import UnavailableError
 from degrade.spec import RunSpec
+from degrade.train import streams
 from degrade.train.backends.eager import Eager
 
 _WARMUP_STEPS = 3  # steps done before the capture: libraries load meanwhile, and choose their algorithms
 Act = Callable[[], None]
 # an act on tensors that stay where they are -> a call that repeats it; may act meanwhile
 Capture = Callable[[Act], Act]
+_MakeEager = Callable[[nn.Module, RunSpec, Batches, str | None], Eager]
+_broken = list[str]()  # why captures broke in this process
+
+
+def has_broken() -> bool:
+    """Whether a capture broke in this process. torch up to 2.11 then keeps what it had set up for the capture."""
+    return bool(_broken)
 
 
 class Graph:
@@ -30,10 +39,19 @@ class Graph:
     Raises UnavailableError where there is no CUDA device, or where the step cannot be captured.
     """
 
-    def __init__(self, net: nn.Module, spec: RunSpec, batches: Batches, capture: Capture | None = None) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        spec: RunSpec,
+        batches: Batches,
+        capture: Capture | None = None,
+        layout: str | None = None,
+        make: _MakeEager = Eager,
+    ) -> None:
+        """`make`: makes the step that is captured."""
         device = batches.images.pixels.device
         self.capture = capture or _CudaCapture(device)
-        self.eager, self.window = Eager(net, spec, batches), Window(batches)
+        self.eager, self.window = make(net, spec, batches, layout), Window(batches)
         self.net, self.lr, self.tally = self.eager.net, self.eager.lr, self.eager.tally
         self.layout, self.fingerprint = self.eager.layout, self.eager.fingerprint
         self.counter = torch.zeros((), dtype=torch.int64, device=device)
@@ -46,17 +64,28 @@ class Graph:
         before = self.state()
         self.window.reach(0)
         try:
-            replay = self.capture(self._act)
-        except torch.OutOfMemoryError:
-            raise  # without a graph it would be no less
-        except RuntimeError as error:
+            return self._capture(self._act, "the step")
+        finally:
             self.restore(before)
-            why = str(error).strip().partition("\n")[0]
-            raise UnavailableError(f"the step cannot be captured ({why})") from error
-        self.restore(before)
-        self.eager.grad.zero_()
-        self.counter.zero_()
-        return replay
+            self.eager.grad.zero_()
+            self.counter.zero_()
+
+    def _capture(self, act: Act, what: str) -> Act:
+        """Captures an act. Raises UnavailableError where that fails, unless it is for memory: no act would need less.
+
+        Where a capture breaks, torch raises a second error at its end. The first says why.
+        """
+        outside = sys.exception()
+        try:
+            return self.capture(act)
+        except RuntimeError as error:
+            first: BaseException = error
+            while first.__context__ is not None and first.__context__ is not outside:
+                first = first.__context__
+            if isinstance(first, torch.OutOfMemoryError):
+                raise first from None
+            why = (str(first).strip() or type(first).__name__).partition("\n")[0]
+            raise UnavailableError(f"{what} cannot be captured ({why})") from error
 
     def _act(self) -> None:
         self.eager.learn(*self.window.at(self.counter))
@@ -79,7 +108,10 @@ class Graph:
         self.eager.average_statistics(batches)
 
     def evaluate(self, images: Resident, start: int, stop: int) -> Tensor:
-        """As Eager's. Each split has a graph, for batches of the size that was asked for first."""
+        """As Eager's. Each split has a graph, for batches of the size that was asked for first.
+
+        Where an evaluation cannot be captured, it is done without a graph, to the same bits.
+        """
         if id(images) not in self.splits:
             self.splits[id(images)] = self._capture_split(images, stop - start)
         split = self.splits[id(images)]
@@ -97,14 +129,30 @@ class Graph:
         def act() -> None:
             sums.copy_(self.eager.measure(*images.clean(start + places)))
 
-        return _SplitGraph(images, size, start, sums, self.capture(act))
+        try:
+            return _SplitGraph(images, size, start, sums, self._capture(act, "an evaluation"))
+        except UnavailableError as error:
+            print(f"no graph: {error}; it goes on without", file=sys.stderr, flush=True)
+            return _SplitGraph(images, 0, start, sums, act)
 
     def state(self) -> dict[str, Any]:
         return self.eager.state()
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        # copies in place: the graphs stay, and with them the one layout that they were captured in
-        self.eager.restore({**state, "layout": self.layout})
+        """Copies in place, so that the graphs stay. A graph holds one layout: for another, all is captured again."""
+        if state["layout"] == self.layout:
+            self.eager.restore(state)
+            return
+        self.splits.clear()
+        self.replay = _forget
+        self.eager.restore(state)
+        self.layout = self.eager.layout
+        self.replay = self._capture_step()
+
+
+def _forget() -> None:
+    """In the place of a graph whose tensors are gone."""
+    raise AssertionError("no graph was captured")
 
 
 class _SplitGraph(NamedTuple):
@@ -121,18 +169,18 @@ class _CudaCapture:
     """Captures acts on one CUDA device.
 
     All graphs of one capture share their memory: they never run at once, and leave nothing in it that is needed later.
-    Each capture has its own stream: graphs captured on one stream share the workspace of cuBLAS, and lose it when the
-    first of them is freed (pytorch issue 193402). `thread_local` lets other threads, as the one of the backward pass,
-    ask for memory meanwhile.
+    They have their own stream as long as the capture lives (degrade.train.streams). `thread_local` lets other threads,
+    as the one of the backward pass, ask for memory meanwhile.
     """
 
     def __init__(self, device: torch.device) -> None:
         if device.type != "cuda":
             raise UnavailableError(f"a graph needs a CUDA device, and this run is on the {device.type}")
-        self.stream, self.pool = torch.cuda.Stream(device), torch.cuda.graph_pool_handle()
+        self.device, self.pool = device, torch.cuda.graph_pool_handle()
+        self.stream, self._return = streams.take_for(self, device)
 
     def __call__(self, act: Act) -> Act:
-        now, graph = torch.cuda.current_stream(self.stream.device), torch.cuda.CUDAGraph()
+        now, graph = torch.cuda.current_stream(self.device), torch.cuda.CUDAGraph()
         self.stream.wait_stream(now)
         try:
             with torch.cuda.stream(self.stream):
@@ -140,6 +188,16 @@ class _CudaCapture:
                     act()
             with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
                 act()
+        except BaseException as error:
+            _broken.append(str(error))
+            self._replace_stream()
+            raise
         finally:
+            torch.cuda.set_stream(now)  # torch up to 2.11 leaves the capture's stream current where a capture broke
             now.wait_stream(self.stream)
         return graph.replay
+
+    def _replace_stream(self) -> None:
+        """Takes another stream: one on which a capture broke may not be usable, so nobody gets it again."""
+        self._return.detach()
+        self.stream, self._return = streams.take_for(self, self.device)
