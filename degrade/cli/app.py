@@ -5,6 +5,7 @@ import io
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer.core import TyperGroup
 
-from degrade.errors import DegradeError, RunError, SpecError
+from degrade.cli import loud
+from degrade.errors import DegradeError, RunError, SpecError, one_line
 from degrade.spec.escape import controls
+from degrade.views import steps
 
 if TYPE_CHECKING:
     from degrade.figures import Drawn
@@ -45,7 +48,16 @@ _ORDER = [
 
 
 class _InOrder(TyperGroup):
-    """Lists commands in the order of _ORDER rather than of imports. Commands that _ORDER lacks come last."""
+    """Lists commands in the order of _ORDER rather than of imports. Commands that _ORDER lacks come last.
+
+    Each command has the options of `loud` too.
+    """
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        found = super().get_command(ctx, cmd_name)
+        if found is not None and not any(each.name == "debug" for each in found.params):
+            found.params += loud.list_options()
+        return found
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(self.commands, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
@@ -78,8 +90,12 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be valid text
     try:
+        steps.loudness.reset()
+        if said := loud.refuse_spaces(sys.argv[1:]):
+            raise SpecError(said)
         app()
     except DegradeError as error:
+        _explain(error)
         raise _refuse(str(error)) from None
     except BrokenPipeError:  # the reader of a pipe has left, as in `degrade nets | head`
         raise SystemExit(0) from None
@@ -89,6 +105,14 @@ def main() -> None:
     finally:
         if "torch" not in sys.modules:  # torch's compiler needs its objects taken down one by one
             gc.freeze()  # memory goes as a whole, 0.3 s sooner after thousands of runs
+
+
+def _explain(error: Exception) -> None:
+    """Prints what lies behind an error, with --verbose, and its traceback, with --debug."""
+    if steps.loudness.debug:
+        print(controls(traceback.format_exc(), keep="\n"), file=sys.stderr, end="")
+    elif steps.loudness.verbose and isinstance(cause := error.__cause__ or error.__context__, Exception):
+        print(f"behind it: {controls(one_line(cause))}", file=sys.stderr)
 
 
 def _refuse(said: str) -> SystemExit:

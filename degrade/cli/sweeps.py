@@ -1,5 +1,6 @@
 """Commands that train runs and look after them."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,8 @@ import typer
 
 from degrade.cli.app import Exclude, Form, Json, Overrides, Private, Root, Roots, app, choose_format, tell
 from degrade.errors import RunError, SpecError
+from degrade.store.state import State
+from degrade.views import steps
 
 SameMachine = Annotated[
     bool, typer.Option("--same-machine", help="Refuse to go on with a run that another machine computed so far.")
@@ -53,7 +56,24 @@ def sweep(
     )
     with answer(choose_format(form, json), "runs" if dry_run else "errors", private=private) as show:
         code = launch.launch(_add_machine(overrides, same_machine), how, show)
+        steps.tell_next(choose_format(form, json), *_follow(overrides, code, dry_run=dry_run))
     raise typer.Exit(code)
+
+
+def _follow(overrides: list[str] | None, code: int, *, dry_run: bool = False) -> list[str]:
+    """What to do after a training, by its exit code."""
+    root = next((Path(word.removeprefix("results=")) for word in overrides or [] if word.startswith("results=")), None)
+    words = shlex.join(["degrade", "plan", *(overrides or [])])
+    if dry_run:
+        return [f"{words} says what it costs here; without --dry-run it trains"]
+    if code == 0:
+        return [
+            f"{steps.command('compare', root=root)} judges the runs",
+            f"{steps.command('plot', root=root)} draws the paper's figures of them",
+        ]
+    if code > 128:
+        return ["the same command goes on where it stopped"]
+    return [f"{steps.command('status', root=root)} says how each run stands; the same command tries again"]
 
 
 @app.command()
@@ -70,6 +90,7 @@ def train(
 
     with answer(choose_format(form, json), "errors", private=private) as show:
         code = launch.launch(_add_machine(overrides, same_machine), launch.How(alone=True), show)
+        steps.tell_next(choose_format(form, json), *_follow(overrides, code))
     raise typer.Exit(code)
 
 
@@ -109,6 +130,8 @@ def plan(
 
     with answer(choose_format(form, json), "costs", private=private) as show:
         price(overrides or [], exclude or [], show)
+        words = shlex.join(["degrade", "sweep", *(overrides or []), *(f"--exclude={each}" for each in exclude or [])])
+        steps.tell_next(choose_format(form, json), f"{words} trains them")
 
 
 def _show_power(overrides: list[str], exclude: list[str], margin: float | None, error: float | None, form: str) -> None:
@@ -124,6 +147,8 @@ def _show_power(overrides: list[str], exclude: list[str], margin: float | None, 
         with expand.hydra():
             specs = expand.expand(overrides, exclude=exclude, look=False).specs
         show(powers(list_designs(specs), rule.margin, error))
+        words = shlex.join(["degrade", "plan", *overrides, *(f"--exclude={each}" for each in exclude)])
+        steps.tell_next(form, f"{words} says what the runs cost; seed=0,1,2,... gives more of them")
 
 
 @app.command()
@@ -146,7 +171,10 @@ def rerun(
     from degrade.views.terminal import answer
 
     with answer(choose_format(form, json), "errors", private=private) as show:
-        code = rerun.rerun(*find(run, results), probe, show)
+        folder, root = find(run, results)
+        code = rerun.rerun(folder, root, probe, show)
+        figure = f"{steps.command('plot', root=root)} --figure {'gradients' if probe else 'fig6'} draws it"
+        steps.tell_next(choose_format(form, json), figure if code == 0 else f"degrade recipe-diff {folder.run}")
     raise typer.Exit(code)
 
 
@@ -165,6 +193,7 @@ def recipe_diff(
     folder = find(run, results)[0]
     with answer(choose_format(form, json)) as show:
         show([tables.differences(folder.read_spec(), folder.try_read_state())])
+        steps.tell_next(choose_format(form, json), "degrade keys WORD explains a key; docs/recipe.md the protocol")
 
 
 @app.command()
@@ -187,6 +216,23 @@ def status(
         return
     with answer(form, private=private) as show:
         show([tables.status(places, read_specs(folder for folder, _ in places.values()))])
+        steps.tell_next(form, _after_status([state for _, state in places.values()], roots[0]))
+
+
+def _after_status(states: list[State], root: Path) -> str:
+    """What to do about runs that stand so."""
+    if not states:
+        return shlex.join(["degrade", "sweep", "study=quickstart", *steps.name_root(root)])
+    names = {state.name for state in states}
+    if "damaged" in names:
+        return f"{steps.command('verify', root=root)} says what is wrong with damaged runs"
+    if "failed" in names:
+        return "the sweep again with --retry-failed, once the cause is gone"
+    if "interrupted" in names:
+        return "the sweep again: it goes on with interrupted runs"
+    if "running" in names:
+        return f"{steps.command('status', '--watch', root=root)} shows the runs as they train"
+    return f"{steps.command('compare', root=root)} judges the runs"
 
 
 @app.command()
@@ -203,7 +249,7 @@ def clean(
     from degrade.store.results import read_specs
 
     if not (failed or orphaned or older_than is not None):
-        raise RunError("clean: say what: --failed, --orphaned, --older-than DAYS")
+        raise RunError("clean: which runs? add --failed, --orphaned or --older-than DAYS")
     found = waste(results, failed=failed, orphaned=orphaned, days=older_than)
     differs = tell_differences(read_specs(each.folder for each in found))
     for each in found:
@@ -211,8 +257,10 @@ def clean(
         tell(f"{each.folder.path}{f' ({more})' if more else ''}: {each.why}")
     if not found:
         print("nothing to remove")
+        steps.tell_next("table", f"{steps.command('status', root=results)} lists the runs")
     elif yes or _confirm(f"Remove {len(found)} folders?"):
         print(f"{remove(found)} removed")
+        steps.tell_next("table", "the sweep again trains what is missing")
 
 
 def _confirm(question: str) -> bool:
@@ -233,3 +281,5 @@ def nets(overrides: Overrides = None, form: Form = "table", json: Json = False) 
 
     with answer(choose_format(form, json)) as show, expand.hydra():
         show([sizes(expand.expand(overrides or [], look=False).specs)])
+        words = shlex.join(["degrade", "plan", *(overrides or [])])
+        steps.tell_next(choose_format(form, json), f"{words} says what training them costs here")

@@ -16,6 +16,7 @@ from degrade.store.folder import RunDir
 from degrade.store.results import board
 from degrade.store.state import BROKEN, OVER, Board, State
 from degrade.views import terminal
+from degrade.views.steps import loudness
 from degrade.views.suspend import suspendable
 from degrade.views.terminal import Cell, colour_state, duration, grid, percent
 
@@ -33,7 +34,7 @@ class Progress:
         self.active: list[str] = []
         self.began, self.drawn = time.monotonic(), 0.0
         self.said: dict[str, float] = {}
-        self.live = Live(console=terminal.console, auto_refresh=False, transient=True) if terminal.moves() else None
+        self.live = Live(console=terminal.progress(), auto_refresh=False, transient=True) if terminal.moves() else None
         self.differs = tell_differences(specs)
         self.held = ExitStack()
 
@@ -66,7 +67,7 @@ class Progress:
             else:
                 self._say()
         except OSError:  # the terminal is gone, or the disk that takes the output is full
-            terminal.console.quiet = True
+            terminal.progress().quiet = True
 
     def _read(self, runs: Sequence[str] | set[str]) -> None:
         for run in runs:
@@ -76,6 +77,8 @@ class Progress:
 
     def _say(self) -> None:
         """Prints a line for each run that settled, and now and then a line for each run under way."""
+        if loudness.quiet:
+            return
         for run, state in self.states.items():
             settled = state.name in _SETTLED
             if run in self.active and not settled and self.said.get(run) == float("inf"):
@@ -83,10 +86,10 @@ class Progress:
             last, due = self.said.get(run, 0.0), run in self.active or settled
             if not due or last == float("inf") or state.name == "waiting":
                 continue
-            if settled or time.monotonic() - last > terminal.LINE_PAUSE:
+            if settled or time.monotonic() - last > terminal.pause():
                 self.said[run] = float("inf") if settled else time.monotonic()
                 said = f"{self._count()} {describe_run(self.specs[run], state, self.differs[run])}"
-                terminal.console.print(said, highlight=False, soft_wrap=True)
+                terminal.progress().print(said, highlight=False, soft_wrap=True)
 
     def _count(self) -> str:
         over = sum(state.name in _SETTLED for state in self.states.values())

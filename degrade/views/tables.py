@@ -10,7 +10,7 @@ from degrade.analysis.deviations import Deviation, deviations
 from degrade.spec import RunSpec
 from degrade.spec.differences import name_protocols, tell_differences
 from degrade.store.folder import RunDir
-from degrade.store.state import BROKEN, MIXED, ONE, UNKNOWN, Board, State
+from degrade.store.state import BROKEN, FINISHED, MIXED, ONE, UNKNOWN, Board, State
 from degrade.views.sheets import Sheet, mean_and_std, name_data, records_of
 from degrade.views.terminal import percent
 
@@ -147,7 +147,7 @@ def ends(specs: Sequence[RunSpec], board: Board, root: Path, seeded: str = "") -
             sheets.append(_rate_sheet(curves.chosen_rates(measured, same, rate)))
     return [
         *name_data(sheets, name_protocols(specs, list_labels(specs))),
-        Sheet(lines=(f"{_count_states(state.name for state in board.values())}; in {root}",)),
+        Sheet(lines=(_count_ends(board, root),)),
         failures(board, root),
     ]
 
@@ -181,6 +181,14 @@ def _count_states(states: Iterable[str]) -> str:
     return ", ".join(f"{n} {state}" for state, n in sorted(Counter(states).items()))
 
 
+def _count_ends(board: Board, root: Path) -> str:
+    """8 of 8 runs finished in results/. Other states, where there are any, stand behind."""
+    names = [state.name for state in board.values()]
+    done = names.count(FINISHED)
+    others = _count_states(name for name in names if name != FINISHED)
+    return f"{done} of {len(names)} runs finished in {root}/" + (f"; {others}" if others else "")
+
+
 def failures(board: Board, root: Path) -> Sheet:
     """The failed and damaged runs, and why."""
     records: list[dict[str, str | None]] = []
@@ -201,7 +209,7 @@ def unfinished_states(board: Board) -> list[str]:
 def remainder(board: Board) -> Sheet:
     """How many runs have neither a result nor a failure, and which command goes on with them."""
     names = unfinished_states(board)
-    said = f"not done: {len(names)} ({', '.join(sorted({*names}))}); `degrade sweep` goes on with them"
+    said = f"not done: {len(names)} ({', '.join(sorted({*names}))}); the same command goes on with them"
     return Sheet(lines=(said,) if names else ())
 
 

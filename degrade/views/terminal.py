@@ -19,6 +19,7 @@ from rich.text import Text
 
 from degrade.spec.escape import controls
 from degrade.views.sheets import Sheet, check_format, hide_places, render
+from degrade.views.steps import loudness
 from degrade.views.suspend import suspendable
 
 _COLOURS = {
@@ -46,15 +47,26 @@ class Plain(Console):
     def on_broken_pipe(self) -> None:
         """Turns quiet once the reader has left, as in `degrade sweep | head`. The work goes on."""
         self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), (sys.stderr if self.stderr else sys.stdout).fileno())
 
 
 console = Plain(markup=False, emoji=False)
+_errors = Plain(markup=False, emoji=False, stderr=True)
+
+
+def progress() -> Console:
+    """Where progress is shown: at the terminal; and on stderr where stdout is a pipe or a file."""
+    return console if console.is_terminal else _errors
 
 
 def moves() -> bool:
     """Whether what is drawn can be drawn over. TERM=dumb is a terminal that only takes lines."""
-    return console.is_terminal and not console.is_dumb_terminal
+    return progress().is_terminal and not progress().is_dumb_terminal and not loudness.quiet
+
+
+def pause() -> float:
+    """Seconds between two lines about one thing."""
+    return 0.0 if loudness.verbose else LINE_PAUSE
 
 
 @contextmanager
@@ -65,22 +77,22 @@ def bar() -> Generator[Callable[[str, int, int], None]]:
     that stays.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bars = Bars(*columns, console=console, transient=True, disable=not moves())
+    bars = Bars(*columns, console=progress(), transient=True, disable=not moves())
     tasks: dict[str, TaskID] = {}
     said = time.monotonic()
 
     def note(what: str, done: int, total: int) -> None:
         nonlocal said
         if not total:
-            console.print(what, markup=False, highlight=False, soft_wrap=True)
+            progress().print(what, markup=False, highlight=False, soft_wrap=True)
         elif moves():
             bars.start()
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total)
             bars.update(tasks[what], completed=done, total=total)
-        elif time.monotonic() - said > LINE_PAUSE:
+        elif time.monotonic() - said > pause() and not loudness.quiet:
             said = time.monotonic()
-            console.print(f"{what}: {done:,} of {total:,}", highlight=False)
+            progress().print(f"{what}: {done:,} of {total:,}", highlight=False)
 
     with suspendable(bars.stop, lambda: bars.start() if tasks else None):
         try:
