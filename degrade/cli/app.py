@@ -38,6 +38,7 @@ _ORDER = [
     "construct",
     "identity",
     "nets",
+    "keys",
     "rerun",
     "recipe-diff",
     "clean",

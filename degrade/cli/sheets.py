@@ -118,13 +118,19 @@ def _explain(rows: "Sequence[Evaluation]") -> Iterator[str]:
 
 def sizes(specs: Sequence[RunSpec]) -> Sheet:
     """Size and work of each distinct net, on pictures of the dataset it is asked for."""
-    from degrade import data, nets  # loads torch
+    from degrade import data
+    from degrade.analysis.sizes import KNOWN, count
 
     distinct = {spec.net: spec for spec in specs}
     records: list[dict[str, str | int]] = []
     for net in sorted(distinct, key=lambda net: (net.net, net.shortcut, net.depth, net.width)):
         channels, size, classes = data.shape(distinct[net].data)
-        cost = nets.cost(net, channels=channels, classes=classes, size=size)
+        if net.net in KNOWN:
+            cost = count(net, channels=channels, classes=classes, size=size)
+        else:
+            from degrade import nets  # loads torch, for nets that somebody added
+
+            cost = nets.cost(net, channels=channels, classes=classes, size=size)
         sizes = {"parameters": cost.parameters, "multiply_adds": cost.multiply_adds}
         picture = {"channels": channels, "size": size, "classes": classes}
         records.append({"net": distinct[net].name, **sizes, **picture})
