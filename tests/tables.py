@@ -5,6 +5,7 @@ from places import ROOT
 from degrade.analysis.compare import COLUMNS as COMPARED
 from degrade.bench.writing import COLUMNS as TIMED
 from degrade.cli.sheets import SHEET_COLUMNS as OPENED
+from degrade.experiments.doctor import DOCTOR_COLUMNS as EXAMINED
 from degrade.sweep.price import COST_COLUMNS as PRICED
 from degrade.views.keys import KEY_COLUMNS as KEYS
 from degrade.views.power import COLUMNS as SHOWN
@@ -39,6 +40,7 @@ named below for a command.
 | `identity` | `identity` |
 | `nets` | `nets` |
 | `keys` | `keys` |
+| `doctor` | `doctor` |
 | `recipe-diff` | `recipe-diff` |
 | `bench` | `loops`, `sameness`, `exactness`; with `--check` `sameness`, `exactness` |
 """
@@ -77,6 +79,7 @@ TABLES = {
     "costs": PRICED,
     "power": SHOWN,
     "keys": KEYS,
+    "doctor": EXAMINED,
     "status": STATUS,
     "responses": RESPONSES,
     **OPENED,

@@ -39,6 +39,7 @@ _ORDER = [
     "identity",
     "nets",
     "keys",
+    "doctor",
     "rerun",
     "recipe-diff",
     "clean",

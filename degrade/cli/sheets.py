@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from degrade.experiments.construct import Constructed
+    from degrade.experiments.doctor import Found
     from degrade.experiments.evaluate import Evaluation
     from degrade.experiments.verify import Verified
 
@@ -214,6 +215,14 @@ def _stack_cells(row: Any, *, decays: bool) -> tuple[str, ...]:
     )
     sizes = (str(row["blocks"]), str(row["depth"]), f"{row['lr']:g}")
     return net, *([f"{row['decay']:g}"] if decays else []), *sizes, error, part, str(row["seeds"])
+
+
+def health(found: "Sequence[Found]") -> Sheet:
+    """What was looked at, and below the table what to do about it."""
+    rows = [(each.what, each.state, each.found) for each in found]
+    ways = tuple(f"{each.what}: {each.next}" for each in found if each.next)
+    records = [each._asdict() for each in found]
+    return Sheet(columns=("", "", "found"), rows=rows, lines=ways, name="doctor", records=records)
 
 
 def verified(found: "Sequence[Verified]") -> list[Sheet]:
