@@ -3,7 +3,7 @@
 Each module holds some commands; `app` holds what they share. Others use `main`.
 """
 
-from degrade.cli import bench, doctor, experiments, identity, keys, results, sweeps, verify
+from degrade.cli import bench, doctor, experiments, identity, keys, results, runs, sweeps, verify
 from degrade.cli.app import app, main
 
-__all__ = ["app", "bench", "doctor", "experiments", "identity", "keys", "main", "results", "sweeps", "verify"]
+__all__ = ["app", "bench", "doctor", "experiments", "identity", "keys", "main", "results", "runs", "sweeps", "verify"]

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from degrade.cli.app import Exclude, Form, Json, Overrides, Private, Root, Roots, app, choose_format, tell
-from degrade.errors import RunError, SpecError
-from degrade.store.state import State
+from degrade.cli.app import Exclude, Form, Json, Overrides, Private, Root, app, choose_format
+from degrade.errors import SpecError
 from degrade.views import steps
 
 SameMachine = Annotated[
@@ -194,82 +193,6 @@ def recipe_diff(
     with answer(choose_format(form, json)) as show:
         show([tables.differences(folder.read_spec(), folder.try_read_state())])
         steps.tell_next(choose_format(form, json), "degrade keys WORD explains a key; docs/recipe.md the protocol")
-
-
-@app.command()
-def status(
-    results: Roots = None,
-    form: Form = "table",
-    json: Json = False,
-    private: Private = False,
-) -> None:
-    """List the runs under RESULTS and how they stand."""
-    from degrade.store.results import pick_furthest, read_specs, run_dirs
-    from degrade.views import tables
-    from degrade.views.sheets import as_json
-    from degrade.views.terminal import answer
-
-    form, roots = choose_format(form, json), results or [Path("results")]
-    places = pick_furthest((folder, folder.standing()) for root in roots for folder in run_dirs(root))
-    if form == "json":  # one object for each run, as before there were other formats
-        print(as_json({run: {**state.tree(), "path": str(folder.path)} for run, (folder, state) in places.items()}))
-        return
-    with answer(form, private=private) as show:
-        show([tables.status(places, read_specs(folder for folder, _ in places.values()))])
-        steps.tell_next(form, _after_status([state for _, state in places.values()], roots[0]))
-
-
-def _after_status(states: list[State], root: Path) -> str:
-    """What to do about runs that stand so."""
-    if not states:
-        return shlex.join(["degrade", "sweep", "study=quickstart", *steps.name_root(root)])
-    names = {state.name for state in states}
-    if "damaged" in names:
-        return f"{steps.command('verify', root=root)} says what is wrong with damaged runs"
-    if "failed" in names:
-        return "the sweep again with --retry-failed, once the cause is gone"
-    if "interrupted" in names:
-        return "the sweep again: it goes on with interrupted runs"
-    if "running" in names:
-        return f"{steps.command('status', '--watch', root=root)} shows the runs as they train"
-    return f"{steps.command('compare', root=root)} judges the runs"
-
-
-@app.command()
-def clean(
-    results: Annotated[Path, typer.Argument(help="The results folder.")] = Path("results"),
-    failed: Annotated[bool, typer.Option("--failed", help="Runs that failed, or cannot be read.")] = False,
-    orphaned: Annotated[bool, typer.Option("--orphaned", help="Folders that are no run.")] = False,
-    older_than: Annotated[float | None, typer.Option(metavar="DAYS", help="Runs untouched for so many days.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
-    """Remove run folders, after showing which and asking. Runs in progress are never touched."""
-    from degrade.spec.differences import tell_differences
-    from degrade.store.clean import remove, waste
-    from degrade.store.results import read_specs
-
-    if not (failed or orphaned or older_than is not None):
-        raise RunError("clean: which runs? add --failed, --orphaned or --older-than DAYS")
-    found = waste(results, failed=failed, orphaned=orphaned, days=older_than)
-    differs = tell_differences(read_specs(each.folder for each in found))
-    for each in found:
-        more = differs.get(each.folder.run, "")
-        tell(f"{each.folder.path}{f' ({more})' if more else ''}: {each.why}")
-    if not found:
-        print("nothing to remove")
-        steps.tell_next("table", f"{steps.command('status', root=results)} lists the runs")
-    elif yes or _confirm(f"Remove {len(found)} folders?"):
-        print(f"{remove(found)} removed")
-        steps.tell_next("table", "the sweep again trains what is missing")
-
-
-def _confirm(question: str) -> bool:
-    """Asks the person at the terminal. Raises RunError where nobody answers."""
-    try:
-        return typer.confirm(question)
-    except typer.Abort:
-        print()
-        raise RunError("clean: nobody answered, and nothing was removed; --yes removes without asking") from None
 
 
 @app.command()

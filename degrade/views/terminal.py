@@ -9,7 +9,8 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.measure import Measurement
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
@@ -148,6 +149,20 @@ def show(sheets: Sequence[Sheet]) -> None:
             console.print(line, style=_COLOURS.get(line.partition(":")[0], ""), highlight=False, soft_wrap=True)
         if sheet.title:
             console.print()
+
+
+def watch(look: Callable[[], tuple[Sheet, bool]], every: float) -> None:
+    """Draws a sheet again and again, every so many seconds, until `look` says that it was the last, or Ctrl-C comes."""
+    with Live(console=console, auto_refresh=False) as live, suspendable(live.stop, live.start):
+        while True:
+            sheet, last = look()
+            live.update(Group(_table(sheet), *(Text(controls(line)) for line in sheet.lines)), refresh=True)
+            if last:
+                return
+            try:
+                time.sleep(every)
+            except KeyboardInterrupt:  # a person has seen enough
+                return
 
 
 def _table(sheet: Sheet) -> Table:
