@@ -44,17 +44,8 @@ INSIDE = {  # room -> modules that no other room imports: what its docstring doe
     "experiments": ("identity.learn",),
     "bench": ("apart", "bounds", "cases", "exact", "limit", "machine", "ours", "peer", "same", "timing"),
     "cli": (
-        "app",
-        "bench",
-        "complete",
-        "doctor",
-        "experiments",
-        "identity",
-        "keys",
-        "loud",
-        "results",
-        "sheets",
-        "sweeps",
+        *("app", "bench", "complete", "doctor", "experiments", "identity", "keys"),
+        *("loud", "offer", "results", "runs", "sheets", "shells", "sweeps"),
     ),
 }
 FRONT = "degrade"  # the package itself: __init__, __main__ and the doors; it may import all, and no room imports it

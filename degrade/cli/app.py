@@ -15,6 +15,8 @@ import typer
 from typer.core import TyperGroup
 
 from degrade.cli import loud
+from degrade.cli.offer import offer_folders, offer_runs, offer_values
+from degrade.cli.shells import use_own_scripts
 from degrade.errors import DegradeError, RunError, SpecError, one_line
 from degrade.spec.escape import controls
 from degrade.views import steps
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from degrade.figures import Drawn
 
 _Number = TypeVar("_Number", int, float)
+_FOLDERS = ("results", "data.root")  # keys that take a folder
 _LONGEST_LINE = 2000  # characters of an error: a value in it can be long
 # as `degrade --help` lists the commands: train, look, judge, open trained nets, look after runs, the program itself
 _ORDER = [
@@ -95,6 +98,8 @@ def main() -> None:
         steps.loudness.reset()
         if said := loud.refuse_spaces(sys.argv[1:]):
             raise SpecError(said)
+        if any(word.endswith("-completion") for word in sys.argv[1:]):
+            use_own_scripts()
         app()
     except DegradeError as error:
         _explain(error)
@@ -142,7 +147,15 @@ def _offer(ctx: typer.Context, incomplete: str) -> list[str]:
     """What the shell offers for a half-typed override."""
     from degrade.cli import complete
 
+    key, sign, typed = incomplete.partition("=")
+    if sign and key in _FOLDERS:
+        return [f"{key}={folder}" for folder in offer_folders(typed)]
     return complete.complete_override(incomplete, list(ctx.params.get("overrides") or ()))
+
+
+def _offer_nets(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Runs, folders, and overrides."""
+    return [*offer_runs(ctx, incomplete), *_offer(ctx, incomplete)]
 
 
 Overrides = Annotated[
@@ -153,16 +166,27 @@ Nets = Annotated[  # called `overrides` in a command, as _offer expects
     typer.Argument(
         metavar="[NET]... [KEY=VALUE]...",
         show_default=False,
-        autocompletion=_offer,
+        autocompletion=_offer_nets,
         help="Nets: a run (its folder, or how its name begins), a checkpoint, or a state dict (.pt, .pth, .th, "
         ".safetensors), and what is to be said of it: FILE:net=plain,pad=split. KEY=VALUE names pictures.",
     ),
 ]
 Roots = Annotated[
-    list[Path] | None, typer.Argument(metavar="[RESULTS]...", help="Results folders.", show_default="results")
+    list[Path] | None,
+    typer.Argument(
+        metavar="[RESULTS]...", help="Results folders.", show_default="results", autocompletion=offer_folders
+    ),
 ]
-Root = Annotated[Path, typer.Option("--results", help="The results folder.")]
-Form = Annotated[str, typer.Option("--format", help="table, markdown, latex, json or csv")]
+Root = Annotated[Path, typer.Option("--results", help="The results folder.", autocompletion=offer_folders)]
+_FORMS = ("table", "markdown", "latex", "json", "csv")
+Form = Annotated[
+    str,
+    typer.Option("--format", help="table, markdown, latex, json or csv", autocompletion=offer_values(*_FORMS)),
+]
+Run = Annotated[
+    str,
+    typer.Argument(help="A run: its name, the beginning of it, or its folder.", autocompletion=offer_runs),
+]
 Private = Annotated[
     bool,
     typer.Option("--private", help="Keep absolute paths of this machine in what is written, as in a command line."),

@@ -22,6 +22,7 @@ from degrade.cli.app import (
     split_list,
     tell,
 )
+from degrade.cli.offer import offer_values
 from degrade.errors import RunError
 from degrade.views import steps
 
@@ -136,7 +137,12 @@ def compare(
     json: Json = False,
     last: Annotated[int, typer.Option(metavar="K", max=10**6, help="Mean over the last K evaluations")] = 5,
     scale: Annotated[
-        str, typer.Option(metavar="points|odds", help="What decides: error, or odds of a mistake")
+        str,
+        typer.Option(
+            metavar="points|odds",
+            help="What decides: error, or odds of a mistake",
+            autocompletion=offer_values("points", "odds"),
+        ),
     ] = "points",
     margin: Annotated[
         float | None,

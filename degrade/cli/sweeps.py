@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from degrade.cli.app import Exclude, Form, Json, Overrides, Private, Root, app, choose_format
+from degrade.cli.app import Exclude, Form, Json, Overrides, Private, Root, Run, app, choose_format
 from degrade.errors import SpecError
 from degrade.views import steps
 
@@ -152,7 +152,7 @@ def _show_power(overrides: list[str], exclude: list[str], margin: float | None, 
 
 @app.command()
 def rerun(
-    run: Annotated[str, typer.Argument(help="A run: its name, the beginning of it, or its folder.")],
+    run: Run,
     probe: Annotated[
         int | None, typer.Option(metavar="N", help="Look at its gradients every N iterations (probe.parquet).")
     ] = None,
@@ -179,7 +179,7 @@ def rerun(
 
 @app.command("recipe-diff")
 def recipe_diff(
-    run: Annotated[str, typer.Argument(help="A run: its name, the beginning of it, or its folder.")],
+    run: Run,
     results: Root = Path("results"),
     form: Form = "table",
     json: Json = False,
