@@ -44,7 +44,7 @@ INSIDE = {  # room -> modules that no other room imports: what its docstring doe
     "experiments": ("identity.learn",),
     "bench": ("apart", "bounds", "cases", "exact", "limit", "machine", "ours", "peer", "same", "timing"),
     "cli": (
-        *("app", "bench", "complete", "doctor", "experiments", "identity", "keys"),
+        *("app", "bench", "complete", "doctor", "examples", "experiments", "identity", "keys"),
         *("loud", "offer", "results", "runs", "sheets", "shells", "sweeps"),
     ),
 }

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from degrade.cli import loud
+from degrade.cli.examples import URL, open_with_examples
 from degrade.cli.offer import offer_folders, offer_runs, offer_values
 from degrade.cli.shells import use_own_scripts
 from degrade.errors import DegradeError, RunError, SpecError, one_line
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _Number = TypeVar("_Number", int, float)
 _FOLDERS = ("results", "data.root")  # keys that take a folder
+_MORE = f"The paper: {URL}. Keys: degrade keys. Something fails: degrade doctor."
+_SHORT = 80  # characters of a command in the list of commands
 _LONGEST_LINE = 2000  # characters of an error: a value in it can be long
 # as `degrade --help` lists the commands: train, look, judge, open trained nets, look after runs, the program itself
 _ORDER = [
@@ -62,6 +65,9 @@ class _InOrder(TyperGroup):
         found = super().get_command(ctx, cmd_name)
         if found is not None and not any(each.name == "debug" for each in found.params):
             found.params += loud.list_options()
+            found.short_help = found.get_short_help_str(_SHORT)  # of its own text, before the examples
+            found.help = open_with_examples(cmd_name, found.help or "")
+            found.epilog = _MORE
         return found
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -74,7 +80,10 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     rich_markup_mode=None,  # plain help: to load what draws boxes takes twice as long as all the rest
-    help="Measure the degradation problem of deep plain nets, and its cure by residual learning (arXiv:1512.03385).",
+    help=open_with_examples(
+        "", "Measure the degradation problem of deep plain nets, and its cure by residual learning (arXiv:1512.03385)."
+    ),
+    epilog=_MORE,
 )
 
 
