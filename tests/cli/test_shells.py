@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import PATIENCE
 
 from degrade.cli.offer import offer_folders, offer_values
 
@@ -42,22 +43,23 @@ class Shell:
             words, stdin=theirs, stdout=theirs, stderr=theirs, env=self.environment, cwd=place, start_new_session=True
         )
         os.close(theirs)
-        self.read(2.0)
-        self.type(begin.format(script=script) + "\r", 3.0)
+        self.read(2.0, 20.0)
+        self.type(begin.format(script=script) + "\r", 2.0)
 
-    def read(self, quiet: float) -> str:
-        """What is shown until nothing has come for so many seconds."""
-        said = b""
-        while select.select([self.ours], [], [], quiet)[0]:
+    def read(self, quiet: float, first: float | None = None) -> str:
+        """What is shown until nothing has come for `quiet` seconds; `first`: seconds until anything comes at all."""
+        said, wait = b"", quiet if first is None else first
+        while select.select([self.ours], [], [], wait)[0]:
             try:
                 said += os.read(self.ours, 65536)
             except OSError:
                 break
+            wait = quiet
         return said.decode(errors="replace")
 
-    def type(self, text: str, quiet: float = 6.0) -> str:
+    def type(self, text: str, quiet: float = 1.0, first: float = 5.0) -> str:
         os.write(self.ours, text.encode())
-        return self.read(quiet)
+        return self.read(quiet, first)
 
     def close(self) -> None:
         self.process.kill()
@@ -86,9 +88,10 @@ def shell(request: pytest.FixtureRequest, tmp_path: Path):
 )
 def test_a_tab_completes_keys_without_a_space_runs_folders_and_values(shell: Shell, tmp_path, typed, line):
     """`echo` shows the line as the shell has it after the tab."""
-    shell.type(f"{typed}\t", 8.0)
-    shell.type("X\x01echo \x05 > line\r", 1.0)
-    end = time.monotonic() + 20
+    shell.type(typed)
+    shell.type("\t", 2.0, PATIENCE)
+    shell.type("X\x01echo \x05 > line\r")
+    end = time.monotonic() + PATIENCE
     while not (tmp_path / "line").exists() and time.monotonic() < end:
         time.sleep(0.1)
     time.sleep(0.2)
