@@ -43,7 +43,10 @@ INSIDE = {  # room -> modules that no other room imports: what its docstring doe
     "sweep": ("cost", "estimate", "limit", "queue", "sample", "worker"),
     "experiments": ("identity.learn",),
     "bench": ("apart", "bounds", "cases", "exact", "limit", "machine", "ours", "peer", "same", "timing"),
-    "cli": ("app", "bench", "complete", "experiments", "identity", "results", "sheets", "sweeps"),
+    "cli": (
+        *("app", "bench", "complete", "doctor", "examples", "experiments", "identity", "keys"),
+        *("loud", "offer", "results", "runs", "sheets", "shells", "sweeps"),
+    ),
 }
 FRONT = "degrade"  # the package itself: __init__, __main__ and the doors; it may import all, and no room imports it
 FLOORS = 8  # from errors to cli

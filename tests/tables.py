@@ -5,7 +5,9 @@ from places import ROOT
 from degrade.analysis.compare import COLUMNS as COMPARED
 from degrade.bench.writing import COLUMNS as TIMED
 from degrade.cli.sheets import SHEET_COLUMNS as OPENED
+from degrade.experiments.doctor import DOCTOR_COLUMNS as EXAMINED
 from degrade.sweep.price import COST_COLUMNS as PRICED
+from degrade.views.keys import KEY_COLUMNS as KEYS
 from degrade.views.power import COLUMNS as SHOWN
 from degrade.views.responses import COLUMNS as RESPONSES
 from degrade.views.tables import COLUMNS as LISTED
@@ -20,9 +22,9 @@ In JSON and CSV a row holds numbers as they are, not as they are printed. A numb
 and `inf`, `-inf` or nothing in CSV. What a command says besides its tables goes to stderr in these two.
 
 JSON is an object: the name of each table, and the list of its rows. A command with one table prints the list alone
-(`evaluate`, `ensemble`, `nets`, `recipe-diff`, `identity`, `verify`); `status` prints an object by run, with the keys
-of `state.json` and `path`; `bench` prints its whole report. CSV is one table: the first that is named below for a
-command.
+(`evaluate`, `ensemble`, `nets`, `keys`, `doctor`, `recipe-diff`, `identity`, `verify`); `status` prints an object by
+run, with the keys of `state.json` and `path`; `bench` prints its whole report. CSV is one table: the first that is
+named below for a command.
 
 | command | tables |
 |---|---|
@@ -37,6 +39,8 @@ command.
 | `construct` | `constructed`; with `--train` or `--control` also `errors`, `failures` |
 | `identity` | `identity` |
 | `nets` | `nets` |
+| `keys` | `keys` |
+| `doctor` | `doctor` |
 | `recipe-diff` | `recipe-diff` |
 | `bench` | `loops`, `sameness`, `exactness`; with `--check` `sameness`, `exactness` |
 """
@@ -70,7 +74,17 @@ STATUS = {
     "format": "of state.json",
     "seals": "of a run that is over: name of a file -> the checksum that it holds",
 }
-TABLES = {**LISTED, "costs": PRICED, "power": SHOWN, "status": STATUS, "responses": RESPONSES, **OPENED, **TIMED}
+TABLES = {
+    **LISTED,
+    "costs": PRICED,
+    "power": SHOWN,
+    "keys": KEYS,
+    "doctor": EXAMINED,
+    "status": STATUS,
+    "responses": RESPONSES,
+    **OPENED,
+    **TIMED,
+}
 
 
 def page() -> str:

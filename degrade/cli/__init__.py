@@ -3,7 +3,21 @@
 Each module holds some commands; `app` holds what they share. Others use `main`.
 """
 
-from degrade.cli import bench, experiments, export, identity, report, results, sweeps, verify
+from degrade.cli import bench, doctor, experiments, export, identity, keys, report, results, runs, sweeps, verify
 from degrade.cli.app import app, main
 
-__all__ = ["app", "bench", "experiments", "export", "identity", "main", "report", "results", "sweeps", "verify"]
+__all__ = [
+    "app",
+    "bench",
+    "doctor",
+    "experiments",
+    "export",
+    "identity",
+    "keys",
+    "main",
+    "report",
+    "results",
+    "runs",
+    "sweeps",
+    "verify",
+]

@@ -5,6 +5,7 @@ import io
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,13 +14,21 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer.core import TyperGroup
 
-from degrade.errors import DegradeError, RunError, SpecError
+from degrade.cli import loud
+from degrade.cli.examples import URL, open_with_examples
+from degrade.cli.offer import offer_folders, offer_runs, offer_values
+from degrade.cli.shells import use_own_scripts
+from degrade.errors import DegradeError, RunError, SpecError, one_line
 from degrade.spec.escape import controls
+from degrade.views import steps
 
 if TYPE_CHECKING:
     from degrade.figures import Drawn
 
 _Number = TypeVar("_Number", int, float)
+_FOLDERS = ("results", "data.root")  # keys that take a folder
+_MORE = f"The paper: {URL}. Keys: degrade keys. Something fails: degrade doctor."
+_SHORT = 80  # characters of a command in the list of commands
 _LONGEST_LINE = 2000  # characters of an error: a value in it can be long
 # as `degrade --help` lists the commands: train, look, judge, open trained nets, look after runs, the program itself
 _ORDER = [
@@ -36,6 +45,8 @@ _ORDER = [
     "construct",
     "identity",
     "nets",
+    "keys",
+    "doctor",
     "rerun",
     "recipe-diff",
     "clean",
@@ -47,7 +58,19 @@ _ORDER = [
 
 
 class _InOrder(TyperGroup):
-    """Lists commands in the order of _ORDER rather than of imports. Commands that _ORDER lacks come last."""
+    """Lists commands in the order of _ORDER rather than of imports. Commands that _ORDER lacks come last.
+
+    Each command has the options of `loud` too.
+    """
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        found = super().get_command(ctx, cmd_name)
+        if found is not None and not any(each.name == "debug" for each in found.params):
+            found.params += loud.list_options()
+            found.short_help = found.get_short_help_str(_SHORT)  # of its own text, before the examples
+            found.help = open_with_examples(cmd_name, found.help or "")
+            found.epilog = _MORE
+        return found
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(self.commands, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
@@ -59,7 +82,10 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     rich_markup_mode=None,  # plain help: to load what draws boxes takes twice as long as all the rest
-    help="Measure the degradation problem of deep plain nets, and its cure by residual learning (arXiv:1512.03385).",
+    help=open_with_examples(
+        "", "Measure the degradation problem of deep plain nets, and its cure by residual learning (arXiv:1512.03385)."
+    ),
+    epilog=_MORE,
 )
 
 
@@ -80,8 +106,14 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be valid text
     try:
+        steps.loudness.reset()
+        if said := loud.refuse_spaces(sys.argv[1:]):
+            raise SpecError(said)
+        if any(word.endswith("-completion") for word in sys.argv[1:]):
+            use_own_scripts()
         app()
     except DegradeError as error:
+        _explain(error)
         raise _refuse(str(error)) from None
     except BrokenPipeError:  # the reader of a pipe has left, as in `degrade nets | head`
         raise SystemExit(0) from None
@@ -91,6 +123,14 @@ def main() -> None:
     finally:
         if "torch" not in sys.modules:  # torch's compiler needs its objects taken down one by one
             gc.freeze()  # memory goes as a whole, 0.3 s sooner after thousands of runs
+
+
+def _explain(error: Exception) -> None:
+    """Prints what lies behind an error, with --verbose, and its traceback, with --debug."""
+    if steps.loudness.debug:
+        print(controls(traceback.format_exc(), keep="\n"), file=sys.stderr, end="")
+    elif steps.loudness.verbose and isinstance(cause := error.__cause__ or error.__context__, Exception):
+        print(f"behind it: {controls(one_line(cause))}", file=sys.stderr)
 
 
 def _refuse(said: str) -> SystemExit:
@@ -118,7 +158,15 @@ def _offer(ctx: typer.Context, incomplete: str) -> list[str]:
     """What the shell offers for a half-typed override."""
     from degrade.cli import complete
 
+    key, sign, typed = incomplete.partition("=")
+    if sign and key in _FOLDERS:
+        return [f"{key}={folder}" for folder in offer_folders(typed)]
     return complete.complete_override(incomplete, list(ctx.params.get("overrides") or ()))
+
+
+def _offer_nets(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Runs, folders, and overrides."""
+    return [*offer_runs(ctx, incomplete), *_offer(ctx, incomplete)]
 
 
 Overrides = Annotated[
@@ -129,16 +177,27 @@ Nets = Annotated[  # called `overrides` in a command, as _offer expects
     typer.Argument(
         metavar="[NET]... [KEY=VALUE]...",
         show_default=False,
-        autocompletion=_offer,
+        autocompletion=_offer_nets,
         help="Nets: a run (its folder, or how its name begins), a checkpoint, or a state dict (.pt, .pth, .th, "
         ".safetensors), and what is to be said of it: FILE:net=plain,pad=split. KEY=VALUE names pictures.",
     ),
 ]
 Roots = Annotated[
-    list[Path] | None, typer.Argument(metavar="[RESULTS]...", help="Results folders.", show_default="results")
+    list[Path] | None,
+    typer.Argument(
+        metavar="[RESULTS]...", help="Results folders.", show_default="results", autocompletion=offer_folders
+    ),
 ]
-Root = Annotated[Path, typer.Option("--results", help="The results folder.")]
-Form = Annotated[str, typer.Option("--format", help="table, markdown, latex, json or csv")]
+Root = Annotated[Path, typer.Option("--results", help="The results folder.", autocompletion=offer_folders)]
+_FORMS = ("table", "markdown", "latex", "json", "csv")
+Form = Annotated[
+    str,
+    typer.Option("--format", help="table, markdown, latex, json or csv", autocompletion=offer_values(*_FORMS)),
+]
+Run = Annotated[
+    str,
+    typer.Argument(help="A run: its name, the beginning of it, or its folder.", autocompletion=offer_runs),
+]
 Private = Annotated[
     bool,
     typer.Option("--private", help="Keep absolute paths of this machine in what is written, as in a command line."),

@@ -7,6 +7,7 @@ import typer
 
 from degrade.cli.app import Form, app, command_line, parse_numbers, split_list, tell
 from degrade.errors import RunError
+from degrade.views import steps
 
 
 @app.command()
@@ -68,4 +69,6 @@ def bench(
             raise RunError(f"--json={json}: cannot be written ({error.strerror}); name another file") from None
     for path in writing.save(report, save) if save else ():
         tell(path)
+    step = "benchmarks/README.md says how to read this" if report.ok else "degrade doctor looks for the cause"
+    steps.tell_next("json" if piped else form, step)
     raise typer.Exit(not report.ok)

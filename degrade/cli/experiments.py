@@ -20,6 +20,7 @@ from degrade.cli.app import (
     tell_apart,
 )
 from degrade.errors import RunError, Stopped
+from degrade.views import steps
 
 _Ckpt = Annotated[list[str] | None, typer.Option(metavar="NET", help="A net, as in an argument. Repeatable.")]
 _Net = Annotated[
@@ -97,6 +98,7 @@ def evaluate(
         if predictions is not None:
             rows = predicted.keep_predictions(found, predictions)
             note(f"{predictions}: {rows:,} rows", 0, 0)
+        steps.tell_next(choose_format(form, json), "degrade ensemble NET NET measures several nets together")
 
 
 @app.command()
@@ -131,6 +133,7 @@ def ensemble(
         opened = sources.open(trained.choose_measuring(asked, given, note))
         found = evaluate.ensemble(opened, asked, split=split, given_scale=given, note=note)
         show(evaluations([*found.members, found.together]))
+        steps.tell_next(choose_format(form, json), "degrade evaluate NET data=NAME measures a net on other pictures")
 
 
 @app.command()
@@ -192,6 +195,7 @@ def responses(
         of = trained.name_file(opened) if sources.nets else ""
         command = command_line(private=private)
         failed = say(figures.save(shown, None, folder, view, mix=bool(of), command=command, labels=labels, of=of))
+        steps.tell_next(choose_format(form, json), "docs/inside.md says how to read these numbers")
     raise typer.Exit(failed)
 
 
@@ -248,4 +252,7 @@ def construct(
             after = board(specs, root)
             show(tables.ends(specs, after, root))
             code = int(any(state.broken for state in after.values()))
+        more = f"{steps.command('plot', root=root)} --figure constructed draws what came of it"
+        step = more if specs else "the same command with --train trains it on"
+        steps.tell_next(choose_format(form, json), step if code == 0 else steps.command("status", root=root))
     raise typer.Exit(code)

@@ -1,5 +1,6 @@
 """The command that writes results for other programs."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -38,17 +39,20 @@ def export(
     if keys:
         raise SpecError(f"{keys[0]}: --to {to} takes results folders alone; leave it out")
     from degrade.store.results import load
+    from degrade.views.steps import tell_next
 
     tables = load(*(named or ["results"]), measured=())
     if to == "csv":
         from degrade.experiments.export.tidy import write_csv
 
         tell(f"{out}: {write_csv(tables, out):,} rows of {tables.curves.run.nunique()} runs")
+        tell_next("table", f"read {out} with any program; docs/export.md names the columns")
         return
     from degrade.experiments.export.events import write_events
 
     folders = write_events(tables, out)
-    tell(f"{out}: {len(folders)} runs. Next: tensorboard --logdir {out}")
+    tell(f"{out}: {len(folders)} runs")
+    tell_next("table", f"tensorboard --logdir {shlex.quote(str(out))}")
 
 
 def _write_nets(named: list[str], keys: list[str], out: Path) -> None:
@@ -56,6 +60,7 @@ def _write_nets(named: list[str], keys: list[str], out: Path) -> None:
     from degrade.experiments import trained
     from degrade.experiments.export.bundle import write_net
     from degrade.sweep import expand
+    from degrade.views.steps import tell_next
     from degrade.views.terminal import bar
 
     nets, roots = trained.sort_words(named)
@@ -68,3 +73,4 @@ def _write_nets(named: list[str], keys: list[str], out: Path) -> None:
         made = [write_net(net, trained.pictures(net, asked, given_scale=given, note=note), out) for net in opened]
     for each in made:
         tell(f"{each.folder}: {each.size / 1e6:.1f} MB")
+    tell_next("table", "README.md in each folder says how to load the net")

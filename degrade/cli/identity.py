@@ -8,6 +8,7 @@ import typer
 
 from degrade.cli.app import Form, Json, Private, Root, app, choose_format, command_line, parse_numbers, split_list, tell
 from degrade.errors import SpecError, Stopped
+from degrade.views.steps import tell_next
 
 
 @app.command()
@@ -73,3 +74,4 @@ def identity(
         show(stacks(frame, chosen_on))
         for path in grid.draw(frame, grid.home(asked, results), command_line(private=private), chosen_on):
             tell(path)
+        tell_next(choose_format(form, json), "docs/construction.md says what these errors mean")

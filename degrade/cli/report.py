@@ -29,6 +29,7 @@ def report(
     and user.
     """
     from degrade.views.report import write
+    from degrade.views.steps import tell_next
 
     roots = results or [Path("results")]
     page = out or roots[0] / "report.html"
@@ -38,7 +39,8 @@ def report(
             break
         time.sleep(_EVERY)
     size = write(roots, page, private=private)
-    tell(f"{page}: {size / 1000:,.0f} kB. Next: open it in a browser")
+    tell(f"{page}: {size / 1000:,.0f} kB")
+    tell_next("table", f"open {page} in a browser")
 
 
 def trains(roots: Sequence[Path]) -> bool:

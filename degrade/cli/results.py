@@ -1,5 +1,6 @@
 """Commands that turn runs into answers: figures and verdicts."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,9 @@ from degrade.cli.app import (
     split_list,
     tell,
 )
+from degrade.cli.offer import offer_values
 from degrade.errors import RunError
+from degrade.views import steps
 
 if TYPE_CHECKING:
     from degrade.store.results import Tables
@@ -106,6 +109,7 @@ def share(
     for run, state in sorted(found.left_out.items()):
         tell(f"left out: {run}, {state.name}")
     tell(f"{len(found.runs)} runs in {out}; {len(found.left_out)} that are not over are left out")
+    steps.tell_next("table", f"{steps.command('verify', root=out)}, then pass the folder on")
 
 
 def _demand_points(tables: "Tables", roots: Sequence[Path]) -> None:
@@ -113,8 +117,12 @@ def _demand_points(tables: "Tables", roots: Sequence[Path]) -> None:
     if tables.curves.empty:
         where, names = ", ".join(map(str, roots)), list(tables.runs.state) if len(tables.runs) else []
         failed = names.count("failed") + names.count("damaged")
+        if not names:
+            words = shlex.join(["degrade", "sweep", "study=quickstart", *steps.name_root(roots[0])])
+            raise RunError(f"{where}: holds no runs yet; try: {words}")
         said = f"no run has a measured point, and {failed} failed" if failed else "no run has a measured point"
-        way_out = f"`degrade status {roots[0]}` says why" if failed else "train one, or wait for its first evaluation"
+        listing = steps.command("status", root=roots[0])
+        way_out = f"`{listing}` says why" if failed else f"wait for the first evaluation; `{listing}` shows how far"
         raise RunError(f"{where}: {said}; {way_out}")
 
 
@@ -129,7 +137,12 @@ def compare(
     json: Json = False,
     last: Annotated[int, typer.Option(metavar="K", max=10**6, help="Mean over the last K evaluations")] = 5,
     scale: Annotated[
-        str, typer.Option(metavar="points|odds", help="What decides: error, or odds of a mistake")
+        str,
+        typer.Option(
+            metavar="points|odds",
+            help="What decides: error, or odds of a mistake",
+            autocompletion=offer_values("points", "odds"),
+        ),
     ] = "points",
     margin: Annotated[
         float | None,
@@ -175,6 +188,8 @@ def compare(
         if not shown:
             raise RunError(f"--table={table}: nothing to say there of these runs; leave it out to see what there is")
         terminal.show(shown)
+        again = "" if names else "; `degrade compare --table verdicts --format markdown` for a paper"
+        steps.tell_next(form, f"{steps.command('plot', root=roots[0])} draws the curves{again}")
         return
     if not private:  # a reason to leave a run out may name a file
         found = found._replace(left_out=found.left_out.assign(reason=found.left_out.reason.map(shorten_places)))

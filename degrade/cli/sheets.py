@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from degrade.experiments.construct import Constructed
+    from degrade.experiments.doctor import Found
     from degrade.experiments.evaluate import Evaluation
     from degrade.experiments.predictions import ClassError
     from degrade.experiments.verify import Verified
@@ -143,13 +144,19 @@ def _explain(rows: "Sequence[Evaluation]") -> Iterator[str]:
 
 def sizes(specs: Sequence[RunSpec]) -> Sheet:
     """Size and work of each distinct net, on pictures of the dataset it is asked for."""
-    from degrade import data, nets  # loads torch
+    from degrade import data
+    from degrade.analysis.sizes import KNOWN, count
 
     distinct = {spec.net: spec for spec in specs}
     records: list[dict[str, str | int]] = []
     for net in sorted(distinct, key=lambda net: (net.net, net.shortcut, net.depth, net.width)):
         channels, size, classes = data.shape(distinct[net].data)
-        cost = nets.cost(net, channels=channels, classes=classes, size=size)
+        if net.net in KNOWN:
+            cost = count(net, channels=channels, classes=classes, size=size)
+        else:
+            from degrade import nets  # loads torch, for nets that somebody added
+
+            cost = nets.cost(net, channels=channels, classes=classes, size=size)
         sizes = {"parameters": cost.parameters, "multiply_adds": cost.multiply_adds}
         picture = {"channels": channels, "size": size, "classes": classes}
         records.append({"net": distinct[net].name, **sizes, **picture})
@@ -233,6 +240,14 @@ def _stack_cells(row: Any, *, decays: bool) -> tuple[str, ...]:
     )
     sizes = (str(row["blocks"]), str(row["depth"]), f"{row['lr']:g}")
     return net, *([f"{row['decay']:g}"] if decays else []), *sizes, error, part, str(row["seeds"])
+
+
+def health(found: "Sequence[Found]") -> Sheet:
+    """What was looked at, and below the table what to do about it."""
+    rows = [(each.what, each.state, each.found) for each in found]
+    ways = tuple(f"{each.what}: {each.next}" for each in found if each.next)
+    records = [each._asdict() for each in found]
+    return Sheet(columns=("", "", "found"), rows=rows, lines=ways, name="doctor", records=records)
 
 
 def verified(found: "Sequence[Verified]") -> list[Sheet]:

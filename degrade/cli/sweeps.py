@@ -1,12 +1,14 @@
 """Commands that train runs and look after them."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from degrade.cli.app import Exclude, Form, Json, Overrides, Private, Root, Roots, app, choose_format, tell
-from degrade.errors import RunError, SpecError
+from degrade.cli.app import Exclude, Form, Json, Overrides, Private, Root, Run, app, choose_format
+from degrade.errors import SpecError
+from degrade.views import steps
 
 SameMachine = Annotated[
     bool, typer.Option("--same-machine", help="Refuse to go on with a run that another machine computed so far.")
@@ -53,7 +55,24 @@ def sweep(
     )
     with answer(choose_format(form, json), "runs" if dry_run else "errors", private=private) as show:
         code = launch.launch(_add_machine(overrides, same_machine), how, show)
+        steps.tell_next(choose_format(form, json), *_follow(overrides, code, dry_run=dry_run))
     raise typer.Exit(code)
+
+
+def _follow(overrides: list[str] | None, code: int, *, dry_run: bool = False) -> list[str]:
+    """What to do after a training, by its exit code."""
+    root = next((Path(word.removeprefix("results=")) for word in overrides or [] if word.startswith("results=")), None)
+    words = shlex.join(["degrade", "plan", *(overrides or [])])
+    if dry_run:
+        return [f"{words} says what it costs here; without --dry-run it trains"]
+    if code == 0:
+        return [
+            f"{steps.command('compare', root=root)} judges the runs",
+            f"{steps.command('plot', root=root)} draws the paper's figures of them",
+        ]
+    if code > 128:
+        return ["the same command goes on where it stopped"]
+    return [f"{steps.command('status', root=root)} says how each run stands; the same command tries again"]
 
 
 @app.command()
@@ -70,6 +89,7 @@ def train(
 
     with answer(choose_format(form, json), "errors", private=private) as show:
         code = launch.launch(_add_machine(overrides, same_machine), launch.How(alone=True), show)
+        steps.tell_next(choose_format(form, json), *_follow(overrides, code))
     raise typer.Exit(code)
 
 
@@ -109,6 +129,8 @@ def plan(
 
     with answer(choose_format(form, json), "costs", private=private) as show:
         price(overrides or [], exclude or [], show)
+        words = shlex.join(["degrade", "sweep", *(overrides or []), *(f"--exclude={each}" for each in exclude or [])])
+        steps.tell_next(choose_format(form, json), f"{words} trains them")
 
 
 def _show_power(overrides: list[str], exclude: list[str], margin: float | None, error: float | None, form: str) -> None:
@@ -124,11 +146,13 @@ def _show_power(overrides: list[str], exclude: list[str], margin: float | None, 
         with expand.hydra():
             specs = expand.expand(overrides, exclude=exclude, look=False).specs
         show(powers(list_designs(specs), rule.margin, error))
+        words = shlex.join(["degrade", "plan", *overrides, *(f"--exclude={each}" for each in exclude)])
+        steps.tell_next(form, f"{words} says what the runs cost; seed=0,1,2,... gives more of them")
 
 
 @app.command()
 def rerun(
-    run: Annotated[str, typer.Argument(help="A run: its name, the beginning of it, or its folder.")],
+    run: Run,
     probe: Annotated[
         int | None, typer.Option(metavar="N", help="Look at its gradients every N iterations (probe.parquet).")
     ] = None,
@@ -146,13 +170,16 @@ def rerun(
     from degrade.views.terminal import answer
 
     with answer(choose_format(form, json), "errors", private=private) as show:
-        code = rerun.rerun(*find(run, results), probe, show)
+        folder, root = find(run, results)
+        code = rerun.rerun(folder, root, probe, show)
+        figure = f"{steps.command('plot', root=root)} --figure {'gradients' if probe else 'fig6'} draws it"
+        steps.tell_next(choose_format(form, json), figure if code == 0 else f"degrade recipe-diff {folder.run}")
     raise typer.Exit(code)
 
 
 @app.command("recipe-diff")
 def recipe_diff(
-    run: Annotated[str, typer.Argument(help="A run: its name, the beginning of it, or its folder.")],
+    run: Run,
     results: Root = Path("results"),
     form: Form = "table",
     json: Json = False,
@@ -165,63 +192,7 @@ def recipe_diff(
     folder = find(run, results)[0]
     with answer(choose_format(form, json)) as show:
         show([tables.differences(folder.read_spec(), folder.try_read_state())])
-
-
-@app.command()
-def status(
-    results: Roots = None,
-    form: Form = "table",
-    json: Json = False,
-    private: Private = False,
-) -> None:
-    """List the runs under RESULTS and how they stand."""
-    from degrade.store.results import pick_furthest, read_specs, run_dirs
-    from degrade.views import tables
-    from degrade.views.sheets import as_json
-    from degrade.views.terminal import answer
-
-    form, roots = choose_format(form, json), results or [Path("results")]
-    places = pick_furthest((folder, folder.standing()) for root in roots for folder in run_dirs(root))
-    if form == "json":  # one object for each run, as before there were other formats
-        print(as_json({run: {**state.tree(), "path": str(folder.path)} for run, (folder, state) in places.items()}))
-        return
-    with answer(form, private=private) as show:
-        show([tables.status(places, read_specs(folder for folder, _ in places.values()))])
-
-
-@app.command()
-def clean(
-    results: Annotated[Path, typer.Argument(help="The results folder.")] = Path("results"),
-    failed: Annotated[bool, typer.Option("--failed", help="Runs that failed, or cannot be read.")] = False,
-    orphaned: Annotated[bool, typer.Option("--orphaned", help="Folders that are no run.")] = False,
-    older_than: Annotated[float | None, typer.Option(metavar="DAYS", help="Runs untouched for so many days.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
-    """Remove run folders, after showing which and asking. Runs in progress are never touched."""
-    from degrade.spec.differences import tell_differences
-    from degrade.store.clean import remove, waste
-    from degrade.store.results import read_specs
-
-    if not (failed or orphaned or older_than is not None):
-        raise RunError("clean: say what: --failed, --orphaned, --older-than DAYS")
-    found = waste(results, failed=failed, orphaned=orphaned, days=older_than)
-    differs = tell_differences(read_specs(each.folder for each in found))
-    for each in found:
-        more = differs.get(each.folder.run, "")
-        tell(f"{each.folder.path}{f' ({more})' if more else ''}: {each.why}")
-    if not found:
-        print("nothing to remove")
-    elif yes or _confirm(f"Remove {len(found)} folders?"):
-        print(f"{remove(found)} removed")
-
-
-def _confirm(question: str) -> bool:
-    """Asks the person at the terminal. Raises RunError where nobody answers."""
-    try:
-        return typer.confirm(question)
-    except typer.Abort:
-        print()
-        raise RunError("clean: nobody answered, and nothing was removed; --yes removes without asking") from None
+        steps.tell_next(choose_format(form, json), "degrade keys WORD explains a key; docs/recipe.md the protocol")
 
 
 @app.command()
@@ -233,3 +204,5 @@ def nets(overrides: Overrides = None, form: Form = "table", json: Json = False) 
 
     with answer(choose_format(form, json)) as show, expand.hydra():
         show([sizes(expand.expand(overrides or [], look=False).specs)])
+        words = shlex.join(["degrade", "plan", *(overrides or [])])
+        steps.tell_next(choose_format(form, json), f"{words} says what training them costs here")

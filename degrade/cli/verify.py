@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from degrade.cli.app import Form, Json, Roots, app, choose_format
+from degrade.views import steps
 
 
 @app.command()
@@ -28,4 +29,8 @@ def verify(
     with answer(choose_format(form, json)) as show, bar() as note:
         found = verify(results or [Path("results")], deep=deep, note=note)
         show(verified(found))
-    raise typer.Exit(int(any(each.problems for each in found)))
+        wrong = any(each.problems for each in found)
+        root = (results or [Path("results")])[0]
+        step = "the sweep again mends what can be mended" if wrong else f"{steps.command('compare', root=root)}"
+        steps.tell_next(choose_format(form, json), step)
+    raise typer.Exit(int(wrong))

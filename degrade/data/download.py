@@ -1,12 +1,14 @@
 """Downloads a file: resumes where it broke off, checks it, and gives it its name only when it is whole."""
 
+import errno
 import hashlib
 import http.client
 import os
+import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from degrade.data.images import Note
@@ -14,6 +16,7 @@ from degrade.errors import DataError
 
 _BLOCK = 1 << 16  # bytes between two notes of progress
 _PATIENCE = 30.0  # seconds of silence after which the host counts as gone
+_OFFLINE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)  # what a machine without a network says
 
 
 def fetch(address: Callable[[], str], path: Path, md5: str, note: Note) -> None:
@@ -32,12 +35,20 @@ def fetch(address: Callable[[], str], path: Path, md5: str, note: Note) -> None:
             part.unlink()  # no part to go on with
             raise OSError(f"what came has md5 {found}")
     except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
-            f"{path.name}: no download from {url} ({reason}); its host is slow at times: run again to go on, "
-            f"or put the file (md5 {md5}) into {path.parent} by hand, or name another place: data.url=https://..."
+            f"{path.name}: cannot download from {url} ({_describe(error)}); run again to go on, put the file (md5 "
+            f"{md5}) into {path.parent} by hand, name another place by data.url=https://..., or use data=digits, which "
+            "needs no download"
         ) from None
     part.replace(path)
+
+
+def _describe(error: Exception) -> str:
+    """Why a download failed, without the brackets that urllib puts around the reason."""
+    reason = error.reason if isinstance(error, URLError) and not isinstance(error, HTTPError) else error
+    said = " ".join(str(reason).split()) or type(error).__name__
+    offline = isinstance(reason, (socket.gaierror, ConnectionRefusedError)) or getattr(reason, "errno", 0) in _OFFLINE
+    return f"no network? {said}" if offline else said
 
 
 def _stream(url: str, part: Path, note: Note) -> None:

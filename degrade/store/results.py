@@ -1,7 +1,9 @@
 """What lies under results folders: the runs, where they stand, and their tables together."""
 
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, NamedTuple
@@ -67,9 +69,17 @@ def make_root(root: Path) -> None:
 def run_dirs(root: Path) -> list[RunDir]:
     """The runs under a results folder, by name. Raises RunError if there is no such folder."""
     if not root.is_dir():
-        raise RunError(f"{root}: no such results folder; run `degrade sweep results={root}` first, or name another")
+        raise RunError(_describe_absence(root))
     folders = (RunDir(root, path.name) for path in sorted((root / "runs").glob("*")) if path.is_dir())
     return [folder for folder in folders if folder.holds_run]
+
+
+def _describe_absence(root: Path) -> str:
+    """What to say where there is no results folder: a study that takes a minute, rather than days of CIFAR-10."""
+    if root == Path("results"):
+        return "No results here yet. Try: degrade sweep study=quickstart"
+    there = "is a file, and no results folder" if root.exists() else "no such results folder"
+    return f"{root}: {there}; name another, or try: degrade sweep study=quickstart {shlex.quote(f'results={root}')}"
 
 
 def find(run: str, root: Path) -> tuple[RunDir, Path]:
@@ -85,14 +95,23 @@ def find(run: str, root: Path) -> tuple[RunDir, Path]:
         return RunDir(path.parent.parent, path.name), path.parent.parent
     folders = [folder for folder in run_dirs(root) if folder.run.startswith(run)]
     if not folders:
-        raise RunError(f"{run}: no run named so in {root}; `degrade status {root}` lists them")
+        raise RunError(f"no run named {run!r} in {root}/; {_name_others(run, root)}")
     if len(folders) > 1:
         differs = tell_differences(read_specs(folders))
         names = [f"{each.run} {differs.get(each.run, '')}".rstrip() for each in folders[:_NAMES_SHOWN]]
         more = ", ..." if len(folders) > _NAMES_SHOWN else ""
-        said = f"matches {len(folders)} runs in {root} ({', '.join(names)}{more})"
-        raise RunError(f"{run}: {said}; type more of the name")
+        said = f"matches {len(folders)} runs in {root}/ ({', '.join(names)}{more})"
+        raise RunError(f"{run!r} {said}; type more of the name")
     return folders[0], root
+
+
+def _name_others(run: str, root: Path) -> str:
+    """The run that was most likely meant, else how to list all."""
+    names = [folder.run for folder in run_dirs(root)]
+    if close := get_close_matches(run, [*names, *(name.rpartition("-")[0] for name in names)], n=1, cutoff=0.75):
+        return f"did you mean {close[0]!r}?"
+    listing = "degrade status" if root == Path("results") else shlex.join(["degrade", "status", str(root)])
+    return f"`{listing}` lists them" if names else "it holds no runs; try: degrade sweep study=quickstart"
 
 
 def read_specs(folders: Iterable[RunDir]) -> list[RunSpec]:

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from degrade.errors import SpecError, nearest, one_line
-from degrade.sweep.words import quote_word
+from degrade.sweep.words import quote_word, refuse_spaces
 
 GROUPS = ("data", "recipe", "engine", "study")  # folders of conf/
 MAX_COMBINATIONS = 100_000  # combinations that a sweep can have
@@ -218,6 +218,8 @@ def parse_override(text: str) -> Override:
     except (HydraException, ValueError, RecursionError):  # ValueError: Hydra passes on int() of 5,000 digits
         quotes = "put quotes around the value if it is not a plain word or list"
         rule = quotes if "=" in text else "write key=value or key=a,b,c"
+        if text.endswith(","):
+            rule = "a comma needs a value on both sides, and no space after it, as in depth=20,56"
         raise SpecError(f"{text}: cannot be parsed; {rule}") from None
 
 
@@ -229,6 +231,7 @@ def _parse(text: str) -> Override:
 def parse_overrides(words: Sequence[str]) -> list[Override]:
     """Parses the words of a command line. Raises SpecError as `parse_override`, and for a key that is given twice."""
     known: dict[str, str] = {}
+    refuse_spaces(words)
     found = [parse_override(text) for text in words]
     for text in words:
         key = text.partition("=")[0]

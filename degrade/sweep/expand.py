@@ -24,6 +24,7 @@ from degrade.sweep.compose import (
     compose_groups,
     configure,
     is_group,
+    list_keys,
     list_options,
     parse_override,
     parse_overrides,
@@ -193,6 +194,18 @@ def _flatten(spec: RunSpec) -> dict[str, Any]:
     tree = spec.tree()
     inner = {f"{part}.{key}": value for part in PARTS for key, value in tree[part].items()}
     return {k: v for k, v in tree.items() if k not in PARTS} | inner | {p: tree[p]["name"] for p in ("data", "recipe")}
+
+
+def list_values(words: Sequence[str]) -> dict[str, Any]:
+    """Composes what `words` say, and lists the value of every key; an axis shows its values as they were written."""
+    overrides = parse_overrides(words)
+    axes = {
+        o.key_or_group: text.partition("=")[2]
+        for o, text in zip(overrides, words, strict=True)
+        if o.is_sweep_override()
+    }
+    config = configure(tuple(text for o, text in zip(overrides, words, strict=True) if not o.is_sweep_override()))
+    return {key: OmegaConf.select(config, key) for key in list_keys(config)} | axes
 
 
 def compose_spec(overrides: Sequence[str]) -> RunSpec:

@@ -12,7 +12,7 @@ from degrade.store.state import OVER, Board
 from degrade.sweep import expand, launchers, limit, rerun
 from degrade.views import tables
 from degrade.views.sheets import Show
-from degrade.views.terminal import show
+from degrade.views.terminal import moves, show
 
 # A study of one seed -> the same study with several.
 _SEEDED = {"study=quickstart": "study=quickstart3", "study=fig6": "study=fig6_seeds"}
@@ -49,7 +49,9 @@ def launch(overrides: Sequence[str], how: How, show: Show = show) -> int:
         before = board(plan.specs, plan.root)
         missing = _choose_missing(plan.specs, before, how)
         launcher.check(missing)
-        show([tables.runs(plan.asked, plan.specs, before, plan.root)])
+        # the live table has the same rows
+        brief = bool(missing) and not how.dry_run and moves() and isinstance(launcher, launchers.Workers)
+        show([tables.runs(plan.asked, plan.specs, before, plan.root, brief=brief)])
         probed = () if how.retry_failed else plan.specs
         bare = rerun.find_unprobed(probed, plan.root, before)
         again = how.reprobe or rerun.offer(bare, plan.root, ask=not how.dry_run)

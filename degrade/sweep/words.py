@@ -4,11 +4,14 @@ Hydra reads `a,b` as two values, `{x}` as a mapping and 2024 as a number. A fold
 """
 
 import re
+from collections.abc import Sequence
+from itertools import takewhile
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 
+from degrade.errors import SpecError
 from degrade.store.files import at_home
 
 _PATHS = ("results", "data.root")
@@ -30,6 +33,16 @@ def quote_word(text: str) -> str:
     if key == "data.root" and len(parts) > 1 and not _exists(value) and all(map(_exists, parts)):
         return f"{key}={','.join(map(_quote, parts))}"
     return f"{key}={_quote(value)}"
+
+
+def refuse_spaces(words: Sequence[str]) -> None:
+    """Raises SpecError for `depth=20, 56`, which a shell hands over as two words."""
+    for at, text in enumerate(words):
+        if "=" not in text or not text.endswith(",") or at + 1 == len(words):
+            continue
+        rest = list(takewhile(lambda word: "=" not in word, words[at + 1 :]))
+        if rest:
+            raise SpecError(f"{' '.join([text, *rest])}: no space after commas; write {''.join([text, *rest])}")
 
 
 def _is_quoted(text: str, value: str) -> bool:

@@ -13,13 +13,15 @@ from rich.text import Text
 from degrade.spec import RunSpec
 from degrade.spec.differences import tell_differences
 from degrade.store.folder import RunDir
-from degrade.store.results import board
-from degrade.store.state import BROKEN, OVER, Board, State
-from degrade.views import terminal
+from degrade.store.results import board as read_board
+from degrade.store.state import Board, State
+from degrade.views import board, terminal
+from degrade.views.board import SETTLED
+from degrade.views.gpu import Gauge
+from degrade.views.steps import loudness
 from degrade.views.suspend import suspendable
-from degrade.views.terminal import Cell, colour_state, duration, grid, percent
+from degrade.views.terminal import duration, percent
 
-_SETTLED = (*OVER, *BROKEN, "interrupted")  # no process trains it
 _REDRAW = 0.5  # seconds between two redraws
 
 
@@ -29,12 +31,15 @@ class Progress:
     def __init__(self, specs: Sequence[RunSpec], root: Path, workers: int) -> None:
         self.specs, self.root, self.workers = {s.run: s for s in specs}, root, workers
         self.states: Board = {s.run: State("waiting") for s in specs}
-        self.old = board(specs, root)  # the states before any worker takes a run
+        self.old = read_board(specs, root)  # the states before any worker takes a run
         self.active: list[str] = []
         self.began, self.drawn = time.monotonic(), 0.0
         self.said: dict[str, float] = {}
-        self.live = Live(console=terminal.console, auto_refresh=False, transient=True) if terminal.moves() else None
+        self.live = Live(console=terminal.progress(), auto_refresh=False, transient=True) if terminal.moves() else None
         self.differs = tell_differences(specs)
+        self.names = {run: _name(spec, self.differs[run]) for run, spec in self.specs.items()}
+        self.order = board.order(self.specs)
+        self.gauge = Gauge()
         self.held = ExitStack()
 
     def __enter__(self) -> "Progress":
@@ -66,7 +71,7 @@ class Progress:
             else:
                 self._say()
         except OSError:  # the terminal is gone, or the disk that takes the output is full
-            terminal.console.quiet = True
+            terminal.progress().quiet = True
 
     def _read(self, runs: Sequence[str] | set[str]) -> None:
         for run in runs:
@@ -76,66 +81,49 @@ class Progress:
 
     def _say(self) -> None:
         """Prints a line for each run that settled, and now and then a line for each run under way."""
+        if loudness.quiet:
+            return
         for run, state in self.states.items():
-            settled = state.name in _SETTLED
+            settled = state.name in SETTLED
             if run in self.active and not settled and self.said.get(run) == float("inf"):
                 self.said[run] = 0.0  # taken up again
             last, due = self.said.get(run, 0.0), run in self.active or settled
             if not due or last == float("inf") or state.name == "waiting":
                 continue
-            if settled or time.monotonic() - last > terminal.LINE_PAUSE:
+            if settled or time.monotonic() - last > terminal.pause():
                 self.said[run] = float("inf") if settled else time.monotonic()
                 said = f"{self._count()} {describe_run(self.specs[run], state, self.differs[run])}"
-                terminal.console.print(said, highlight=False, soft_wrap=True)
+                terminal.progress().print(said, highlight=False, soft_wrap=True)
 
     def _count(self) -> str:
-        over = sum(state.name in _SETTLED for state in self.states.values())
+        over = sum(state.name in SETTLED for state in self.states.values())
         return f"[{over}/{len(self.states)}]"
 
     def table(self) -> Group:
-        """Shows the runs under way, and as many other runs as fit on the screen; errors in %."""
-        wide = terminal.console.width >= 96
-        more = (">clean", ">images/s") if wide else ()
-        table = grid("run", "state", ">epoch", ">lr", ">train", ">test", ">left", *more)
-        room = max(4, terminal.console.height - 6)
-        for run in self._visible(room):
-            table.add_row(*self._cells(run, self.states[run])[: len(table.columns)])
+        """Shows the runs under way, and as many other runs as fit on the screen; below them a bar and an estimate."""
+        room = max(4, terminal.progress().height - 7)
+        shown = board.draw(self.names, self.states, self._visible(room), terminal.progress().width)
         hidden = len(self.states) - min(room, len(self.states))
         rest = [Text(f"  ... and {hidden} more", style="dim")] if hidden else []
-        return Group(
-            table, *rest, Text(f"  {self._count()} {duration(time.monotonic() - self.began)}{self._outlook()}")
-        )
+        return Group(shown, *rest, self._summary())
+
+    def _summary(self) -> Text:
+        """━━━━  43 %  [3/8] 1:05, about 2:10 left."""
+        left = board.estimate(self.specs, self.states, self.workers)
+        said = f"  {self._count()} {duration(time.monotonic() - self.began)}"
+        said += f", about {duration(left)} left" if left else ""
+        busy = self.gauge.read()
+        whole = Text.assemble("  ", board.bar(self.specs, self.states), said, f"  {busy}" if busy else "")
+        whole.no_wrap, whole.overflow = True, "ellipsis"
+        return whole
 
     def _visible(self, room: int) -> list[str]:
         if len(self.states) <= room:
-            return list(self.states)
+            return self.order
         order = {"running": 0, "failed": 1, "waiting": 3}
-        ranked = sorted(self.states, key=lambda run: order.get(self.states[run].name, 2))
+        ranked = sorted(self.order, key=lambda run: order.get(self.states[run].name, 2))
         chosen = set(ranked[:room])
-        return [run for run in self.states if run in chosen]
-
-    def _cells(self, run: str, state: State) -> list[Cell]:
-        spec = self.specs[run]
-        name: list[Cell] = [_name(spec, self.differs[run]), colour_state(state.outcome or state.name)]
-        if not state.share:
-            return name
-        return [
-            *name,
-            "" if state.epoch is None else f"{state.epoch:.1f}/{state.epoch / state.share:.1f}",
-            "" if state.lr is None else f"{state.lr:.4g}",
-            percent(state.train_error),
-            percent(state.test_error),
-            duration(state.left) if state.name == "running" else "",
-            percent(state.train_clean_error),
-            f"{state.images_per_second:,.0f}" if state.images_per_second else "",
-        ]
-
-    def _outlook(self) -> str:
-        """Estimates how long the rest takes, from the work done so far: layers x channels^2 x images."""
-        spent = sum(state.seconds or 0.0 for state in self.states.values())
-        done = sum(self.specs[run].cost * state.share for run, state in self.states.items())
-        rest = sum(self.specs[r].cost * (1 - s.share) for r, s in self.states.items() if s.name not in _SETTLED)
-        return f", about {duration(rest * spent / done / self.workers)} left" if done and rest else ""
+        return [run for run in self.order if run in chosen]
 
 
 def _name(spec: RunSpec, differs: str) -> str:

@@ -10,7 +10,8 @@ from degrade.analysis.deviations import Deviation, deviations
 from degrade.spec import RunSpec
 from degrade.spec.differences import name_protocols, tell_differences
 from degrade.store.folder import RunDir
-from degrade.store.state import BROKEN, MIXED, ONE, UNKNOWN, Board, State
+from degrade.store.state import BROKEN, FINISHED, MIXED, ONE, UNKNOWN, Board, State
+from degrade.views.board import order
 from degrade.views.sheets import Sheet, mean_and_std, name_data, records_of
 from degrade.views.terminal import percent
 
@@ -68,8 +69,8 @@ COLUMNS = {
 }
 
 
-def runs(asked: int, specs: Sequence[RunSpec], board: Board, root: Path) -> Sheet:
-    """The runs of a sweep and their count, before a run starts."""
+def runs(asked: int, specs: Sequence[RunSpec], board: Board, root: Path, *, brief: bool = False) -> Sheet:
+    """The runs of a sweep and their count, before a run starts. `brief`: the count alone, for a table follows."""
     done = sum(state.over for state in board.values())
     differs = tell_differences(specs)
     records = [
@@ -86,9 +87,9 @@ def runs(asked: int, specs: Sequence[RunSpec], board: Board, root: Path) -> Shee
     columns, rows = _add_differs(("run", "data", ">iterations", "state"), rows, [differs[s.run] for s in specs])
     count = f"{asked} combinations, {len(specs)} distinct runs, {done} finished, {len(specs) - done} to do in {root}"
     return Sheet(
-        columns=columns,
-        rows=rows,
-        lines=(*count_hidden(len(specs)), count, *_tell_unseen(specs)),
+        columns=() if brief else columns,
+        rows=() if brief else rows,
+        lines=(*(() if brief else count_hidden(len(specs))), count, *_tell_unseen(specs)),
         name="runs",
         records=records,
     )
@@ -147,7 +148,7 @@ def ends(specs: Sequence[RunSpec], board: Board, root: Path, seeded: str = "") -
             sheets.append(_rate_sheet(curves.chosen_rates(measured, same, rate)))
     return [
         *name_data(sheets, name_protocols(specs, list_labels(specs))),
-        Sheet(lines=(f"{_count_states(state.name for state in board.values())}; in {root}",)),
+        Sheet(lines=(_count_ends(board, root),)),
         failures(board, root),
     ]
 
@@ -181,6 +182,14 @@ def _count_states(states: Iterable[str]) -> str:
     return ", ".join(f"{n} {state}" for state, n in sorted(Counter(states).items()))
 
 
+def _count_ends(board: Board, root: Path) -> str:
+    """8 of 8 runs finished in results/. Other states, where there are any, stand behind."""
+    names = [state.name for state in board.values()]
+    done = names.count(FINISHED)
+    others = _count_states(name for name in names if name != FINISHED)
+    return f"{done} of {len(names)} runs finished in {root}/" + (f"; {others}" if others else "")
+
+
 def failures(board: Board, root: Path) -> Sheet:
     """The failed and damaged runs, and why."""
     records: list[dict[str, str | None]] = []
@@ -201,7 +210,7 @@ def unfinished_states(board: Board) -> list[str]:
 def remainder(board: Board) -> Sheet:
     """How many runs have neither a result nor a failure, and which command goes on with them."""
     names = unfinished_states(board)
-    said = f"not done: {len(names)} ({', '.join(sorted({*names}))}); `degrade sweep` goes on with them"
+    said = f"not done: {len(names)} ({', '.join(sorted({*names}))}); the same command goes on with them"
     return Sheet(lines=(said,) if names else ())
 
 
@@ -236,21 +245,25 @@ def _rate_sheet(chosen: "pd.DataFrame") -> Sheet:
     return Sheet("rate chosen on validation, errors in %", columns, rows, name="rates", records=found)
 
 
-def status(places: Mapping[str, tuple[RunDir, State]], specs: Iterable[RunSpec] = ()) -> Sheet:
-    """The state of every run. A record holds the fields of state.json, the run and its folder; `specs` of the runs that
-    can be read say in what the runs differ.
-    """
+def status(
+    places: Mapping[str, tuple[RunDir, State]], specs: Iterable[RunSpec] = (), sparks: Mapping[str, str] | None = None
+) -> Sheet:
+    """The state of every run, by depth. Records hold state.json, the run and its folder; `sparks` are small curves."""
+    specs, sparks = list(specs), sparks or {}
+    known = order({spec.run: spec for spec in specs if spec.run in places})
+    places = {run: places[run] for run in (*known, *(run for run in places if run not in {*known}))}
     rows: list[tuple[str, ...]] = []
     for run, (_, state) in places.items():
         whole = state.iteration is not None and state.iterations is not None
         done = f"{state.iteration:,}/{state.iterations:,}" if whole else ""
         errors = map(percent, (state.train_error, state.train_clean_error, state.test_error))
         marks = (state.outcome, MIXED if state.machine == MIXED else "")
-        rows.append((run, state.name, done, *errors, ", ".join(filter(None, marks))))
+        spark = (sparks.get(run, ""),) if sparks else ()
+        rows.append((run, state.name, done, *errors, *spark, ", ".join(filter(None, marks))))
     states = [state for _, state in places.values()]
     why = [f"{s.name}: {run}: {s.reason}" for run, (_, s) in places.items() if s.reason]
     differs = tell_differences(specs)
-    heads = ("run", "state", ">iteration", ">train", ">clean", ">test", "")
+    heads = ("run", "state", ">iteration", ">train", ">clean", ">test", *(("clean over time",) if sparks else ()), "")
     columns, rows = _add_differs(heads, rows, [differs.get(run, "") for run in places])
     return Sheet(
         columns=columns,

@@ -9,7 +9,8 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.measure import Measurement
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
@@ -19,6 +20,7 @@ from rich.text import Text
 
 from degrade.spec.escape import controls
 from degrade.views.sheets import Sheet, check_format, hide_places, render
+from degrade.views.steps import loudness
 from degrade.views.suspend import suspendable
 
 _COLOURS = {
@@ -46,15 +48,26 @@ class Plain(Console):
     def on_broken_pipe(self) -> None:
         """Turns quiet once the reader has left, as in `degrade sweep | head`. The work goes on."""
         self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), (sys.stderr if self.stderr else sys.stdout).fileno())
 
 
 console = Plain(markup=False, emoji=False)
+_errors = Plain(markup=False, emoji=False, stderr=True)
+
+
+def progress() -> Console:
+    """Where progress is shown: at the terminal; and on stderr where stdout is a pipe or a file."""
+    return console if console.is_terminal else _errors
 
 
 def moves() -> bool:
     """Whether what is drawn can be drawn over. TERM=dumb is a terminal that only takes lines."""
-    return console.is_terminal and not console.is_dumb_terminal
+    return progress().is_terminal and not progress().is_dumb_terminal and not loudness.quiet
+
+
+def pause() -> float:
+    """Seconds between two lines about one thing."""
+    return 0.0 if loudness.verbose else LINE_PAUSE
 
 
 @contextmanager
@@ -65,22 +78,22 @@ def bar() -> Generator[Callable[[str, int, int], None]]:
     that stays.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bars = Bars(*columns, console=console, transient=True, disable=not moves())
+    bars = Bars(*columns, console=progress(), transient=True, disable=not moves())
     tasks: dict[str, TaskID] = {}
     said = time.monotonic()
 
     def note(what: str, done: int, total: int) -> None:
         nonlocal said
         if not total:
-            console.print(what, markup=False, highlight=False, soft_wrap=True)
+            progress().print(what, markup=False, highlight=False, soft_wrap=True)
         elif moves():
             bars.start()
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total)
             bars.update(tasks[what], completed=done, total=total)
-        elif time.monotonic() - said > LINE_PAUSE:
+        elif time.monotonic() - said > pause() and not loudness.quiet:
             said = time.monotonic()
-            console.print(f"{what}: {done:,} of {total:,}", highlight=False)
+            progress().print(f"{what}: {done:,} of {total:,}", highlight=False)
 
     with suspendable(bars.stop, lambda: bars.start() if tasks else None):
         try:
@@ -136,6 +149,20 @@ def show(sheets: Sequence[Sheet]) -> None:
             console.print(line, style=_COLOURS.get(line.partition(":")[0], ""), highlight=False, soft_wrap=True)
         if sheet.title:
             console.print()
+
+
+def watch(look: Callable[[], tuple[Sheet, bool]], every: float) -> None:
+    """Draws a sheet again and again, every so many seconds, until `look` says that it was the last, or Ctrl-C comes."""
+    with Live(console=console, auto_refresh=False) as live, suspendable(live.stop, live.start):
+        while True:
+            sheet, last = look()
+            live.update(Group(_table(sheet), *(Text(controls(line)) for line in sheet.lines)), refresh=True)
+            if last:
+                return
+            try:
+                time.sleep(every)
+            except KeyboardInterrupt:  # a person has seen enough
+                return
 
 
 def _table(sheet: Sheet) -> Table:

@@ -124,3 +124,18 @@ def test_help_and_version_load_nothing_heavy(fresh):
     begun = time.monotonic()
     fresh("--help")
     assert time.monotonic() - begun < 5  # a guard against loading torch, not a measurement
+
+
+def test_help_opens_with_examples_that_name_real_commands_and_has_an_address(here):
+    from degrade import cli
+    from degrade.cli.examples import EXAMPLES
+
+    assert "degrade sweep study=quickstart" in here("--help").stdout.split("Options:")[0]
+    for command in ("sweep", "nets", "doctor"):
+        said = here(command, "--help").stdout
+        assert EXAMPLES[command][0] in said.split("Options:")[0]
+        assert "https://" in said
+        assert all(f"--{option}" in said for option in ("quiet", "verbose", "debug"))
+    known = {command.name or command.callback.__name__ for command in cli.app.registered_commands}
+    assert known == {*EXAMPLES} - {""}
+    assert {line.split()[1] for lines in EXAMPLES.values() for line in lines} <= known

@@ -129,7 +129,7 @@ def test_a_folder_without_a_point_says_so(degrade, tmp_path):
     (tmp_path / "results" / "runs").mkdir(parents=True)
     done = degrade("compare")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "degrade: results: no run has a measured point; train one, or wait for its first evaluation\n"
+    assert done.stderr == "degrade: results: holds no runs yet; try: degrade sweep study=quickstart\n"
 
 
 def test_runs_under_way_alone_are_named_and_nothing_is_said():

@@ -291,8 +291,8 @@ def test_without_a_host_the_line_says_what_to_do(remote):
     archive, spec, path = remote
     archive = replace(archive, address=lambda: "http://127.0.0.1:9/cifar.tar.gz")
     text = failed(archive, spec)
-    assert text.startswith("cifar-10-python.tar.gz: no download from http://127.0.0.1:9/cifar.tar.gz (")
-    assert f"or put the file (md5 {archive.md5}) into {path.parent} by hand" in text
+    assert text.startswith("cifar-10-python.tar.gz: cannot download from http://127.0.0.1:9/cifar.tar.gz (no network? ")
+    assert f"put the file (md5 {archive.md5}) into {path.parent} by hand" in text
 
 
 PARTS: dict[str, Callable[[Path], object]] = {
@@ -312,7 +312,7 @@ def test_a_download_goes_on_in_no_link_and_no_pipe(remote, host, kind, ranges):
     (path.parent / "mine").write_text("of years")
     PARTS[kind](path.with_name(f"{path.name}.part"))
     text = in_time(lambda: failed(archive, spec))
-    assert f"({path.name}.part is a link, a pipe or a device, and no file; remove it); its host" in text
+    assert f"({path.name}.part is a link, a pipe or a device, and no file; remove it); run again" in text
     assert (path.parent / "mine").read_text() == "of years"
     assert not (path.parent / "nothing").exists()
     assert host[0].asked == []
@@ -448,7 +448,7 @@ def test_another_source_is_downloaded_from_and_checked_and_leaves_no_trace(remot
     path.unlink()
     shutil.rmtree(path.parent / ".degrade")
     host[0].content = b"another archive"
-    with pytest.raises(DataError, match=r"no download from http://127\.0\.0\.1.*what came has md5"):
+    with pytest.raises(DataError, match=r"cannot download from http://127\.0\.0\.1.*what came has md5"):
         data.prepare(asked)
 
 
@@ -466,5 +466,5 @@ def test_a_failed_download_ends_the_command_with_that_line(degrade, tmp_path, mo
     done = degrade("sweep", "data=cifar10", f"data.root={tmp_path}", "depth=8")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("degrade: cifar-10-python.tar.gz: no download from https://")
+    assert done.stderr.startswith("degrade: cifar-10-python.tar.gz: cannot download from https://")
     assert f"(md5 c58f30108f718f92721af3b95e74349a) into {tmp_path} by hand" in done.stderr

@@ -158,7 +158,7 @@ def test_the_commands_print_what_python_returns(root, members, tmp_path, monkeyp
 WRONG = {
     "which net": ["evaluate"],
     "two nets or more": ["ensemble", "residual-A-8-w4-s0"],
-    "no run named so": ["ensemble", "residual-A-8-w4-s0", "nothing"],
+    "no run named 'nothing' in": ["ensemble", "residual-A-8-w4-s0", "nothing"],
     "no such file": ["evaluate", "--ckpt", "nothing.pt"],
     "lr=2: here only data=NAME and keys like data.root=... count": ["evaluate", "--ckpt", "residual-A-8-w4-s0", "lr=2"],
     "of which data": ["evaluate", "--ckpt", "residual-A-8-w4-s0", "data.validation=3"],

@@ -117,7 +117,7 @@ def test_workers_and_folder():
         ("net=plian", "net=plian: unknown; did you mean 'plain'?"),
         ("depth=21", "depth=21: not 6n+2"),
         ("foo", "foo: cannot be parsed; write key=value"),
-        ("depth=20,", "depth=20,: cannot be parsed"),
+        ("depth=20,", "depth=20,: cannot be parsed; a comma needs a value on both sides"),
         ("results=", "results=: must be a folder"),
         ("hydra.job.num=range(1000000000)", "a sweep has one hydra.job.num"),
         ("hydra/launcher=basic,workers", "a sweep has one hydra/launcher"),

@@ -69,7 +69,7 @@ def test_a_sweep_of_which_a_run_is_not_done_does_not_end_well(tmp_path, capsys):
     capsys.readouterr()
     with first.claimed():
         assert at_once(tmp_path, "net=plain,residual", "shortcut=A") == 1
-    assert "not done: 1 (interrupted); `degrade sweep` goes on with them" in capsys.readouterr().out
+    assert "not done: 1 (interrupted); the same command goes on with them" in capsys.readouterr().out
     assert at_once(tmp_path, "net=plain,residual", "shortcut=A") == 0
     assert "not done" not in capsys.readouterr().out
     spoil(first)
@@ -231,7 +231,7 @@ def test_a_run_is_found_by_the_beginning_of_its_name_or_its_folder(tmp_path):
     assert results.find("plain", tmp_path)[0].run == plain.run
     assert results.find(str(plain.path), tmp_path / "elsewhere") == (ANY, tmp_path)
     assert results.find(str(plain.path), tmp_path / "elsewhere")[0].path == plain.path
-    with pytest.raises(RunError, match="no run named so"):
+    with pytest.raises(RunError, match="no run named 'highway' in"):
         results.find("highway", tmp_path)
     with pytest.raises(RunError, match="matches 2 runs in"):
         results.find("", tmp_path)

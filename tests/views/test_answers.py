@@ -112,5 +112,5 @@ def test_json_is_short_for_its_format(here: Degrade, trained):
 def test_sentences_beside_rows_go_to_stderr(here: Degrade, trained, form):
     """They were lost: a sweep could end with 1 and say nothing."""
     done = here("sweep", *RUNS, f"results={trained}", "hydra/launcher=basic", "--format", form)
-    assert "1 finished; in" in done.stderr
-    assert "1 finished; in" not in done.stdout
+    assert "1 of 1 runs finished in" in done.stderr
+    assert "1 of 1 runs finished in" not in done.stdout

@@ -20,7 +20,7 @@ def test_errors_are_means_over_runs_that_are_over_and_the_others_are_counted(tmp
     errors, count, failed = ends(specs, board(specs, tmp_path), tmp_path)
     assert errors.rows == [("plain", "none", "20", *["3.00 ± 1.41"] * 3, "")]
     assert errors.records[0]["seeds"] == 2
-    assert count.lines == (f"1 diverged, 1 failed, 1 finished, 1 interrupted; in {tmp_path}",)
+    assert count.lines == (f"1 of 4 runs finished in {tmp_path}/; 1 diverged, 1 failed, 1 interrupted",)
     assert [record["state"] for record in failed.records] == ["failed"]
 
 
@@ -29,5 +29,5 @@ def test_a_sweep_of_which_no_run_is_over_has_no_errors(tmp_path):
     lay(runs, tmp_path)
     specs = [runs[0].spec, run(1, 0.0).spec]
     count, failed = ends(specs, board(specs, tmp_path), tmp_path)
-    assert count.lines == (f"1 interrupted, 1 new; in {tmp_path}",)
+    assert count.lines == (f"0 of 2 runs finished in {tmp_path}/; 1 interrupted, 1 new",)
     assert failed.records == []
