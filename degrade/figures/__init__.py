@@ -15,12 +15,12 @@ import pandas as pd
 from matplotlib.figure import Figure as MplFigure
 
 from degrade.errors import DegradeError, RunError, pick
-from degrade.figures import style
+from degrade.figures import marks, style
 from degrade.figures.constructed import constructed
 from degrade.figures.draw import draw
 from degrade.figures.gradients import NO_PROBE, abreast, gradients
 from degrade.figures.lines import fig1, fig4, fig6, name_of, options
-from degrade.figures.panels import AXES, STD_COLUMNS, TRAIN, NothingToDraw, Panel, View
+from degrade.figures.panels import AXES, STD_COLUMNS, TRAIN, Line, NothingToDraw, Panel, Picture, View
 from degrade.figures.responses import blocks, fig7, gates
 from degrade.spec.escape import controls
 from degrade.spec.rows import FOREIGN
@@ -34,10 +34,13 @@ __all__ = [
     "TRAIN",
     "Drawn",
     "Figure",
+    "Line",
     "NothingToDraw",
     "Panel",
+    "Picture",
     "View",
     "draw",
+    "picture",
     "save",
     "style",
 ]
@@ -120,9 +123,9 @@ def save(
             try:
                 if rows is None or rows.empty:
                     raise NothingToDraw(f"{name}: {figure.missing}")
-                panels = figure.make(rows, view or View())
-                drawn = draw(panels, _title_of(rows, labels or {}), figure.across(panels))
-                made = _render(drawn, f"{name}-{of}" if of else name, _runs_in(panels), command)
+                shown = picture(name, rows, view, labels)
+                drawn = draw(shown.panels, shown.title, shown.across)
+                made = _render(drawn, f"{name}-{of}" if of else name, shown.runs, command)
             except NothingToDraw as reason:
                 refused.setdefault(name, str(reason))
                 continue
@@ -134,6 +137,18 @@ def save(
             done.add(name)
     if reasons := [reason for name, reason in refused.items() if name not in done and (names or not done)]:
         raise RunError("; ".join(reasons))
+
+
+def picture(
+    name: str, rows: pd.DataFrame, view: View | None = None, labels: Mapping[str, str] | None = None
+) -> Picture:
+    """A figure of FIGURES as data, from at least one row of its table: what every renderer draws.
+
+    Raises NothingToDraw if the runs do not allow the figure.
+    """
+    figure = FIGURES[name]
+    panels = marks.assign(figure.make(rows, view or View()))
+    return Picture(name=name, title=_title_of(rows, labels or {}), panels=tuple(panels), across=figure.across(panels))
 
 
 def _split_by_protocol(tables: Mapping[str, pd.DataFrame], mix: bool) -> Iterator[tuple[str, dict[str, pd.DataFrame]]]:
@@ -153,10 +168,6 @@ def check_protocol(protocol: str) -> str:
             f"{protocol!r}: is not the name of a protocol, so no folder is named after it; find out who wrote the file"
         )
     return protocol
-
-
-def _runs_in(panels: Sequence[Panel]) -> list[str]:
-    return sorted({run for panel in panels for line in panel.lines for run in line.runs})
 
 
 def write(figure: MplFigure, name: str, runs: Sequence[str], folder: Path, command: str) -> tuple[Path, ...]:

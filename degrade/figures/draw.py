@@ -1,14 +1,14 @@
 """Panels -> a matplotlib Figure. No pyplot, no global state. Control characters in names are escaped: SVG bans them."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import ceil
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from degrade.figures import style
+from degrade.figures import marks, style
 from degrade.figures.panels import Line, Panel
 from degrade.spec.escape import controls
 
@@ -21,14 +21,14 @@ def draw(panels: Sequence[Panel], title: str = "", abreast: int = _ABREAST) -> F
     """Draws the panels in rows of at most `abreast`, below the title and the notes that explain the lines."""
     rows = ceil(len(panels) / abreast)
     columns = ceil(len(panels) / rows)
-    marks = style.marks(line.key for panel in panels for line in panel.lines)
+    panels = marks.assign(panels)
     with style.settings():
         width = 0.8 + 4.2 * columns
         names = max(ceil(len(_legend_names(panel)) / _legend_columns(panel)) for panel in panels)
         figure = Figure(figsize=(width, 0.5 + (3.7 + 0.17 * names) * rows), layout="constrained")
         for number, panel in enumerate(panels):
             axes = figure.add_subplot(rows, columns, number + 1)
-            _draw_panel(axes, panel, marks)
+            _draw_panel(axes, panel)
             if number % columns == 0 or panel.ylabel != panels[number - 1].ylabel:
                 axes.set_ylabel(panel.ylabel)
         notes = ", ".join({note: 0 for panel in panels for note in panel.notes})
@@ -37,11 +37,11 @@ def draw(panels: Sequence[Panel], title: str = "", abreast: int = _ABREAST) -> F
     return figure
 
 
-def _draw_panel(axes: Axes, panel: Panel, marks: Mapping[str, style.Mark]) -> None:
+def _draw_panel(axes: Axes, panel: Panel) -> None:
     for y in panel.grid:
         axes.axhline(y, color="#bbbbbb", linewidth=0.6, linestyle=(0, (4, 3)), zorder=0)
-    for line in panel.lines:
-        _draw_line(axes, line, marks[line.key], list(marks).index(line.key))
+    for number, line in enumerate(panel.lines):
+        _draw_line(axes, line, number)
     (left, right), (low, high) = panel.xlim, panel.ylim
     axes.set_title(controls(panel.title), y=1.0)  # the default place, but matplotlib would measure all ticks to find it
     axes.set_xlabel(panel.xlabel)
@@ -56,7 +56,7 @@ def _draw_panel(axes: Axes, panel: Panel, marks: Mapping[str, style.Mark]) -> No
         axes.set_ylim(low - _AXIS_MARGIN * (high - low), high)
     if panel.ticks:
         axes.set_yticks(panel.ticks, [f"{y:g}" for y in panel.ticks])
-    if panel.xticks:
+    if panel.xscale == "log":
         axes.set_xscale("log", base=2)
         axes.set_xticks(panel.xticks)
         axes.minorticks_off()
@@ -77,20 +77,20 @@ def _legend_columns(panel: Panel) -> int:
     return 2 if max(map(len, _legend_names(panel)), default=0) <= 22 else 1
 
 
-def _draw_line(axes: Axes, line: Line, mark: style.Mark, turn: int) -> None:
+def _draw_line(axes: Axes, line: Line, turn: int) -> None:
     """Draws the line and its band. Markers stand on a line with a name, and on a line of one point, else invisible."""
     step = max(1, len(line.x) // _MARKERS_PER_LINE)
     marked = bool(line.label) or len(line.x) == 1
     axes.plot(
         line.x,
         line.y,
-        color=mark.colour,
+        color=style.COLOURS[line.colour],
         label=controls(line.label) or "_",
         linestyle=style.DASH[line.dash],
         linewidth=style.WEIGHT[line.weight],
-        marker=mark.marker if marked else "",
+        marker=style.MARKERS[line.marker] if marked else "",
         markersize=4.5 if line.weight == "bold" else 3,
         markevery=(turn % step, step),  # each line begins at another point, so that markers do not overlap
     )
     if (line.high > line.low).any():
-        axes.fill_between(line.x, line.low, line.high, color=mark.colour, alpha=0.15, linewidth=0)
+        axes.fill_between(line.x, line.low, line.high, color=style.COLOURS[line.colour], alpha=0.15, linewidth=0)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from degrade.analysis.curves import CURVE_KEYS
-from degrade.figures.lines import NET_ORDER, keys_of, kind_label
+from degrade.figures.lines import NET_ORDER, facts_of, keys_of, kind_label
 from degrade.figures.panels import Line, NothingToDraw, Panel, View
 
 NO_PROBE = (
@@ -101,7 +101,7 @@ def _norm_lines(rows: pd.DataFrame) -> Iterator[Line]:
             y=by["mean"].to_numpy(float),
             low=by["min"].to_numpy(float),
             high=by["max"].to_numpy(float),
-            runs=tuple(sorted(rows.run.unique())),
+            **facts_of(rows),
         )
 
 

@@ -7,7 +7,7 @@ ahead of the others goes on as its own dotted line, so that no mean is over chan
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypedDict
 
 import pandas as pd
 
@@ -167,6 +167,28 @@ def error_lines(
             yield from _group_lines(part, mean, ahead, view, look, key, label, since)
 
 
+class Facts(TypedDict):
+    """What a line shows: fields of Line."""
+
+    net: str
+    depth: int
+    seeds: tuple[int, ...]
+    split: str
+    runs: tuple[str, ...]
+
+
+def facts_of(rows: pd.DataFrame, split: str = "") -> Facts:
+    """What a line of these rows, of one group, shows."""
+    first = rows.iloc[0]
+    return {
+        "net": kind_label(first.net, first.shortcut),
+        "depth": int(first.depth),
+        "seeds": tuple(sorted(int(seed) for seed in rows.seed.unique())),
+        "split": split,
+        "runs": tuple(sorted(rows.run.unique())),
+    }
+
+
 def _split_by_group(rows: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
     """(group, split) -> its rows."""
     return {(str(group), str(split)): own for (group, split), own in rows.groupby(["group", "split"])}
@@ -183,11 +205,11 @@ def _group_lines(
     since: float,
 ) -> Iterator[Line]:
     """One group on one split: the mean of its seeds as far as all go, then a line for each seed that is ahead."""
-    parts = [(mean, look.dash, tuple(sorted(rows.run.unique())))] if len(mean) else []
-    for run, own in ahead.groupby("run"):
+    parts = [(mean, look.dash, rows)] if len(mean) else []
+    for _, own in ahead.groupby("run"):
         alone = own.assign(x=own[view.axis.column], mean=own.error, low=own.error, high=own.error)
-        parts.append((alone, _AHEAD, (str(run),)))
-    for part, dash, runs in parts:
+        parts.append((alone, _AHEAD, own))
+    for part, dash, shown in parts:
         part = (
             part[part.x >= part.x[part.x <= since].max()] if (part.x <= since).any() else part
         )  # with the last point before `since`
@@ -203,7 +225,7 @@ def _group_lines(
             high=part.high.to_numpy(float),
             dash=dash,
             weight=look.weight,
-            runs=runs,
+            **facts_of(shown, str(shown.split.iloc[0])),
         )
         label = ""  # only the first line of a group has a label
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from degrade.figures.lines import keys_of, name_of
+from degrade.figures.lines import facts_of, keys_of, name_of
 from degrade.figures.panels import STD_COLUMNS, Line, NothingToDraw, Panel, View
 
 _NET_DASHES = {"plain": "dashed", "residual": "solid", "highway": "dash-dotted"}
@@ -126,7 +126,7 @@ def _response_lines(rows: pd.DataFrame, x: str) -> Iterator[Line]:
             high=by["max"].to_numpy(float),
             dash=_NET_DASHES.get(first.net, "dotted"),
             weight="medium",
-            runs=tuple(sorted(own.run.unique())),
+            **facts_of(own),
         )
 
 

@@ -15,14 +15,14 @@ from places import GOLDEN
 from plotted import CURVES, SCHEDULE, labels, panels, run, sweep, whole
 
 from degrade.errors import SpecError
-from degrade.figures import FIGURES, NothingToDraw, View, style
+from degrade.figures import FIGURES, NothingToDraw, View, marks
 
 
 def golden(name):
     """The panels of a figure and the look of its keys, as JSON has them."""
     made = [asdict(panel) for panel in FIGURES[name].make(whole(), View())]
     keys = {line["key"] for panel in made for line in panel["lines"]}
-    tree = {"panels": made, "marks": {key: mark._asdict() for key, mark in style.marks(keys).items()}}
+    tree = {"panels": made, "marks": {key: mark._asdict() for key, mark in marks.marks(keys).items()}}
     return json.loads(json.dumps(tree, default=lambda array: np.round(array, 9).tolist()))
 
 
@@ -178,15 +178,32 @@ def test_lines_of_one_name_are_told_apart():
     assert set(labels(panels("fig6", groups)[0])) == {"plain-8 1", "plain-8 ab12"}
 
 
-def test_keys_have_the_papers_colours_and_never_share_one():
-    marks = style.marks([str(depth) for depth in range(8, 8 + 6 * 30, 6)])
-    assert {marks[key].colour for key in ("20", "32", "44", "56", "110")} == set(style.DEPTHS.values())
-    assert len({mark.colour for mark in marks.values()}) == len(marks)
-    assert len(set(list(marks.values())[:10])) == len({mark.marker for mark in list(marks.values())[:10]})
-    assert list(style.marks(["C", "110", "8", "20 w4", "A"])) == ["8", "20 w4", "110", "A", "C"]
-    assert style.marks(["56 w4", "20", "20 w4"])["56 w4"].colour == style.DEPTHS["56"]
-    for one, other in combinations(style.OPTIONS.values(), 2):
-        assert style.distance(one, other) > 10_000
+def test_a_depth_has_one_colour_and_one_marker_in_all_figures():
+    depths = [str(depth) for depth in range(8, 62, 6)] + ["110"]
+    together = marks.marks(depths)
+    assert len({mark.colour for mark in together.values()}) == len(together) == 10
+    assert len({mark.marker for mark in together.values()}) == 10
+    for few in combinations(depths, 3):
+        assert marks.marks(few) == {key: together[key] for key in few}
+    for key in ("56 w4", "56 constructed-20", "56 3f2a"):
+        assert marks.marks(["8", "20", key])[key] == together["56"]
+
+
+def test_lines_of_one_depth_in_one_figure_have_markers_of_their_own():
+    found = marks.marks(["56", "56 w4", "56 constructed-20", "20"])
+    of_56 = [mark for key, mark in found.items() if key != "20"]
+    assert len({mark.colour for mark in of_56}) == 1
+    assert len({mark.marker for mark in of_56}) == 3
+
+
+def test_no_two_keys_share_colour_and_marker_in_whatever_order_they_come():
+    keys = [str(depth) for depth in range(8, 8 + 6 * 30, 6)]
+    found = marks.marks(keys)
+    assert len(set(found.values())) == len(found) == 30
+    assert marks.marks(reversed(keys)) == found
+    assert list(marks.marks(["C", "110", "8", "20 w4", "A"])) == ["8", "20 w4", "110", "A", "C"]
+    alone, beside_56, beside_20 = (marks.marks(["62", *others])["62"] for others in ([], ["56"], ["20"]))
+    assert alone == beside_56 != beside_20 != marks.marks(["20"])["20"]  # the place of 62 is not fixed
 
 
 if __name__ == "__main__":

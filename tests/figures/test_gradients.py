@@ -11,7 +11,7 @@ from places import GOLDEN
 
 from degrade import figures
 from degrade.errors import RunError
-from degrade.figures import FIGURES, NothingToDraw, View, style
+from degrade.figures import FIGURES, NothingToDraw, View, marks
 from degrade.figures.gradients import abreast, gradients, limits, ticks, times
 
 PANELS = GOLDEN / "gradients.json"
@@ -47,7 +47,7 @@ def whole():
 
 def golden():
     made = [asdict(panel) for panel in gradients(whole(), View())]
-    tree = {"panels": made, "marks": {key: mark._asdict() for key, mark in style.marks(style.TIMES).items()}}
+    tree = {"panels": made, "marks": {key: mark._asdict() for key, mark in marks.marks(marks.TIMES).items()}}
     return json.loads(json.dumps(tree, default=lambda array: np.round(array, 9).tolist()))
 
 
@@ -79,7 +79,7 @@ def test_every_panel_has_the_same_norms_on_its_axis():
 def test_a_panel_shows_the_first_probe_a_tenth_half_and_the_last():
     plain = gradients(pairs(), View())[0]
     assert [line.label for line in plain.lines] == ["iteration 0", "iteration 100", "iteration 500", "iteration 900"]
-    assert [line.key for line in plain.lines] == list(style.TIMES)
+    assert [line.key for line in plain.lines] == list(marks.TIMES)
     assert plain.lines[0].x.tolist() == list(range(1, 9))
     assert plain.lines[0].y == pytest.approx([2 * 0.7**layer for layer in range(1, 9)])
 
