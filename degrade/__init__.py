@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from degrade.experiments.identity.grid import identity
     from degrade.experiments.responses import responses
     from degrade.experiments.trained import Trained, open_net
+    from degrade.figures.plot import plot
     from degrade.nets import build
     from degrade.spec import DataSpec, EngineSpec, NetSpec, RecipeSpec, RunSpec
     from degrade.store.results import load
@@ -48,6 +49,7 @@ _HOME = {
     "identity": "experiments.identity.grid",
     "load": "store.results",
     "open_net": "experiments.trained",
+    "plot": "figures.plot",
     "probe": "train.probe",
     "responses": "experiments.responses",
     "run": "train.run",
@@ -76,6 +78,7 @@ __all__ = [
     "identity",
     "load",
     "open_net",
+    "plot",
     "probe",
     "responses",
     "run",

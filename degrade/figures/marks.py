@@ -22,6 +22,7 @@ MARKERS = (
     *("circle", "square", "diamond", "triangle", "wedge"),
     *("plus", "cross", "star", "left", "right"),
 )
+VARIANTS = ("pentagon", "hexagon", "octagon", "kite", "gem")  # of other lines of the same depth in one figure
 # Key -> its place among the colours and markers of its family. The paper's Fig. 6 draws 20 mustard, 32 cyan, 44 green,
 # 56 red and 110 black.
 DEPTHS = {key: place for place, key in enumerate(("20", "32", "44", "56", "110", "8", "14", "26", "38", "50"))}
@@ -52,10 +53,10 @@ def marks(keys: Iterable[str]) -> dict[str, Mark]:
         family, base = _family(key), _base(key)
         first, many, _ = _FAMILIES[family]
         place = places[family, base]
-        colour, turn = first + place % many, place % many + place // many
-        while (mark := Mark(colour, MARKERS[turn % len(MARKERS)])) in found.values() and turn < 2 * len(MARKERS):
-            turn += 1
-        found[key] = mark
+        turn = place % many + place // many
+        tried = (MARKERS[turn % len(MARKERS)], *(VARIANTS if place < many else ()), *MARKERS)
+        own = [Mark(first + place % many, marker) for marker in tried]
+        found[key] = next((mark for mark in own if mark not in found.values()), own[0])
     return found
 
 

@@ -86,6 +86,7 @@ class Picture:
     title: str  # the data and settings that all its runs share
     panels: tuple[Panel, ...]
     across: int = 3  # panels in a row, if the width allows
+    protocols: tuple[str, ...] = ()  # of its runs
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -116,6 +117,7 @@ AXES = {
     "epochs": Axis("epoch", "epochs", 1, " epochs"),
     "seconds": Axis("seconds", "wall time (s)", 0, " s"),
 }
+OWN_AXES = "each panel has its own axis"  # a note: readers compare heights
 # over what the standard deviation of responses is taken -> the column that holds it
 STD_COLUMNS = {"pooled": "std", "channel": "std_channel"}
 # kind of training error -> its split and its name

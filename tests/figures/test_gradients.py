@@ -12,7 +12,8 @@ from places import GOLDEN
 from degrade import figures
 from degrade.errors import RunError
 from degrade.figures import FIGURES, NothingToDraw, View, marks
-from degrade.figures.gradients import abreast, gradients, limits, ticks, times
+from degrade.figures.gradients import abreast, gradients, times
+from degrade.figures.ticks import choose_log, limits
 
 PANELS = GOLDEN / "gradients.json"
 
@@ -151,7 +152,7 @@ def test_a_gradient_that_is_0_or_no_number_has_no_place_on_the_axis():
 )
 def test_the_axis_ends_at_round_values(norms, low, high, marks):
     assert limits(pd.Series(norms)) == (low, high)
-    assert ticks(low, high) == pytest.approx(marks)
+    assert choose_log(low, high) == pytest.approx(marks)
 
 
 def test_it_is_drawn_two_by_two_and_in_three_formats(tmp_path):
