@@ -30,7 +30,7 @@ def collect(
 
 def _judge(tables: Tables, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The frames of JUDGED, with columns for the title and `names`, the runs of a row."""
-    own = tables.runs[tables.runs.run.isin(rows.run.unique())]
+    own = tables.runs[tables.runs.reindex(columns=["run"]).run.isin(rows.run.unique())]
     judged = compare(tables._replace(runs=own)).frames()
     shared = pd.DataFrame(
         {

@@ -49,6 +49,8 @@ def plot(
         raise RunError(
             f"{figure}: the runs have {len(there)} protocols; name one, as in protocol={there[0]!r}, or mix=True"
         )
+    if protocol and rows.empty:
+        raise RunError(f"{figure}: no run has protocol={protocol!r}; leave it out to see what there is")
     if rows.empty:
         raise NothingToDraw(f"{figure}: {wanted.missing}")
     shown = picture(figure, rows, view, tables.labels())
