@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from degrade.experiments.identity.grid import identity
     from degrade.experiments.responses import responses
     from degrade.experiments.trained import Trained, open_net
+    from degrade.figures.plot import plot
     from degrade.nets import build
     from degrade.spec import DataSpec, EngineSpec, NetSpec, RecipeSpec, RunSpec
     from degrade.store.results import load
@@ -49,6 +50,7 @@ _HOME = {
     "identity": "experiments.identity.grid",
     "load": "store.results",
     "open_net": "experiments.trained",
+    "plot": "figures.plot",
     "probe": "train.probe",
     "report": "views.report.page",
     "responses": "experiments.responses",
@@ -78,6 +80,7 @@ __all__ = [
     "identity",
     "load",
     "open_net",
+    "plot",
     "probe",
     "report",
     "responses",

@@ -38,7 +38,7 @@ INSIDE = {  # room -> modules that no other room imports: what its docstring doe
     "data": ("cache", "cifar", "digits", "download", "folder", "leftovers", "mounts", "pictures", "stored", "tree"),
     "train": ("recompute", "turns"),
     "analysis": ("stats",),
-    "figures": ("constructed", "draw", "gradients", "lines", "style"),
+    "figures": ("canvas", "constructed", "depth", "draw", "gradients", "lines", "marks", "style", "ticks"),
     "views": ("summaries", "verdicts"),
     "sweep": ("cost", "estimate", "limit", "queue", "sample", "worker"),
     "experiments": ("identity.learn",),

@@ -60,6 +60,11 @@ def plot(
         float | None, typer.Option(help="Where the error axis ends, in %; default: 20, or 100 if a net ends above")
     ] = None,
     mix: Annotated[bool, typer.Option("--mix", help="Draw all protocols in one figure, which then says so")] = False,
+    width: Annotated[
+        str, typer.Option(metavar="column|text|slide|INCHES", help="Width on paper; type is at least 6 pt there")
+    ] = "",
+    title: Annotated[bool, typer.Option("--title/--no-title", help="Name data and settings above the panels")] = True,
+    style: Annotated[str, typer.Option(metavar="paper|dark", help="Black on white, or light on dark")] = "paper",
     out: Annotated[Path | None, typer.Option(help="Folder for the figures; default: figures/ in RESULTS")] = None,
     private: Private = False,
 ) -> None:
@@ -68,10 +73,11 @@ def plot(
     Several seeds become a mean and a band from the least to the greatest. Runs under way are drawn as far as they got.
     """
     from degrade import figures
-    from degrade.analysis import curves
+    from degrade.figures.frames import collect
     from degrade.store.results import load
 
-    view, roots = figures.View(train=train, x=x, top=top), results or [Path("results")]
+    view, canvas = figures.View(train=train, x=x, top=top), figures.Canvas(width=width, title=title, style=style)
+    roots = results or [Path("results")]
     tables = load(*roots)
     _demand_points(tables, roots)
     wanted = {
@@ -80,12 +86,13 @@ def plot(
         "shortcut": split_list(shortcut),
         "data": split_list(data),
     }
-    rows = curves.add_standing(curves.choose(tables.curves, **wanted), tables.runs)
     names = [name for given in figure or [] for name in split_list(given)]
-    runs = rows.run.unique()
-    shown = {"curves": rows, **{name: frame[frame.run.isin(runs)] for name, frame in tables.measurements().items()}}
+    shown = collect(
+        tables, wanted, [each.table for name, each in figures.FIGURES.items() if not names or name in names]
+    )
     folder, command = choose_figure_folder(out, roots[0]), command_line(private=private)
-    drawn = figures.save(shown, names, folder, view, mix=mix, command=command, labels=tables.labels())
+    labels = tables.labels()
+    drawn = figures.save(shown, names, folder, view, mix=mix, command=command, labels=labels, canvas=canvas)
     raise typer.Exit(say(drawn))
 
 

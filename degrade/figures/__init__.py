@@ -15,12 +15,14 @@ import pandas as pd
 from matplotlib.figure import Figure as MplFigure
 
 from degrade.errors import DegradeError, RunError, pick
-from degrade.figures import style
+from degrade.figures import marks, style
+from degrade.figures.canvas import Canvas
 from degrade.figures.constructed import constructed
+from degrade.figures.depth import NO_ENDS, difference, ladder, reached
 from degrade.figures.draw import draw
 from degrade.figures.gradients import NO_PROBE, abreast, gradients
 from degrade.figures.lines import fig1, fig4, fig6, name_of, options
-from degrade.figures.panels import AXES, STD_COLUMNS, TRAIN, NothingToDraw, Panel, View
+from degrade.figures.panels import AXES, STD_COLUMNS, TRAIN, Line, NothingToDraw, Panel, Picture, View
 from degrade.figures.responses import blocks, fig7, gates
 from degrade.spec.escape import controls
 from degrade.spec.rows import FOREIGN
@@ -32,12 +34,16 @@ __all__ = [
     "FORMATS",
     "STD_COLUMNS",
     "TRAIN",
+    "Canvas",
     "Drawn",
     "Figure",
+    "Line",
     "NothingToDraw",
     "Panel",
+    "Picture",
     "View",
     "draw",
+    "picture",
     "save",
     "style",
 ]
@@ -71,6 +77,11 @@ FIGURES: dict[str, Figure] = {
     "gates": Figure(gates, "blocks", 1, _NO_RESPONSES),
     "constructed": Figure(constructed, abreast=2),
     "gradients": Figure(gradients, "probe", abreast, NO_PROBE),
+    "ladder": Figure(ladder, "summary", 2, NO_ENDS),
+    "reached": Figure(reached, "reached", 2, NO_ENDS),
+    "difference": Figure(
+        difference, "verdicts", 3, "needs a net of two depths whose runs are over; train another depth"
+    ),
 }
 FORMATS = ("png", "svg", "pdf")
 _DPI = 200  # of PNG
@@ -96,6 +107,7 @@ def save(
     command: str = "",
     labels: Mapping[str, str] | None = None,
     of: str = "",
+    canvas: Canvas | None = None,
 ) -> Iterator[Drawn]:
     """Draws the named figures (default: all that the runs allow) of each protocol into folder/<protocol>/.
 
@@ -120,9 +132,10 @@ def save(
             try:
                 if rows is None or rows.empty:
                     raise NothingToDraw(f"{name}: {figure.missing}")
-                panels = figure.make(rows, view or View())
-                drawn = draw(panels, _title_of(rows, labels or {}), figure.across(panels))
-                made = _render(drawn, f"{name}-{of}" if of else name, _runs_in(panels), command)
+                shown = picture(name, rows, view, labels)
+                drawn = draw(shown.panels, shown.title, shown.across, canvas)
+                about = describe(shown, command)
+                made = _render(drawn, f"{name}-{of}" if of else name, about, canvas)
             except NothingToDraw as reason:
                 refused.setdefault(name, str(reason))
                 continue
@@ -134,6 +147,24 @@ def save(
             done.add(name)
     if reasons := [reason for name, reason in refused.items() if name not in done and (names or not done)]:
         raise RunError("; ".join(reasons))
+
+
+def picture(
+    name: str, rows: pd.DataFrame, view: View | None = None, labels: Mapping[str, str] | None = None
+) -> Picture:
+    """A figure of FIGURES as data, from at least one row of its table: what every renderer draws.
+
+    Raises NothingToDraw if the runs do not allow the figure.
+    """
+    figure = FIGURES[name]
+    panels = marks.assign(figure.make(rows, view or View()))
+    return Picture(
+        name=name,
+        title=_title_of(rows, labels or {}),
+        panels=tuple(panels),
+        across=figure.across(panels),
+        protocols=tuple(sorted({str(protocol) for protocol in rows.protocol})),
+    )
 
 
 def _split_by_protocol(tables: Mapping[str, pd.DataFrame], mix: bool) -> Iterator[tuple[str, dict[str, pd.DataFrame]]]:
@@ -155,25 +186,30 @@ def check_protocol(protocol: str) -> str:
     return protocol
 
 
-def _runs_in(panels: Sequence[Panel]) -> list[str]:
-    return sorted({run for panel in panels for line in panel.lines for run in line.runs})
+def describe(shown: Picture, command: str = "") -> str:
+    """The command, the protocols and the runs of a figure: the metadata of its files."""
+    said = [command or f"degrade plot --figure {shown.name}"]
+    if shown.protocols:
+        said.append(f"protocols: {', '.join(shown.protocols)}")
+    return controls("; ".join([*said, f"runs: {', '.join(shown.runs)}"]))
 
 
-def write(figure: MplFigure, name: str, runs: Sequence[str], folder: Path, command: str) -> tuple[Path, ...]:
+def write(shown: Picture, folder: Path, command: str, canvas: Canvas | None = None) -> tuple[Path, ...]:
     """Writes the figure in all formats, or none if a format fails. Raises RunError if the folder cannot be written."""
-    return _write_files(_render(figure, name, runs, command), folder)
+    drawn = draw(shown.panels, shown.title, shown.across, canvas)
+    return _write_files(_render(drawn, shown.name, describe(shown, command), canvas), folder)
 
 
-def _render(figure: MplFigure, name: str, runs: Sequence[str], command: str) -> dict[str, bytes]:
-    """Renders the figure in each format: file name -> content."""
+def _render(figure: MplFigure, name: str, about: str, canvas: Canvas | None = None) -> dict[str, bytes]:
+    """Renders the figure in each format: file name -> content. `about` goes into the metadata."""
     made: dict[str, bytes] = {}
-    with style.settings():
+    with style.settings(canvas):
         if engine := figure.get_layout_engine():
             engine.execute(figure)
         figure.set_layout_engine(None)  # the layout is done: otherwise each format would repeat it, and draw twice
         for kind in FORMATS:
             sink = io.BytesIO()
-            figure.savefig(sink, format=kind, dpi=_DPI, metadata=_metadata(kind, name, runs, command))
+            figure.savefig(sink, format=kind, dpi=_DPI, metadata=_metadata(kind, name, about))
             made[f"{name}.{kind}"] = sink.getvalue()
     return made
 
@@ -193,7 +229,7 @@ def _write_files(made: Mapping[str, bytes], folder: Path) -> tuple[Path, ...]:
 
 
 def _title_of(curves: pd.DataFrame, labels: Mapping[str, str]) -> str:
-    """Names the data, recipe, precision and protocol of the runs, and says if they mix protocols.
+    """Names the data, recipe and precision of the runs, and says if they mix protocols. Metadata has the protocols.
 
     Nets from files of others have no recipe and protocol: they are named.
     """
@@ -202,10 +238,11 @@ def _title_of(curves: pd.DataFrame, labels: Mapping[str, str]) -> str:
     data = ", ".join(sorted({labels.get(str(protocol), str(data)) for protocol, data in pairs}))
     if theirs.all():
         return f"{data}; {_list_foreign(curves)}"
-    said = {name: ", ".join(sorted(curves[~theirs][name].unique())) for name in ("recipe", "precision", "protocol")}
-    mixed = "mixes protocols" if curves.protocol.nunique() > 1 else "protocol"
+    said = {name: ", ".join(sorted(curves[~theirs][name].unique())) for name in ("recipe", "precision")}
+    many = curves.protocol[~theirs].nunique()
+    mixed = f"; mixes {many} protocols" if many > 1 else ""
     files = f" and {_list_foreign(curves[theirs])}" if theirs.any() else ""
-    return f"{data}; recipe {said['recipe']}; {said['precision']}; {mixed} {said['protocol']}{files}"
+    return f"{data}; recipe {said['recipe']}; {said['precision']}{mixed}{files}"
 
 
 def _list_foreign(rows: pd.DataFrame) -> str:
@@ -214,9 +251,8 @@ def _list_foreign(rows: pd.DataFrame) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _metadata(kind: str, name: str, runs: Sequence[str], command: str) -> dict[str, str | None]:
-    """The figure's runs and command, under the keys of each format. No date, so the same figure is the same file."""
-    about = controls(f"{command or f'degrade plot --figure {name}'}; runs: {', '.join(runs)}")
+def _metadata(kind: str, name: str, about: str) -> dict[str, str | None]:
+    """What a figure is about, under the keys of each format. No date, so the same figure is the same file."""
     words: dict[str, dict[str, str | None]] = {
         "png": {"Title": name, "Description": about},
         "svg": {"Title": name, "Description": about, "Date": None},

@@ -5,7 +5,7 @@ The frame comes from analysis.curves.add_standing: a row per (run, iteration, sp
 
 import pandas as pd
 
-from degrade.figures.lines import Look, error_lines, error_panel, keys_of, kind_label
+from degrade.figures.lines import Look, error_lines, error_panel, keys_of, kind_label, say_axes
 from degrade.figures.panels import NothingToDraw, Panel, View
 from degrade.spec.run import copied_depth
 
@@ -35,7 +35,7 @@ def constructed(curves: pd.DataFrame, view: View) -> list[Panel]:
             name = f"{kind_label(net, shortcut)}: {title}"
             notes = ("bold: constructed", "dashed: from random weights")
             made.append(error_panel(name, tuple(lines), view, (0, end), top, notes))
-    return made
+    return say_axes(made)
 
 
 def _keep_related(rows: pd.DataFrame) -> pd.DataFrame:

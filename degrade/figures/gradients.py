@@ -4,14 +4,13 @@ The frame is `probe` of degrade.store.results.Tables: a row per (run, iteration,
 """
 
 from collections.abc import Iterator, Sequence
-from math import floor, log10
 
-import numpy as np
 import pandas as pd
 
 from degrade.analysis.curves import CURVE_KEYS
-from degrade.figures.lines import NET_ORDER, keys_of, kind_label
+from degrade.figures.lines import NET_ORDER, facts_of, keys_of, kind_label
 from degrade.figures.panels import Line, NothingToDraw, Panel, View
+from degrade.figures.ticks import choose_log, limits
 
 NO_PROBE = (
     "no run has a probe; train with `degrade sweep ... engine.probe=100`, or probe a finished run with "
@@ -83,8 +82,8 @@ def _norm_panel(
         lines=lines,
         xlim=(0, depth),
         ylim=ylim,
-        ticks=ticks(*ylim),
-        grid=ticks(*ylim),
+        ticks=choose_log(*ylim),
+        grid=choose_log(*ylim),
         notes=(_NOTE, *((_BAND,) if any((line.high > line.low).any() for line in lines) else ())),
         scale="log",
     )
@@ -101,7 +100,7 @@ def _norm_lines(rows: pd.DataFrame) -> Iterator[Line]:
             y=by["mean"].to_numpy(float),
             low=by["min"].to_numpy(float),
             high=by["max"].to_numpy(float),
-            runs=tuple(sorted(rows.run.unique())),
+            **facts_of(rows),
         )
 
 
@@ -127,27 +126,3 @@ def times(probed: Sequence[int], end: int) -> dict[str, int]:
         if near not in (*found.values(), probed[-1]):
             found[key] = near
     return found | ({"t4": probed[-1]} if len(probed) > 1 else {})
-
-
-def limits(norms: "pd.Series[float]") -> tuple[float, float]:
-    """The least finite value rounded down, and the greatest rounded up, to 1, 2 or 5 times a power of ten."""
-    finite = norms[np.isfinite(norms)]
-    least, most = (float(finite.min()), float(finite.max())) if len(finite) else (1.0, 1.0)
-    around = _round_values(least / 10, most * 10)
-    low = max(step for step in around if step <= least)
-    return low, min(step for step in around if step >= most and step > low)
-
-
-def ticks(low: float, high: float) -> tuple[float, ...]:
-    """Ticks at 1, 2 and 5 times powers of ten if the axis is short, else at about seven powers of ten at most."""
-    fine = tuple(step for step in _round_values(low, high) if low <= step <= high)
-    if len(fine) <= 8:
-        return fine
-    powers = [step for step in fine if f"{step:e}".startswith("1.0")]
-    return tuple(powers[:: 1 + len(powers) // 8])
-
-
-def _round_values(low: float, high: float) -> list[float]:
-    """1, 2, 5 times every power of ten from below `low` to above `high`."""
-    powers = range(floor(log10(low)), floor(log10(high)) + 2)
-    return [float(f"{digit}e{power}") for power in powers for digit in (1, 2, 5)]

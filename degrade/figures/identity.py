@@ -96,6 +96,7 @@ def panels(frame: pd.DataFrame, pick: Collection[int] = ()) -> list[Panel]:
             grid=(1.0,),
             notes=("dashed across: putting out each channel's mean", *floored),
             scale="log",
+            xscale="log",
             xticks=tuple(float(depth) for depth in depths),
         )
         for target, own in rows.groupby("target")
@@ -116,9 +117,12 @@ def _lines(rows: pd.DataFrame, frame: pd.DataFrame) -> tuple[Line, ...]:
                 key=key,
                 x=own.depth.to_numpy(float),
                 y=_floored(own, "unexplained"),
+                beyond=tuple(-int(value < FLOOR) for value in own.unexplained),
                 low=_floored(own, "unexplained_low"),
                 high=_floored(own, "unexplained_high"),
                 dash=_DASHES[decays.index(decay) % len(_DASHES)],
+                net=str(net),
+                seeds=tuple(sorted({*shown.seed.astype(int)})),
                 runs=tuple(sorted(shown.trial.unique())),
             )
         )

@@ -7,12 +7,13 @@ ahead of the others goes on as its own dotted line, so that no mean is over chan
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypedDict
 
 import pandas as pd
 
 from degrade.analysis.curves import CURVE_KEYS, beyond_seeds, over_seeds
-from degrade.figures.panels import Line, NothingToDraw, Panel, View, gridlines, require_rows, yticks
+from degrade.figures.panels import OWN_AXES, Line, NothingToDraw, Panel, View, gridlines, require_rows, yticks
+from degrade.figures.ticks import top_over
 from degrade.spec.rows import FOREIGN, foreign_label
 
 NET_ORDER = {"plain": 0, "residual": 1, "highway": 2}  # order of panels, left to right
@@ -51,7 +52,7 @@ def fig4(curves: pd.DataFrame, view: View) -> list[Panel]:
     """
     rows = require_rows(curves, "fig4", (view.split, "test"))
     looks = {view.split: Look(weight="thin", labelled=False), "test": Look()}
-    return _panels_by_net(rows, view, looks, (f"thin: {view.training}", "bold: test"))
+    return say_axes(_panels_by_net(rows, view, looks, (f"thin, hollow: {view.training}", "bold: test")))
 
 
 def fig6(curves: pd.DataFrame, view: View) -> list[Panel]:
@@ -62,18 +63,17 @@ def fig6(curves: pd.DataFrame, view: View) -> list[Panel]:
     """
     rows = require_rows(curves, "fig6", (view.split, "test"))
     looks = {view.split: Look("dashed", "thin", labelled=False), "test": Look()}
-    notes = (f"dashed: {view.training}", "bold: test")
+    notes = (f"dashed, hollow: {view.training}", "bold: test")
     panels = _panels_by_net(rows, view, looks, notes)
     deep, end = _keep_deepest(rows[rows.net == "residual"]), view.end(rows)
     late = deep.iteration >= _TAIL * deep.iterations
     first = float(deep.seconds[late].min()) if view.x == "seconds" else _TAIL * end  # so that fast nets stay
     lines = tuple(error_lines(deep, view, looks, keys_of(rows), since=first))
     if not lines:
-        return panels
+        return say_axes(panels)
     title = f"{kind_label('residual', deep.shortcut.iloc[0])}, the deepest: end of training"
-    top = view.limit(deep)
-    ticks = tuple(sorted({1.0, *yticks(top)})) if 2 < top <= 20 else yticks(top)  # the paper has 0, 1, 5, 10, 20
-    return [*panels, error_panel(title, lines, view, (first, end), top, notes, ticks)]
+    top = view.top or top_over(max(float(line.high[line.x >= first].max(initial=0)) for line in lines))
+    return say_axes([*panels, error_panel(title, lines, view, (first, end), top, notes)])
 
 
 def options(curves: pd.DataFrame, view: View) -> list[Panel]:
@@ -102,15 +102,22 @@ def _panels_by_split(rows: pd.DataFrame, view: View, *, by_option: bool = False)
 
 
 def _panels_by_net(rows: pd.DataFrame, view: View, looks: Mapping[str, Look], notes: tuple[str, ...]) -> list[Panel]:
-    """A panel for each net and shortcut, plain first. All panels have the same limits."""
-    keys, top, end = keys_of(rows), view.limit(rows), view.end(rows)
+    """A panel for each net and shortcut, plain first. The error axis of each ends where its own nets ask for."""
+    keys, end = keys_of(rows), view.end(rows)
     kinds = rows[["net", "shortcut"]].drop_duplicates().itertuples(index=False)
     panels: list[Panel] = []
     for net, shortcut in sorted(kinds, key=lambda kind: (NET_ORDER.get(kind[0], len(NET_ORDER)), kind)):
         own = rows[(rows.net == net) & (rows.shortcut == shortcut)]
         lines = tuple(error_lines(own, view, looks, keys))
-        panels.append(error_panel(kind_label(net, shortcut), lines, view, (0, end), top, notes))
+        panels.append(error_panel(kind_label(net, shortcut), lines, view, (0, end), view.limit(own), notes))
     return panels
+
+
+def say_axes(panels: list[Panel]) -> list[Panel]:
+    """The panels, with a note if their error axes end at different values."""
+    if len({panel.ylim for panel in panels}) < 2:
+        return panels
+    return [replace(panel, notes=(*panel.notes, OWN_AXES)) for panel in panels]
 
 
 def error_panel(
@@ -123,6 +130,9 @@ def error_panel(
     ticks: tuple[float, ...] = (),
 ) -> Panel:
     ahead = ("dotted: a seed ahead of the others",) if any(line.dash == _AHEAD for line in lines) else ()
+    spread = [line for line in lines if line.banded]
+    both = len({line.training for line in spread}) > 1
+    bands = (f"band: least to greatest seed{' (training: its outline)' if both else ''}",) if spread else ()
     return Panel(
         title=title,
         xlabel=view.axis.label,
@@ -132,7 +142,7 @@ def error_panel(
         ylim=(0, top),
         ticks=ticks or yticks(top),
         grid=gridlines(top),
-        notes=(*notes, *ahead),
+        notes=(*notes, *bands, *ahead),
     )
 
 
@@ -167,6 +177,28 @@ def error_lines(
             yield from _group_lines(part, mean, ahead, view, look, key, label, since)
 
 
+class Facts(TypedDict):
+    """What a line shows: fields of Line."""
+
+    net: str
+    depth: int
+    seeds: tuple[int, ...]
+    split: str
+    runs: tuple[str, ...]
+
+
+def facts_of(rows: pd.DataFrame, split: str = "") -> Facts:
+    """What a line of these rows, of one group, shows."""
+    first = rows.iloc[0]
+    return {
+        "net": kind_label(first.net, first.shortcut),
+        "depth": int(first.depth),
+        "seeds": tuple(sorted(int(seed) for seed in rows.seed.unique())),
+        "split": split,
+        "runs": tuple(sorted(rows.run.unique())),
+    }
+
+
 def _split_by_group(rows: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
     """(group, split) -> its rows."""
     return {(str(group), str(split)): own for (group, split), own in rows.groupby(["group", "split"])}
@@ -183,11 +215,11 @@ def _group_lines(
     since: float,
 ) -> Iterator[Line]:
     """One group on one split: the mean of its seeds as far as all go, then a line for each seed that is ahead."""
-    parts = [(mean, look.dash, tuple(sorted(rows.run.unique())))] if len(mean) else []
-    for run, own in ahead.groupby("run"):
+    parts = [(mean, look.dash, rows)] if len(mean) else []
+    for _, own in ahead.groupby("run"):
         alone = own.assign(x=own[view.axis.column], mean=own.error, low=own.error, high=own.error)
-        parts.append((alone, _AHEAD, (str(run),)))
-    for part, dash, runs in parts:
+        parts.append((alone, _AHEAD, own))
+    for part, dash, shown in parts:
         part = (
             part[part.x >= part.x[part.x <= since].max()] if (part.x <= since).any() else part
         )  # with the last point before `since`
@@ -203,7 +235,7 @@ def _group_lines(
             high=part.high.to_numpy(float),
             dash=dash,
             weight=look.weight,
-            runs=runs,
+            **facts_of(shown, str(shown.split.iloc[0])),
         )
         label = ""  # only the first line of a group has a label
 

@@ -1,4 +1,8 @@
-"""Figures as data: what a renderer draws, and how a reader wants to look at it. Nothing here draws."""
+"""Figures as data: what a renderer draws, and how a reader wants to look at it. Nothing here draws.
+
+A Picture has panels, a Panel has axes and lines, a Line has points. degrade.figures.draw makes a matplotlib Figure of
+them. Another renderer needs nothing else: `marks.assign` gives each line its colour and marker, `ticks` its labels.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +19,7 @@ _GRID = (5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0)  # %, the paper's gridlines 5
 _FINE = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # %, for an axis that ends below 20
 
 # The columns that lines need. The others are dropped early, since every choice of rows copies all columns.
-_POINT_COLUMNS = ["origin", "run", "split", "iteration", "epoch", "seconds", "error", "state", "iterations"]
+_POINT_COLUMNS = ["origin", "run", "seed", "split", "iteration", "epoch", "seconds", "error", "state", "iterations"]
 _DRAWN_COLUMNS = [*CURVE_KEYS, *_POINT_COLUMNS]
 
 
@@ -33,9 +37,26 @@ class Line:
     y: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+    net: str = ""  # of its runs: plain | residual-A | ...; empty: of several
+    depth: int = 0  # weighted layers; 0: of several depths
+    seeds: tuple[int, ...] = ()  # of its runs
+    split: str = ""  # what the errors are measured on: a value of LABELS' split; empty: not errors
     dash: str = "solid"  # a key of style.DASH
     weight: str = "bold"  # bold | medium | thin
+    spread: str = "band"  # how low and high are drawn: a band along the line, or bars at its points
+    beyond: tuple[int, ...] = ()  # of each point: -1: below the resolution, +1: never got there, 0: at y; empty: all 0
     runs: tuple[str, ...] = ()  # the runs that it shows
+    colour: int = 0  # index of style.COLOURS; marks.assign sets it and the marker
+    marker: str = "circle"  # a key of style.MARKERS
+
+    @property
+    def training(self) -> bool:
+        """Whether it shows training errors. Their markers are hollow, and their bands are outlines."""
+        return self.split in TRAINING_SPLITS
+
+    @property
+    def banded(self) -> bool:
+        return bool((self.high > self.low).any())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -48,11 +69,34 @@ class Panel:
     lines: tuple[Line, ...]
     xlim: tuple[float, float]
     ylim: tuple[float, float]
-    ticks: tuple[float, ...]  # of the y axis; empty: the renderer chooses
-    grid: tuple[float, ...]  # y values with a line across
-    notes: tuple[str, ...] = ()  # what dash and weight mean
+    ticks: tuple[float, ...] = ()  # of the y axis; empty: those of ticks.choose
+    grid: tuple[float, ...] = ()  # y values with a line across
+    notes: tuple[str, ...] = ()  # what dash, weight, marker and axes mean
     scale: str = "linear"  # of the y axis: linear | log
-    xticks: tuple[float, ...] = ()  # of a logarithmic x axis; empty: a linear axis, whose ticks the renderer chooses
+    xscale: str = "linear"  # of the x axis: linear | log
+    xticks: tuple[float, ...] = ()  # of the x axis; empty: those of ticks.choose
+    shade: tuple[float, float] | None = None  # y values between which the panel is shaded, as the margin
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Picture:
+    """A whole figure."""
+
+    name: str  # a key of FIGURES, or identity
+    title: str  # the data and settings that all its runs share
+    panels: tuple[Panel, ...]
+    across: int = 3  # panels in a row, if the width allows
+    protocols: tuple[str, ...] = ()  # of its runs
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The notes of all panels, each once."""
+        return tuple(dict.fromkeys(note for panel in self.panels for note in panel.notes))
+
+    @property
+    def runs(self) -> list[str]:
+        """The runs that it shows."""
+        return sorted({run for panel in self.panels for line in panel.lines for run in line.runs})
 
 
 @dataclass(frozen=True)
@@ -73,10 +117,12 @@ AXES = {
     "epochs": Axis("epoch", "epochs", 1, " epochs"),
     "seconds": Axis("seconds", "wall time (s)", 0, " s"),
 }
+OWN_AXES = "each panel has its own axis"  # a note: readers compare heights
 # over what the standard deviation of responses is taken -> the column that holds it
 STD_COLUMNS = {"pooled": "std", "channel": "std_channel"}
 # kind of training error -> its split and its name
 TRAIN = {"running": ("train", "training"), "clean": ("train_clean", "clean training")}
+TRAINING_SPLITS = tuple(split for split, _ in TRAIN.values())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from degrade.figures.lines import keys_of, name_of
+from degrade.figures.lines import facts_of, keys_of, name_of
 from degrade.figures.panels import STD_COLUMNS, Line, NothingToDraw, Panel, View
 
 _NET_DASHES = {"plain": "dashed", "residual": "solid", "highway": "dash-dotted"}
@@ -103,12 +103,18 @@ def _response_panel(rows: pd.DataFrame, x: str, xlabel: str, ylabel: str, title:
         ylabel=ylabel,
         lines=drawn,
         xlim=(0, float(rows[x].max())),
-        ylim=(0.8 * float(values.min()), 1.25 * top) if wide else (0, 1.05 * top or 1.0),
+        ylim=(0.8 * float(values.min()), 1.25 * top) if wide else (_bottom(drawn, top), 1.05 * top or 1.0),
         ticks=(),
         grid=(),
         notes=(f"{first.split} images", said, *at, *_dash_notes(rows)),
         scale="log" if wide else "linear",
     )
+
+
+def _bottom(lines: Sequence[Line], top: float) -> float:
+    """Where a linear axis begins: at 0, or nearer to values that all lie in its upper half."""
+    least = min(float(line.low.min()) for line in lines)
+    return max(0.0, least - 0.15 * (top - least)) if least > 0.5 * top else 0.0
 
 
 def _response_lines(rows: pd.DataFrame, x: str) -> Iterator[Line]:
@@ -126,7 +132,7 @@ def _response_lines(rows: pd.DataFrame, x: str) -> Iterator[Line]:
             high=by["max"].to_numpy(float),
             dash=_NET_DASHES.get(first.net, "dotted"),
             weight="medium",
-            runs=tuple(sorted(own.run.unique())),
+            **facts_of(own),
         )
 
 

@@ -43,6 +43,30 @@ def test_a_line_of_one_point_can_be_seen():
     assert all(line.get_marker() for line in axes.lines[-2:])
 
 
+def test_markers_of_training_are_hollow_in_every_figure():
+    for name in CURVES:
+        made = panels(name, whole())
+        for axes, panel in zip(draw(made).axes, made, strict=True):
+            for one, line in zip(axes.lines[len(panel.grid) :], panel.lines, strict=True):
+                assert one.get_marker() != ""
+                assert (one.get_markerfacecolor() == "#ffffff") == (line.split != "test")
+
+
+def test_the_band_of_training_is_an_outline_and_that_of_test_is_filled():
+    (axes,) = draw(panels("fig6", sweep(seeds=(0, 1), depths=(8,), net=("plain",)))).axes
+    train, test = axes.collections
+    assert (len(train.get_facecolor()), len(test.get_facecolor())) == (0, 1)
+    assert len(train.get_edgecolor()) == 1
+
+
+def test_the_title_names_data_and_settings_and_no_hash(tmp_path):
+    (drawn,) = save(sweep(), ["fig6"], tmp_path)
+    svg = drawn.files[1].read_text()
+    assert ">digits; recipe tiny; fp32<" in svg
+    assert "protocols: x-1; runs: " in svg  # in the metadata
+    assert ">x-1" not in svg
+
+
 def files_of(drawn):
     return {path.name: path.read_bytes() for one in drawn for path in one.files}
 
@@ -89,7 +113,8 @@ def test_protocols_are_never_mixed_unless_told(tmp_path, monkeypatch):
     assert apart == {"x-1", "x-2"}
     mixed = [path for one in save(both, None, tmp_path, mix=True) for path in one.files]
     assert {path.parent.name for path in mixed} == {"mixed"}
-    assert all("mixes protocols x-1, x-2" in path.read_text() for path in mixed)
+    assert all("mixes 2 protocols" in path.read_text() for path in mixed)
+    assert all("protocols: x-1, x-2" in path.read_text() for path in mixed)  # in the metadata
     assert {path.parent.name for one in save(sweep(), None, tmp_path, mix=True) for path in one.files} == {"x-1"}
 
 

@@ -15,14 +15,15 @@ from places import GOLDEN
 from plotted import CURVES, SCHEDULE, labels, panels, run, sweep, whole
 
 from degrade.errors import SpecError
-from degrade.figures import FIGURES, NothingToDraw, View, style
+from degrade.figures import FIGURES, NothingToDraw, View, marks
+from degrade.figures.panels import OWN_AXES
 
 
 def golden(name):
     """The panels of a figure and the look of its keys, as JSON has them."""
     made = [asdict(panel) for panel in FIGURES[name].make(whole(), View())]
     keys = {line["key"] for panel in made for line in panel["lines"]}
-    tree = {"panels": made, "marks": {key: mark._asdict() for key, mark in style.marks(keys).items()}}
+    tree = {"panels": made, "marks": {key: mark._asdict() for key, mark in marks.marks(keys).items()}}
     return json.loads(json.dumps(tree, default=lambda array: np.round(array, 9).tolist()))
 
 
@@ -47,7 +48,7 @@ def test_fig4_draws_training_thin_and_test_bold_all_of_it_solid():
         ("20", "bold", "solid"),
     ]
     assert labels(residual) == ["residual-A-8", "residual-A-20"]
-    assert plain.notes == ("thin: training", "bold: test")
+    assert plain.notes == ("thin, hollow: training", "bold: test")
 
 
 def test_fig6_has_a_panel_for_each_net_and_option_plain_first():
@@ -69,9 +70,18 @@ def test_fig6_ends_with_the_two_deepest_residual_nets_at_the_end_of_training():
     *_, deepest = panels("fig6", sweep("AB", (8, 20, 32, 44)))
     assert deepest.title == "residual-A, the deepest: end of training"
     assert deepest.xlim == (62.5, 100)
-    assert deepest.ticks == (0, 1, 5, 10, 20)
+    assert (deepest.ylim, deepest.ticks) == ((0, 20), (0, 5, 10, 20))
     assert labels(deepest) == ["residual-A-32", "residual-A-44"]
     assert deepest.lines[0].x.tolist() == [60, 80, 100]  # one point leads in
+
+
+def test_the_last_panel_of_fig6_is_as_high_as_its_lines_need():
+    """It was 85 % empty where nets end below 3 %."""
+    curves = sweep("A", (8, 20, 32))
+    *others, deepest = panels("fig6", curves.assign(error=curves.error / 10))
+    assert {panel.ylim for panel in others} == {(0, 20)}
+    assert deepest.ylim == (0, 2)  # 1.825 % is the greatest error there
+    assert panels("fig6", curves.assign(error=curves.error / 10), top=20)[-1].ylim == (0, 20)
 
 
 @pytest.mark.parametrize("curves", [sweep(depths=(8, 20)), sweep(depths=(8, 20, 32), upto=60)])
@@ -113,6 +123,19 @@ def test_seeds_are_a_mean_and_a_band_from_the_least_to_the_greatest():
     assert line.runs == tuple(f"residual-A-8-w16-x-1-s{seed}" for seed in (0, 1, 2))
 
 
+def test_bands_of_training_and_test_are_told_apart_and_explained():
+    alone, several = panels("fig6")[0], panels("fig6", sweep(seeds=(0, 1)))[0]
+    assert not any("band" in note for note in alone.notes)
+    assert several.notes[-1] == "band: least to greatest seed (training: its outline)"
+    assert panels("fig1", sweep(seeds=(0, 1)))[1].notes == ("band: least to greatest seed",)
+
+
+def test_a_line_says_what_it_shows():
+    train, test = panels("fig6", sweep(seeds=(0, 2)))[1].lines[:2]
+    assert (train.net, train.depth, train.seeds, train.split) == ("residual-A", 8, (0, 2), "train")
+    assert (test.split, test.training, train.training) == ("test", False, True)
+
+
 def test_a_run_under_way_is_drawn_to_where_it_is():
     (plain,) = panels("fig6", run(upto=40))
     assert labels(plain) == ["plain-8 (to 40)"]
@@ -136,7 +159,17 @@ def test_a_seed_ahead_of_the_others_goes_on_alone(state, mark):
 @pytest.mark.parametrize(("end", "top"), [(17.9, 20.0), (18.1, 100.0)])
 def test_the_axis_is_cut_as_in_the_paper_unless_that_hides_where_a_net_ends(end, top):
     curves = pd.concat([sweep(), run(depth=32, end=end)])  # its test error is 2 % above
-    assert {panel.ylim for panel in panels("fig6", curves)} == {(0, top)}
+    plain, residual = panels("fig6", curves)
+    assert (plain.ylim, residual.ylim) == ((0, top), (0, 20))  # a net that fails does not lay the others on the floor
+    assert {panel.ylim for panel in panels("fig1", curves)} == {(0, top)}  # training beside test has one axis
+
+
+def test_panels_say_when_each_has_its_own_axis():
+    for name in ("fig4", "fig6"):
+        apart, alike = panels(name, pd.concat([sweep(), run(depth=32, end=60)])), panels(name)
+        assert all(OWN_AXES in panel.notes for panel in apart)
+        assert not any(OWN_AXES in panel.notes for panel in alike)
+    assert not any(OWN_AXES in panel.notes for panel in panels("fig6", run(end=60), top=30))
 
 
 def test_a_seed_that_has_just_begun_does_not_open_the_axis():
@@ -157,7 +190,7 @@ def test_the_clean_training_error_and_other_x_are_drawn_when_asked_for():
     train, _ = panels("fig1", train="clean", x="epochs")
     assert (train.title, train.xlabel, train.xlim) == ("clean training error", "epochs", (0, 10))
     assert (train.lines[0].x.tolist(), train.lines[0].y[0]) == ([2, 4, 6, 8, 10], 49.5)
-    assert panels("fig6", train="clean")[0].notes == ("dashed: clean training", "bold: test")
+    assert panels("fig6", train="clean")[0].notes == ("dashed, hollow: clean training", "bold: test")
     seconds = panels("fig6", sweep(seeds=(0, 2)), x="seconds")[0]
     assert (seconds.xlabel, seconds.lines[0].x[0]) == ("wall time (s)", 17)  # mean of 16 and 18
 
@@ -178,15 +211,32 @@ def test_lines_of_one_name_are_told_apart():
     assert set(labels(panels("fig6", groups)[0])) == {"plain-8 1", "plain-8 ab12"}
 
 
-def test_keys_have_the_papers_colours_and_never_share_one():
-    marks = style.marks([str(depth) for depth in range(8, 8 + 6 * 30, 6)])
-    assert {marks[key].colour for key in ("20", "32", "44", "56", "110")} == set(style.DEPTHS.values())
-    assert len({mark.colour for mark in marks.values()}) == len(marks)
-    assert len(set(list(marks.values())[:10])) == len({mark.marker for mark in list(marks.values())[:10]})
-    assert list(style.marks(["C", "110", "8", "20 w4", "A"])) == ["8", "20 w4", "110", "A", "C"]
-    assert style.marks(["56 w4", "20", "20 w4"])["56 w4"].colour == style.DEPTHS["56"]
-    for one, other in combinations(style.OPTIONS.values(), 2):
-        assert style.distance(one, other) > 10_000
+def test_a_depth_has_one_colour_and_one_marker_in_all_figures():
+    depths = [str(depth) for depth in range(8, 62, 6)] + ["110"]
+    together = marks.marks(depths)
+    assert len({mark.colour for mark in together.values()}) == len(together) == 10
+    assert len({mark.marker for mark in together.values()}) == 10
+    for few in combinations(depths, 3):
+        assert marks.marks(few) == {key: together[key] for key in few}
+    for key in ("56 w4", "56 constructed-20", "56 3f2a"):
+        assert marks.marks(["8", "20", key])[key] == together["56"]
+
+
+def test_lines_of_one_depth_in_one_figure_have_markers_of_their_own():
+    found = marks.marks(["56", "56 w4", "56 constructed-20", "20"])
+    of_56 = [mark for key, mark in found.items() if key != "20"]
+    assert len({mark.colour for mark in of_56}) == 1
+    assert len({mark.marker for mark in of_56}) == 3
+
+
+def test_no_two_keys_share_colour_and_marker_in_whatever_order_they_come():
+    keys = [str(depth) for depth in range(8, 8 + 6 * 30, 6)]
+    found = marks.marks(keys)
+    assert len(set(found.values())) == len(found) == 30
+    assert marks.marks(reversed(keys)) == found
+    assert list(marks.marks(["C", "110", "8", "20 w4", "A"])) == ["8", "20 w4", "110", "A", "C"]
+    alone, beside_56, beside_20 = (marks.marks(["62", *others])["62"] for others in ([], ["56"], ["20"]))
+    assert alone == beside_56 != beside_20 != marks.marks(["20"])["20"]  # the place of 62 is not fixed
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ from places import GOLDEN
 
 from degrade import figures
 from degrade.errors import RunError
-from degrade.figures import FIGURES, NothingToDraw, View, style
-from degrade.figures.gradients import abreast, gradients, limits, ticks, times
+from degrade.figures import FIGURES, NothingToDraw, View, marks
+from degrade.figures.gradients import abreast, gradients, times
+from degrade.figures.ticks import choose_log, limits
 
 PANELS = GOLDEN / "gradients.json"
 
@@ -47,7 +48,7 @@ def whole():
 
 def golden():
     made = [asdict(panel) for panel in gradients(whole(), View())]
-    tree = {"panels": made, "marks": {key: mark._asdict() for key, mark in style.marks(style.TIMES).items()}}
+    tree = {"panels": made, "marks": {key: mark._asdict() for key, mark in marks.marks(marks.TIMES).items()}}
     return json.loads(json.dumps(tree, default=lambda array: np.round(array, 9).tolist()))
 
 
@@ -79,7 +80,7 @@ def test_every_panel_has_the_same_norms_on_its_axis():
 def test_a_panel_shows_the_first_probe_a_tenth_half_and_the_last():
     plain = gradients(pairs(), View())[0]
     assert [line.label for line in plain.lines] == ["iteration 0", "iteration 100", "iteration 500", "iteration 900"]
-    assert [line.key for line in plain.lines] == list(style.TIMES)
+    assert [line.key for line in plain.lines] == list(marks.TIMES)
     assert plain.lines[0].x.tolist() == list(range(1, 9))
     assert plain.lines[0].y == pytest.approx([2 * 0.7**layer for layer in range(1, 9)])
 
@@ -151,7 +152,7 @@ def test_a_gradient_that_is_0_or_no_number_has_no_place_on_the_axis():
 )
 def test_the_axis_ends_at_round_values(norms, low, high, marks):
     assert limits(pd.Series(norms)) == (low, high)
-    assert ticks(low, high) == pytest.approx(marks)
+    assert choose_log(low, high) == pytest.approx(marks)
 
 
 def test_it_is_drawn_two_by_two_and_in_three_formats(tmp_path):

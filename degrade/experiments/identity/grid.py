@@ -253,5 +253,5 @@ def draw(frame: "pd.DataFrame", folder: Path, command: str = "", pick: Collectio
     from degrade import figures
     from degrade.figures.identity import panels, title_of
 
-    shown = figures.draw(panels(frame, pick), title_of(frame, pick), _ABREAST)
-    return figures.write(shown, "identity", sorted(frame.trial.unique()), folder, command)
+    made, title = tuple(panels(frame, pick)), title_of(frame, pick)
+    return figures.write(figures.Picture(name="identity", title=title, panels=made, across=_ABREAST), folder, command)
