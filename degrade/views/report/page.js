@@ -72,7 +72,7 @@
     }
     scales() {
       const [left, right] = this.data.views[this.axis];
-      const xlog = this.data.xticks.length > 0 && this.axis === Object.keys(this.data.views)[0];
+      const first = this.axis === Object.keys(this.data.views)[0], xlog = this.data.xlog && first;
       let [low, high] = this.data.ylim;
       if (this.log && low <= 0) {
         const some = this.data.lines.flatMap((line, i) => (this.visible(i) ? line.y : [])).filter((y) => y > 0);
@@ -87,8 +87,8 @@
       return {
         x: (value) => LEFT + ((f(value, xlog) - x0) / (x1 - x0 || 1)) * (W - LEFT - RIGHT),
         y: (value) => H - BOTTOM + ((f(value, this.log) - y0) / (y1 - y0 || 1)) * (TOP - H + BOTTOM),
-        xticks: xlog ? this.data.xticks : ticks(left, right),
-        yticks: this.log ? powers(low, high) : this.data.ticks.length && !this.data.log ? this.data.ticks : ticks(low, high),
+        xticks: first ? this.data.xticks : ticks(left, right),
+        yticks: this.log === this.data.log ? this.data.yticks : this.log ? powers(low, high) : ticks(low, high),
       };
     }
     path(xs, ys, to) {
@@ -104,7 +104,12 @@
     redraw() {
       const to = this.scales(), axes = this.svg.querySelector(".axes");
       const bottom = H - BOTTOM, right = W - RIGHT, label = axes.querySelector("text[transform]").textContent;
-      axes.replaceChildren(draw("path", { d: `M${LEFT} ${TOP}V${bottom}H${right}`, fill: "none", stroke: "currentColor" }));
+      axes.replaceChildren();
+      if (this.data.shade) {
+        const [low, high] = this.data.shade.map((value) => Math.min(bottom, Math.max(TOP, to.y(value))));
+        axes.append(draw("rect", { x: LEFT, y: round(high), width: right - LEFT, height: round(low - high), "fill-opacity": 0.1 }));
+      }
+      axes.append(draw("path", { d: `M${LEFT} ${TOP}V${bottom}H${right}`, fill: "none", stroke: "currentColor" }));
       for (const value of to.xticks) {
         const at = round(to.x(value));
         axes.append(draw("path", { d: `M${at} ${bottom}v4`, stroke: "currentColor" }));
@@ -115,24 +120,32 @@
         axes.append(draw("path", { d: `M${LEFT} ${at}H${right}`, stroke: "currentColor", "stroke-opacity": 0.2, "stroke-dasharray": "4 3" }));
         axes.append(draw("text", { x: LEFT - 7, y: at, dy: ".35em", "text-anchor": "end" }, show(value, this.log)));
       }
-      const name = this.axis === "seconds" ? "wall time (s)" : this.axis === "x" ? this.panel.querySelector("thead th").textContent : this.axis;
+      const name = this.axis === "seconds" ? "wall time (s)" : this.axis === "x" ? this.data.xlabel : this.axis;
       axes.append(draw("text", { x: (LEFT + right) / 2, y: H - 8, "text-anchor": "middle" }, name));
       axes.append(draw("text", { transform: `translate(13 ${(TOP + bottom) / 2})rotate(-90)`, "text-anchor": "middle" }, label));
       this.data.lines.forEach((line, i) => {
         const group = this.lines[i], xs = this.xs(line);
         group.classList.toggle("gone", !this.visible(i));
-        group.querySelector(".curve").setAttribute("d", this.path(xs, line.y, to));
-        const band = group.querySelector(".band");
+        const beyond = line.b ?? line.y.map(() => 0), reached = line.y.map((y, k) => (beyond[k] > 0 ? null : y));
+        group.querySelector(".curve").setAttribute("d", this.path(xs, reached, to));
+        const band = group.querySelector(".band"), bars = group.querySelector(".bars");
         if (band) {
           const back = this.path([...xs].reverse(), [...line.lo].reverse(), to);
           band.setAttribute("d", `${this.path(xs, line.hi, to)}L${back.slice(1)}z`);
           band.classList.toggle("gone", this.seeds);
         }
-        const marks = [...group.querySelectorAll("use")], step = Math.max(1, Math.floor(line.y.length / 6));
-        marks.forEach((mark, n) => {
-          const k = (i % step) + n * step, x = to.x(xs[k]), y = to.y(line.y[k] ?? NaN);
-          mark.classList.toggle("gone", !(Number.isFinite(x) && Number.isFinite(y)));
-          if (Number.isFinite(x) && Number.isFinite(y)) { mark.setAttribute("x", round(x)); mark.setAttribute("y", round(y)); }
+        if (bars)
+          bars.setAttribute("d", xs.map((x, k) => [to.x(x), to.y(line.lo[k]), to.y(line.hi[k])])
+            .filter((at) => at.every(Number.isFinite)).map(([x, low, high]) => `M${round(x)} ${round(low)}V${round(high)}`).join(""));
+        // the order of svg.py: points with a marker, then those beyond
+        const step = line.bars ? 1 : Math.max(1, Math.floor(line.y.length / 6)), places = [];
+        for (let k = line.bars ? 0 : i % step; k < line.y.length; k += step) if (!beyond[k]) places.push(k);
+        beyond.forEach((sign, k) => { if (sign) places.push(k); });
+        const known = places.filter((k) => line.y[k] !== null);
+        [...group.querySelectorAll("use")].forEach((mark, n) => {
+          const x = to.x(xs[known[n]]), y = to.y(line.y[known[n]] ?? NaN), there = Number.isFinite(x) && Number.isFinite(y);
+          mark.classList.toggle("gone", !there);
+          if (there) { mark.setAttribute("x", round(x)); mark.setAttribute("y", round(y)); }
         });
         group.querySelectorAll(".seed").forEach((each) => each.remove());
       });
@@ -149,7 +162,7 @@
       const line = this.data.lines[i], to = this.scales(), x = this.xs(line)[k], y = line.y[k];
       const px = to.x(x), py = y === null ? NaN : to.y(y);
       this.at = [i, k];
-      const where = this.axis === "iterations" ? `iteration ${count(x)}` : `${this.svg.querySelector(".axes text[text-anchor=middle]:not([transform])") ? this.axis : "x"} ${count(x)}`;
+      const where = this.axis === "iterations" ? `iteration ${count(x)}` : `${(this.axis === "x" ? this.data.xlabel : this.axis).replace(/\s*\(.*\)/, "")} ${count(x)}`;
       const wide = line.lo && line.hi[k] > line.lo[k] ? ` (${line.lo[k]} to ${line.hi[k]})` : "";
       const text = `${line.t}: ${where}, ${y === null ? "no number" : y}${this.data.ylabel.includes("%") ? " %" : ""}${wide}`;
       this.tip.textContent = text;

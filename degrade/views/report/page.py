@@ -15,6 +15,7 @@ from markupsafe import Markup
 from degrade.analysis import curves
 from degrade.analysis.compare import Comparison, compare
 from degrade.errors import RunError
+from degrade.figures.frames import collect
 from degrade.spec.differences import name_protocols, tell_differences
 from degrade.spec.escape import controls
 from degrade.store import files
@@ -22,7 +23,7 @@ from degrade.store.parquet import TABLES
 from degrade.store.results import Tables, pick_furthest, read_tables, run_dirs
 from degrade.views import compare as writing
 from degrade.views.report.origins import configurations, origins
-from degrade.views.report.plates import Plate, colours, make_plates
+from degrade.views.report.plates import Plate, make_plates, shades
 from degrade.views.sheets import Sheet, hide_places
 
 if TYPE_CHECKING:
@@ -91,10 +92,7 @@ def render(roots: Sequence[Path], *, private: bool = False, watch: bool = False)
 
 def _divide(tables: Tables, sheets: Sequence[Sheet], called: Mapping[str, str]) -> list[_Part]:
     """A part for each protocol: its figures, and the tables whose titles name it; what names none comes last."""
-    shown: dict[str, pd.DataFrame] = {
-        "curves": curves.add_standing(tables.curves, tables.runs),
-        **tables.measurements(),
-    }
+    shown = collect(tables)
     rest = [sheet for sheet in sheets if sheet.name != "lines"]
     parts: list[_Part] = []
     for number, protocol in enumerate(sorted(tables.curves.protocol.unique())):
@@ -144,8 +142,8 @@ def _error(errors: "pd.DataFrame", run: str, split: str) -> str:
 def _fill(made: Mapping[str, Any], plates: list[Plate], *, watch: bool) -> str:
     """Fills the template. Text is escaped; style and script are named by their checksums, so that no other is run."""
     template, look, script = ((_FILES / name).read_text() for name in ("page.html.j2", "page.css", "page.js"))
-    shades = colours(plates)
-    rules = "".join(f".{name}{{stroke:{shade};fill:{shade}}}" for name, shade in shades.items())
+    rules = "".join(f".{name}{{stroke:{shade};fill:{shade}}}" for name, shade in shades(plates).items())
+    rules += ".hollow{fill:var(--paper)}"
     look += f"\n@media screen and (prefers-color-scheme:dark){{{rules}}}\n"
     house = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_show_controls

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from degrade.figures import AXES, FIGURES, NothingToDraw, Panel, View, svg
+from degrade.figures import AXES, FIGURES, NothingToDraw, Panel, View, picture, svg
 from degrade.figures.panels import Line
 from degrade.views.report.words import describe, meaning_of, name_lines
 
@@ -80,23 +80,21 @@ def make_plates(tables: Mapping[str, pd.DataFrame], place: str) -> list[Plate]:
     return plates
 
 
-def colours(plates: Sequence[Plate]) -> dict[str, str]:
+def shades(plates: Sequence[Plate]) -> dict[str, str]:
     """class -> colour on a dark page, of all lines."""
-    found = {colour for plate in plates for panel in plate.panels for colour in panel.data["colours"]}
-    return {svg.name_colour(colour): svg.darken(colour) for colour in sorted(found)}
+    found = {line["c"] for plate in plates for panel in plate.panels for line in panel.data["lines"]}
+    return {svg.name_colour(colour): svg.dark(colour) for colour in sorted(found)}
 
 
 def _make(name: str, rows: pd.DataFrame, place: str) -> Plate:
-    figure = FIGURES[name]
-    panels = figure.make(rows, View())
-    marks = svg.marks_of(panels)
-    others = {axis: _try(name, rows, View(x=axis)) for axis in list(AXES)[1:]} if figure.table == "curves" else {}
-    alone = _make_seeds(name, rows)
+    curves = FIGURES[name].table == "curves"
+    panels = picture(name, rows).panels
+    others = {axis: _try(name, rows, View(x=axis)) for axis in list(AXES)[1:]} if curves else {}
+    alone = _make_seeds(name, rows) if curves else []
     drawn = tuple(
         _draw(
             panel,
-            marks,
-            f"{place}-{name}-{number}",
+            f"{place}{chr(97 + list(FIGURES).index(name) % 26)}{number}_",
             {axis: _find(panel, given) for axis, given in others.items()},
             [found for given in alone if (found := _find(panel, given))],
         )
@@ -113,17 +111,17 @@ def _make(name: str, rows: pd.DataFrame, place: str) -> Plate:
     )
 
 
-def _try(name: str, rows: pd.DataFrame, view: View) -> list[Panel]:
+def _try(name: str, rows: pd.DataFrame, view: View) -> Sequence[Panel]:
     """The panels of a figure under another view; none where it has none."""
     try:
-        return FIGURES[name].make(rows, view)
+        return picture(name, rows, view).panels
     except NothingToDraw:
         return []
 
 
-def _make_seeds(name: str, rows: pd.DataFrame) -> list[list[Panel]]:
+def _make_seeds(name: str, rows: pd.DataFrame) -> list[Sequence[Panel]]:
     """The panels of each seed alone, where a figure is over several."""
-    if FIGURES[name].table != "curves" or rows.groupby("group").run.nunique().max() < 2:
+    if rows.groupby("group").run.nunique().max() < 2:
         return []
     return [_try(name, own, View()) for _, own in rows.groupby("seed")]
 
@@ -133,27 +131,19 @@ def _find(panel: Panel, others: Sequence[Panel]) -> Panel | None:
     return next((other for other in others if other.title == panel.title), None)
 
 
-def _draw(
-    panel: Panel,
-    marks: Mapping[str, svg.Mark],
-    name: str,
-    views: Mapping[str, Panel | None],
-    alone: Sequence[Panel],
-) -> Drawn:
+def _draw(panel: Panel, name: str, views: Mapping[str, Panel | None], alone: Sequence[Panel]) -> Drawn:
     names = name_lines(panel)
     heads, rows = _tabulate(panel, names)
     labelled = [line for line in panel.lines if line.label]
     return Drawn(
         title=panel.title,
-        picture=svg.render(panel, marks, name),
-        legend=tuple(
-            Key(key=line.key, label=line.label, swatch=svg.swatch(line, marks[line.key])) for line in labelled
-        ),
+        picture=svg.render(panel, name),
+        legend=tuple(Key(key=line.key, label=line.label, swatch=svg.swatch(line, panel, name)) for line in labelled),
         notes=panel.notes,
         words=tuple(describe(panel)),
         heads=heads,
         rows=rows,
-        data=_data(panel, names, marks, views, alone),
+        data=_data(panel, names, views, alone),
     )
 
 
@@ -175,11 +165,7 @@ def _cells(line: Line) -> dict[float, str]:
 
 
 def _data(
-    panel: Panel,
-    names: Sequence[str],
-    marks: Mapping[str, svg.Mark],
-    views: Mapping[str, Panel | None],
-    alone: Sequence[Panel],
+    panel: Panel, names: Sequence[str], views: Mapping[str, Panel | None], alone: Sequence[Panel]
 ) -> dict[str, Any]:
     """What the script needs: rows of x are stored once, and lines say which is theirs for each axis."""
     stored: dict[tuple[float | None, ...], int] = {}
@@ -189,28 +175,41 @@ def _data(
 
     drawn = panel.xlabel if panel.xlabel in AXES else "x"
     limits = {drawn: panel.xlim}
-    lines: list[dict[str, Any]] = [
-        {"t": name, "k": line.key, "s": meaning_of(panel, line), "x": {drawn: keep(line.x)}, "y": _numbers(line.y)}
-        | ({"lo": _numbers(line.low), "hi": _numbers(line.high)} if (line.high > line.low).any() else {})
-        for name, line in zip(names, panel.lines, strict=True)
-    ]
+    lines = [_line(panel, turn, name, {drawn: keep(panel.lines[turn].x)}) for turn, name in enumerate(names)]
     for axis, other in views.items():
         if other is not None and _same(panel, other):
             limits[axis] = other.xlim
             for line, moved in zip(lines, other.lines, strict=True):
                 line["x"][axis] = keep(moved.x)
+    x, y = svg.scales(panel)
     return {
         "views": {axis: _numbers(limit) for axis, limit in limits.items()},
-        "xticks": _numbers(panel.xticks),
+        "xlabel": panel.xlabel,
+        "xlog": x.log,
+        "xticks": _numbers(x.ticks),
         "ylim": _numbers(panel.ylim),
-        "log": panel.scale == "log",
+        "log": y.log,
         "ylabel": panel.ylabel,
-        "ticks": _numbers(panel.ticks),
+        "yticks": _numbers(y.ticks),
+        "shade": None if panel.shade is None else _numbers(panel.shade),
         "lines": lines,
         "seeds": [each for other in alone for each in _seed_lines(panel, other, keep)],
-        "colours": sorted({marks[line.key].colour for line in panel.lines}),
         "xs": [list(x) for x in stored],  # last: keep has filled it
     }
+
+
+def _line(panel: Panel, turn: int, name: str, x: dict[str, int]) -> dict[str, Any]:
+    """One line: t its name, k its key, s its split or kind, c its colour, b its points beyond the resolution."""
+    line = panel.lines[turn]
+    found: dict[str, Any] = {"t": name, "k": line.key, "s": meaning_of(panel, line), "c": line.colour, "x": x}
+    found["y"] = _numbers(line.y)
+    if line.banded:
+        found |= {"lo": _numbers(line.low), "hi": _numbers(line.high)}
+    if any(line.beyond):
+        found["b"] = list(line.beyond)
+    if line.spread == "bars":
+        found["bars"] = 1
+    return found
 
 
 def _same(panel: Panel, other: Panel) -> bool:

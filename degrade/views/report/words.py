@@ -9,6 +9,7 @@ from degrade.figures import Panel
 from degrade.figures.panels import Line
 from degrade.spec.escape import controls
 
+_SPLITS = {"train": "training", "train_clean": "clean training", "val": "validation"}
 _PLAIN = ("solid", "medium")  # dash and weight that say nothing
 
 
@@ -27,7 +28,9 @@ def name_lines(panel: Panel) -> list[str]:
 
 
 def meaning_of(panel: Panel, line: Line) -> str:
-    """What the notes of a panel say of the dash or the weight of a line: test; empty where they say nothing."""
+    """What a line is measured on: training, test. Else what the notes of its panel say of its dash or weight."""
+    if len({each.split for each in panel.lines}) > 1:
+        return _SPLITS.get(line.split, line.split)
     said = dict(note.split(": ", 1) for note in panel.notes if ": " in note)
     return next((said[word] for word in (line.dash, line.weight) if word in said and word not in _PLAIN), "")
 
