@@ -131,15 +131,16 @@ def _response_lines(rows: pd.DataFrame, x: str) -> Iterator[Line]:
             low=by["min"].to_numpy(float),
             high=by["max"].to_numpy(float),
             dash=_NET_DASHES.get(first.net, "dotted"),
-            weight="medium",
+            weight="bold" if first.origin else "medium",  # constructed nets have the colour of their depth
             **facts_of(own),
         )
 
 
 def _dash_notes(rows: pd.DataFrame) -> Sequence[str]:
-    """The notes that explain the dashes, if there is more than one dash."""
+    """The notes that explain dashes and weights, if there is more than one."""
     nets = [net for net in _NET_DASHES if net in set(rows.net)]
-    return [f"{_NET_DASHES[net]}: {net}" for net in nets] if len(nets) > 1 else []
+    built = ["bold: constructed"] if {"", *rows.origin} == {*rows.origin} != {""} else []
+    return [*([f"{_NET_DASHES[net]}: {net}" for net in nets] if len(nets) > 1 else []), *built]
 
 
 def _drop_labels(drawn: Sequence[Line]) -> tuple[Line, ...]:

@@ -57,7 +57,7 @@ def test_the_ladder_is_the_final_error_over_depth_of_every_net_with_its_interval
             assert (line.spread, line.split, len(line.runs)) == ("bars", split, 12)
 
 
-def test_the_ladder_is_logarithmic_where_nets_that_fail_would_lay_the_others_on_the_floor():
+def test_the_ladder_is_logarithmic_where_nets_that_fail_would_hide_the_others():
     near = both(("plain", 8, 4.0, 3.0, 5.0), ("plain", 20, 9.0, 8.0, 11.0))
     far = both(("plain", 8, 0.4, 0.1, 0.5), ("plain", 20, 80.0, 70.0, 90.0))
     assert {(panel.scale, panel.ylim) for panel in panels("ladder", {"summary": near})} == {("linear", (0, 15))}

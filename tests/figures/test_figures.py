@@ -160,7 +160,10 @@ def test_a_seed_ahead_of_the_others_goes_on_alone(state, mark):
 def test_the_axis_is_cut_as_in_the_paper_unless_that_hides_where_a_net_ends(end, top):
     curves = pd.concat([sweep(), run(depth=32, end=end)])  # its test error is 2 % above
     plain, residual = panels("fig6", curves)
-    assert (plain.ylim, residual.ylim) == ((0, top), (0, 20))  # a net that fails does not lay the others on the floor
+    assert (plain.ylim, residual.ylim) == (
+        (0, top),
+        (0, 20),
+    )  # a net that fails changes the axis of its own panel alone
     assert {panel.ylim for panel in panels("fig1", curves)} == {(0, top)}  # training beside test has one axis
 
 

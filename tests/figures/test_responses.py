@@ -91,6 +91,25 @@ def test_blocks_shows_what_is_added_only_where_something_is_added_to():
     assert alone.title == "distance of a block from the identity"
 
 
+def test_constructed_nets_are_bold_beside_others_of_their_depth():
+    """They have the colour of their depth, and the net from random weights has it too."""
+    _, layers = net("plain", depth=20)
+    built = layers.assign(origin="constructed-8", group="built", run="built")
+    (made,) = panels("blocks", pd.concat([layers, built], ignore_index=True))
+    assert {line.label: line.weight for line in made.lines} == {"plain-20": "medium", "plain-20 constructed-8": "bold"}
+    assert "bold: constructed" in made.notes
+    assert not any("bold" in note for note in panels("blocks", layers)[0].notes)
+
+
+def test_a_linear_axis_begins_near_values_that_all_lie_far_from_0():
+    layers, _ = net()
+    near, _ = panels("fig7", layers.assign(std=1 + layers["std"] / 1000))
+    far, _ = panels("fig7", layers.assign(std=layers["std"].clip(upper=9)))
+    assert (near.scale, far.scale) == ("linear", "linear")
+    assert 0.9 < near.ylim[0] < near.lines[0].low.min()
+    assert far.ylim[0] == 0
+
+
 def test_gates_shows_an_identity_that_is_never_closed_beside_gates():
     rows = several(net(), net("residual", "A"), net("highway", "A"), table=1)
     (made,) = panels("gates", rows)
