@@ -22,7 +22,7 @@ from degrade.store.parquet import CURVES
 from degrade.train.checkpoint import unpack
 
 DEGRADE = (sys.executable, "-m", "degrade")
-PATIENCE = 60.0  # seconds until something that takes a few is called missing
+PATIENCE = 120.0  # seconds until something that takes a few is called missing
 Result = tuple[str, dict[str, bytes]]  # the rows of a curve, timings aside, and the tensors of the net
 
 KEYS = ["data=digits", "recipe=smoke", "data.train_limit=100", "width=4", "net=plain,residual", "shortcut=A"]

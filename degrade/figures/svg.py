@@ -113,8 +113,8 @@ def render(panel: Panel, name: str) -> str:
     box = f'x="{LEFT}" y="{TOP}" width="{WIDTH - LEFT - RIGHT}" height="{HEIGHT - TOP - BOTTOM}"'
     named = _name_shapes(panel, name)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="system-ui,sans-serif" '
-        'font-size="12" fill="currentColor" aria-hidden="true">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" fill="currentColor" ',
+        'aria-hidden="true">',
         f'<defs><clipPath id="{name}"><rect {box}/></clipPath>',
         *(_define(shape, size, called) for (shape, size), called in named.items()),
         f'</defs><g class="axes">{"".join(_axes(panel, x, y, to_x, to_y))}</g>',

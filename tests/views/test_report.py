@@ -17,6 +17,7 @@ import degrade
 from degrade.cli import main
 from degrade.errors import RunError
 from degrade.figures import FIGURES, View
+from degrade.figures.frames import collect
 from degrade.figures.panels import Line, Panel
 from degrade.spec import NetSpec, RunSpec
 from degrade.store.folder import RunDir, write_json
@@ -63,10 +64,9 @@ def test_it_begins_with_the_verdicts_of_compare(page, capsys, monkeypatch):
 
 
 def test_every_figure_that_plot_draws_is_there_with_words_and_numbers(page):
-    tables = load(QUICKSTART3)
-    shown = {"curves": tables.curves, **tables.measurements()}
+    shown = collect(load(QUICKSTART3))
     named = set(re.findall(r'<figure class="plate" id="[^"]*" data-name="(\w+)"', page))
-    assert {"fig1", "fig4", "fig6", "fig7", "blocks", "constructed"} <= named
+    assert {"ladder", "fig1", "fig4", "fig6", "reached", "difference", "fig7", "blocks", "constructed"} <= named
     assert named <= set(FIGURES)
     assert all(len(shown[FIGURES[name].table]) for name in named)
     for plate in re.findall(r'<figure class="plate".*?</figure>', page, re.DOTALL):
@@ -88,8 +88,9 @@ def test_pictures_numbers_and_data_are_those_of_the_panels(page):
         assert len(drawn) == len(panel.lines) == len(data["lines"])
         for line, path, told in zip(panel.lines, drawn, data["lines"], strict=True):
             assert np.allclose(told["y"], line.y, rtol=1e-3)
-            assert np.allclose(data["xs"][told["x"]["iterations"]], line.x, rtol=1e-3)
-            places = np.array([list(map(float, each.split())) for each in re.split("[ML]", path)[1:]])
+            assert np.allclose(data["xs"][told["x"][0]], line.x, rtol=1e-3)
+            steps = [[float(n) for n in re.findall(r"-?[\d.]+", each)] for each in re.split("[Ml]", path)[1:]]
+            places = np.cumsum(steps, axis=0)  # each from the one before
             top, bottom = panel.ylim[1], panel.ylim[0] - 0.015 * panel.ylim[1]
             heights = 254 - (line.y - bottom) / (top - bottom) * 244
             assert np.allclose(places[:, 1], heights, atol=0.06)

@@ -65,7 +65,7 @@
       this.box.addEventListener("pointermove", (event) => this.point(event));
       for (const what of ["pointerleave", "blur"]) this.box.addEventListener(what, () => this.leave());
     }
-    xs(line) { return this.data.xs[line.x[this.axis] ?? line.x]; }
+    xs(line) { return this.data.xs[line.x[Object.keys(this.data.views).indexOf(this.axis)]]; }
     visible(i) {
       const line = this.data.lines[i];
       return !this.hidden.keys.has(line.k) && !this.hidden.splits.has(line.s);
@@ -91,13 +91,15 @@
         yticks: this.log === this.data.log ? this.data.yticks : this.log ? powers(low, high) : ticks(low, high),
       };
     }
-    path(xs, ys, to) {
-      let move = "M", found = "";
+    path(xs, ys, to) { // as svg.py writes it: tenths, each point from the one before
+      let last = null, found = "";
+      const join = (value) => (value < 0 ? "" : " ") + value / 10;
       xs.forEach((x, i) => {
         const px = to.x(x), py = ys[i] === null ? NaN : to.y(ys[i]);
-        if (!Number.isFinite(px) || !Number.isFinite(py)) { move = "M"; return; }
-        found += `${move}${round(px)} ${round(py)}`;
-        move = "L";
+        if (!Number.isFinite(px) || !Number.isFinite(py)) { last = null; return; }
+        const at = [Math.round(px * 10), Math.round(py * 10)];
+        found += last ? `l${(at[0] - last[0]) / 10}${join(at[1] - last[1])}` : `M${at[0] / 10}${join(at[1])}`;
+        last = at;
       });
       return found || "M0 0";
     }
@@ -130,8 +132,7 @@
         group.querySelector(".curve").setAttribute("d", this.path(xs, reached, to));
         const band = group.querySelector(".band"), bars = group.querySelector(".bars");
         if (band) {
-          const back = this.path([...xs].reverse(), [...line.lo].reverse(), to);
-          band.setAttribute("d", `${this.path(xs, line.hi, to)}L${back.slice(1)}z`);
+          band.setAttribute("d", `${this.path([...xs, ...[...xs].reverse()], [...line.hi, ...[...line.lo].reverse()], to)}z`);
           band.classList.toggle("gone", this.seeds);
         }
         if (bars)
@@ -215,6 +216,8 @@
       copy.setAttribute("width", W * 2);
       copy.setAttribute("height", H * 2);
       copy.setAttribute("color", "#1a1a1a");
+      copy.setAttribute("font-family", "system-ui,sans-serif");
+      copy.setAttribute("font-size", 12);
       copy.prepend(draw("rect", { width: W, height: H, fill: "#fff" }));
       return new XMLSerializer().serializeToString(copy);
     }

@@ -142,6 +142,7 @@ def _error(errors: "pd.DataFrame", run: str, split: str) -> str:
 def _fill(made: Mapping[str, Any], plates: list[Plate], *, watch: bool) -> str:
     """Fills the template. Text is escaped; style and script are named by their checksums, so that no other is run."""
     template, look, script = ((_FILES / name).read_text() for name in ("page.html.j2", "page.css", "page.js"))
+    script = "\n".join(line.lstrip() for line in script.splitlines())  # a sixth of it is indentation
     rules = "".join(f".{name}{{stroke:{shade};fill:{shade}}}" for name, shade in shades(plates).items())
     rules += ".hollow{fill:var(--paper)}"
     look += f"\n@media screen and (prefers-color-scheme:dark){{{rules}}}\n"

@@ -50,6 +50,7 @@ class Drawn:
     words: tuple[str, ...]  # a sentence a line
     heads: tuple[str, ...]  # of the table of numbers
     rows: tuple[tuple[str, ...], ...]
+    colours: tuple[int, ...]  # of its lines
     data: Mapping[str, Any]  # for the script; plain values
 
 
@@ -82,7 +83,7 @@ def make_plates(tables: Mapping[str, pd.DataFrame], place: str) -> list[Plate]:
 
 def shades(plates: Sequence[Plate]) -> dict[str, str]:
     """class -> colour on a dark page, of all lines."""
-    found = {line["c"] for plate in plates for panel in plate.panels for line in panel.data["lines"]}
+    found = {colour for plate in plates for panel in plate.panels for colour in panel.colours}
     return {svg.name_colour(colour): svg.dark(colour) for colour in sorted(found)}
 
 
@@ -143,6 +144,7 @@ def _draw(panel: Panel, name: str, views: Mapping[str, Panel | None], alone: Seq
         words=tuple(describe(panel)),
         heads=heads,
         rows=rows,
+        colours=tuple(sorted({line.colour for line in panel.lines})),
         data=_data(panel, names, views, alone),
     )
 
@@ -175,12 +177,12 @@ def _data(
 
     drawn = panel.xlabel if panel.xlabel in AXES else "x"
     limits = {drawn: panel.xlim}
-    lines = [_line(panel, turn, name, {drawn: keep(panel.lines[turn].x)}) for turn, name in enumerate(names)]
+    lines = [_line(panel, turn, name, [keep(panel.lines[turn].x)]) for turn, name in enumerate(names)]
     for axis, other in views.items():
         if other is not None and _same(panel, other):
             limits[axis] = other.xlim
             for line, moved in zip(lines, other.lines, strict=True):
-                line["x"][axis] = keep(moved.x)
+                line["x"].append(keep(moved.x))
     x, y = svg.scales(panel)
     return {
         "views": {axis: _numbers(limit) for axis, limit in limits.items()},
@@ -198,10 +200,10 @@ def _data(
     }
 
 
-def _line(panel: Panel, turn: int, name: str, x: dict[str, int]) -> dict[str, Any]:
-    """One line: t its name, k its key, s its split or kind, c its colour, b its points beyond the resolution."""
+def _line(panel: Panel, turn: int, name: str, x: list[int]) -> dict[str, Any]:
+    """One line: t its name, k its key, s its split or kind, x its rows of `xs` by view, b its points beyond."""
     line = panel.lines[turn]
-    found: dict[str, Any] = {"t": name, "k": line.key, "s": meaning_of(panel, line), "c": line.colour, "x": x}
+    found: dict[str, Any] = {"t": name, "k": line.key, "s": meaning_of(panel, line), "x": x}
     found["y"] = _numbers(line.y)
     if line.banded:
         found |= {"lo": _numbers(line.low), "hi": _numbers(line.high)}
