@@ -1,9 +1,10 @@
-"""docs/tables.md, from what the code says of its columns. `python tests/tables.py` writes it anew."""
+"""docs/tables.md and llms.txt, from what the code says. `python tests/tables.py` writes them anew."""
 
 from places import ROOT
 
 from degrade.analysis.compare import COLUMNS as COMPARED
 from degrade.bench.writing import COLUMNS as TIMED
+from degrade.cli.guide import write_guide
 from degrade.cli.sheets import SHEET_COLUMNS as OPENED
 from degrade.experiments.doctor import DOCTOR_COLUMNS as EXAMINED
 from degrade.sweep.price import COST_COLUMNS as PRICED
@@ -12,7 +13,7 @@ from degrade.views.power import COLUMNS as SHOWN
 from degrade.views.responses import COLUMNS as RESPONSES
 from degrade.views.tables import COLUMNS as LISTED
 
-PAGE = ROOT / "docs" / "tables.md"
+PAGE, GUIDE = ROOT / "docs" / "tables.md", ROOT / "llms.txt"
 HEAD = """# The tables that commands print
 
 Every command that prints a table takes `--format`. `table` is for people at a terminal, `markdown` and `latex` are for
@@ -103,3 +104,4 @@ def page() -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page())
+    GUIDE.write_text(write_guide() + "\n")

@@ -137,3 +137,14 @@ def test_the_study_of_three_seeds_says_what_the_readmes_say(degrade):
 def test_every_column_of_every_table_is_documented():
     """After a meant change: `python tests/tables.py`."""
     assert tables.PAGE.read_text() == tables.page()
+
+
+def test_the_guide_is_what_the_command_prints_and_names_every_command_and_key(degrade):
+    """After a meant change: `python tests/tables.py`."""
+    said = degrade("guide").stdout
+    assert tables.GUIDE.read_text() == said
+    for command in cli.app.registered_commands:
+        assert command.callback is not None
+        assert f"### degrade {command.name or command.callback.__name__}\n" in said
+    for key in ("recipe.lr", "data.root", "engine.backend", "grad_norm", "exit codes"):
+        assert key in said.lower()

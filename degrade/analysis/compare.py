@@ -56,6 +56,12 @@ class Comparison(NamedTuple):
     lines: pd.DataFrame  # each line of nets as a whole
     machines: pd.DataFrame  # runs that count, and that more than one machine computed
 
+    def __repr__(self) -> str:
+        """Comparison(verdicts: 3 rows; summary: 24 rows; ...), and the verdict of each line of nets."""
+        told = [f"{line}: {said}" for line, said in zip(self.lines.line, self.lines.verdict, strict=True)]
+        sizes = [f"{name}: {len(frame)} rows" for name, frame in self.frames().items() if len(frame)]
+        return f"Comparison({'; '.join([*told, *sizes])})"
+
     def frames(self) -> dict[str, pd.DataFrame]:
         return self._asdict()
 

@@ -3,7 +3,7 @@
 Each module holds some commands; `app` holds what they share. Others use `main`.
 """
 
-from degrade.cli import bench, doctor, experiments, export, identity, keys, report, results, runs, sweeps, verify
+from degrade.cli import bench, doctor, experiments, export, guide, identity, keys, report, results, runs, sweeps, verify
 from degrade.cli.app import app, main
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "doctor",
     "experiments",
     "export",
+    "guide",
     "identity",
     "keys",
     "main",

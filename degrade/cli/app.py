@@ -53,6 +53,7 @@ _ORDER = [
     "verify",
     "share",
     "export",
+    "guide",
     "bench",
 ]
 

@@ -25,6 +25,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "verify": ("degrade verify results",),
     "share": ("degrade share results --out to-share",),
     "export": ("degrade export results --to csv -o curves.csv", "degrade export plain-20-s0 --to safetensors -o nets"),
+    "guide": ("degrade guide",),
     "bench": ("degrade bench --check",),
 }
 

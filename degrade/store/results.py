@@ -43,6 +43,11 @@ class Tables(NamedTuple):
         """protocol -> what people call its data, where they do."""
         return list_labels(self.specs.values())
 
+    def __repr__(self) -> str:
+        """Tables(8 runs, 480 points; responses: 96 rows): a notebook shows the frames themselves."""
+        measured = "".join(f"; {name}: {len(rows):,} rows" for name, rows in self.measurements().items() if len(rows))
+        return f"Tables({len(self.runs)} runs, {len(self.curves):,} points{measured})"
+
     def measurements(self) -> "dict[str, pd.DataFrame]":
         """The tables besides the curves, by their names in degrade.store.parquet.TABLES."""
         return {name: getattr(self, name) for name in TABLES}
