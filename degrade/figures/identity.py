@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from degrade.figures.panels import Line, NothingToDraw, Panel
+from degrade.figures.ticks import write
 
 FLOOR = 1e-6  # smaller errors are drawn here: the output is off by a thousandth of the target's deviation
 CELL = ["target", "net", "init", "decay", "blocks"]  # within a cell, means are over seeds
@@ -82,7 +83,9 @@ def panels(frame: pd.DataFrame, pick: Collection[int] = ()) -> list[Panel]:
         raise NothingToDraw("identity: every stack diverged; try a lower --lr")
     depths = sorted(rows.depth.unique())
     bottom = 10.0 ** np.floor(np.log10(max(FLOOR, rows.unexplained_low.min())))
-    floored = (f"errors below {FLOOR:g} are drawn there",) if rows.unexplained_low.min() < FLOOR else ()
+    floored = (
+        (f"caret down: below {write([FLOOR], 'log')[0]}, drawn there",) if rows.unexplained_low.min() < FLOOR else ()
+    )
     decades = 10.0 ** np.arange(round(np.log10(bottom)), 1)
     return [
         Panel(

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 _FINE = 8  # ticks at 1, 2 and 5 times powers of ten, at most; a longer axis has powers alone
-_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)  # times a power of ten: between two ticks of a linear axis
+_STEPS = (1.0, 2.0, 5.0)  # times a power of ten: between two ticks of a linear axis
 _TOPS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 8.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 80.0, 100.0)  # %
 
 
@@ -17,7 +17,7 @@ def choose(low: float, high: float, scale: str = "linear", most: int = 7) -> tup
 
 
 def choose_linear(low: float, high: float, most: int = 7) -> tuple[float, ...]:
-    """Multiples of 1, 2, 2.5 or 5 times a power of ten, at most `most`."""
+    """Multiples of 1, 2 or 5 times a power of ten, at most `most`. So layers and iterations stay whole."""
     if not high > low:
         return (low,)
     power = 10.0 ** floor(log10((high - low) / most))

@@ -1,4 +1,5 @@
 import json
+import re
 import time
 from pathlib import Path
 
@@ -20,7 +21,9 @@ def test_a_sweep_then_its_figure_then_nothing_to_do(fresh, degrade, tmp_path):
     drawable = [f"{name}.{kind}" for name in ("fig4", "fig6") for kind in FORMATS]
     assert [file.name for file in files[: len(drawable)]] == drawable
     assert not {"fig1", "options", "fig7", "gradients"} & {file.stem for file in files}  # the runs do not allow these
-    assert b"degrade plot; runs: plain-8-s0-" in files[drawable.index("fig6.svg")].read_bytes()
+    assert re.search(
+        rb"degrade plot; protocols: digits-\w+; runs: plain-8-s0-", files[drawable.index("fig6.svg")].read_bytes()
+    )
     before = [file.read_bytes() for file in files]
     second = degrade(*keys)
     assert "2 finished, 0 to do" in second.stdout

@@ -278,7 +278,7 @@ def test_of_several_rates_each_net_and_depth_takes_its_best():
         assert drawn == pytest.approx([error / 0.68 for error in errors])  # as a part of the target's variance
     assert title_of(frame).endswith("the best of lr 0.1, 0.3; 2 seeds")
     assert residual.y.tolist() == [FLOOR]
-    assert panel.notes[-1] == "errors below 1e-06 are drawn there"
+    assert panel.notes[-1] == "caret down: below 1e-6, drawn there"
     axes = draw([panel]).axes[0]
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "4"]

@@ -132,7 +132,9 @@ def test_a_difference_is_that_of_the_verdicts_with_interval_and_margin(tables, f
 
 def test_differences_of_one_size_share_an_axis(frames):
     alike = frames["verdicts"][frames["verdicts"].line == "plain"]
-    made = panels("difference", {"verdicts": pd.concat([alike, alike.assign(line="other")])})
+    points = ["difference", "low", "high", "test_difference", "test_low", "test_high"]
+    other = alike.assign(line="other", **{column: 0.8 * alike[column] for column in points})
+    made = panels("difference", {"verdicts": pd.concat([alike, other])})
     assert len({panel.ylim for panel in made}) == 1
     assert not any(OWN_AXES in panel.notes for panel in made)
 

@@ -29,6 +29,7 @@ def test_labels_of_one_axis_are_written_in_one_way(values, scale, written):
         (0, 64_000, 4, (0, 20_000, 40_000, 60_000)),
         (-0.6, 2.3, 7, (-0.5, 0, 0.5, 1, 1.5, 2)),
         (0, 0, 7, (0,)),
+        (0, 8, 4, (0, 5)),  # half a layer is none
         (1125, 1800, 3, (1200, 1400, 1600, 1800)),
     ],
 )
