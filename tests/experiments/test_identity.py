@@ -277,7 +277,7 @@ def test_of_several_rates_each_net_and_depth_takes_its_best():
     for drawn, errors in ((plain.y, [0.2, 0.4]), (plain.low, [0.1, 0.4]), (plain.high, [0.3, 0.4])):
         assert drawn == pytest.approx([error / 0.68 for error in errors])  # as a part of the target's variance
     assert title_of(frame).endswith("the best of lr 0.1, 0.3; 2 seeds")
-    assert residual.y.tolist() == [FLOOR]
+    assert (residual.y.tolist(), residual.beyond, plain.beyond) == ([FLOOR], (-1,), (0, 0))  # drawn as below it
     assert panel.notes[-1] == "caret down: below 1e-6, drawn there"
     axes = draw([panel]).axes[0]
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
