@@ -139,7 +139,7 @@ def test_every_column_of_every_table_is_documented():
     assert tables.PAGE.read_text() == tables.page()
 
 
-def test_the_guide_is_what_the_command_prints_and_names_every_command_and_key(degrade):
+def test_the_guide_says_all_that_there_is(degrade):
     """After a meant change: `python tests/tables.py`."""
     said = degrade("guide").stdout
     assert tables.GUIDE.read_text() == said

@@ -13,7 +13,12 @@ from degrade.data import load as load_pictures
 from degrade.data import prepare
 from degrade.store.folder import RunDir
 
-TAKING = {"DataSpec", "construct", "ensemble", "evaluate", "identity", "load", "open_net", "responses", "run"}
+TAKING = {"DataSpec", "construct", "ensemble", "evaluate", "identity", "load", "open_net"} | {
+    "plot",
+    "report",
+    "responses",
+    "run",
+}
 
 
 @pytest.fixture(scope="module")

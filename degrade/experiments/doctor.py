@@ -14,6 +14,7 @@ from degrade import data
 from degrade.errors import DegradeError, UnavailableError, one_line
 from degrade.spec import DataSpec
 from degrade.store.folder import RunDir
+from degrade.store.locks import has_locks
 from degrade.store.results import run_dirs
 
 FINE, NOTE, WRONG = "fine", "note", "wrong"
@@ -131,18 +132,8 @@ def _name_first(states: Sequence[tuple[RunDir, object]], name: str) -> str:
 
 def _look_at_locks(root: Path) -> tuple[str, str, str]:
     """Whether the file system of a results folder has locks: a second hold of one file must be refused."""
-    from tempfile import NamedTemporaryFile
-
-    from filelock import FileLock, Timeout
-
-    with NamedTemporaryFile(dir=root, prefix=".doctor-") as file:
-        first, second = (FileLock(file.name, timeout=0, is_singleton=False) for _ in range(2))
-        with first:
-            try:
-                second.acquire()
-            except Timeout:
-                return FINE, "held by one process at a time", ""
-            second.release()
+    if has_locks(root):
+        return FINE, "held by one process at a time", ""
     return WRONG, "this file system has no locks", "put the results on a local disk: results=FOLDER"
 
 

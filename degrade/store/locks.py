@@ -7,8 +7,9 @@ import errno
 import sys
 import time
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
-from filelock import BaseFileLock, SoftFileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from degrade.spec.escape import controls
 
@@ -44,4 +45,20 @@ def break_stale(lock: BaseFileLock, age: float) -> bool:
             return True
     except OSError:
         pass  # another process was first, or the disk refuses
+    return False
+
+
+def has_locks(folder: Path) -> bool:
+    """Whether the file system of a folder has locks: a second hold of one file must be refused.
+
+    Raises OSError where no file can be made in it.
+    """
+    with NamedTemporaryFile(dir=folder, prefix=".locks-") as file:
+        first, second = (FileLock(file.name, timeout=0, is_singleton=False) for _ in range(2))
+        with first:
+            try:
+                second.acquire()
+            except Timeout:
+                return True
+            second.release()
     return False

@@ -16,6 +16,6 @@ def test_folders_and_values_that_begin_so(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("shell", "words"), [("bash", "compopt -o nospace"), ("zsh", "compadd -S ''")])
-def test_the_scripts_put_no_space_behind_a_key(here, monkeypatch, shell, words):
+def test_the_scripts_put_no_space_behind_a_key(degrade, monkeypatch, shell, words):
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")  # typer takes the shell that is named
-    assert words in here("--show-completion", shell).stdout
+    assert words in degrade("--show-completion", shell).stdout

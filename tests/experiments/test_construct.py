@@ -92,7 +92,7 @@ def test_the_command_says_what_was_proved_and_refuses_what_cannot_be(here, degra
     done = degrade("construct", "--ckpt", run, "depth=20", "recipe.iterations=4", "--train")
     assert done.returncode == 0, done.stderr
     assert "150 predictions, all equal" in done.stdout
-    assert "1 finished" in done.stdout
+    assert "1 of 1 runs finished" in done.stdout
     for words, said in (
         (["--ckpt", run], "depth=8: "),
         (["--ckpt", run, "depth=15"], "depth=15: not 6n+2"),
@@ -115,9 +115,9 @@ def test_the_control_is_an_ordinary_run_of_all_steps_beside_the_copy_in_the_tabl
     assert done.returncode == 0, done.stderr
     control = tiny(net="plain", depth=14, recipe={"iterations": source.recipe.iterations + 6})
     assert RunDir(root, control.run).read_state().name == "finished"
-    assert control.run in done.stdout or "1 finished" in done.stdout
+    assert control.run in done.stdout or "1 of 1 runs finished" in done.stdout
     before = RunDir(root, control.run).curve.read_bytes()
-    assert "1 finished" in here(*words).stdout
+    assert "1 of 1 runs finished" in here(*words).stdout
     assert RunDir(root, control.run).curve.read_bytes() == before
     (copy,) = [
         s for s in results.load(root).specs.values() if s.origin and s.recipe.iterations == 6 and s.net.depth == 14

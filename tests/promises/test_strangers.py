@@ -251,4 +251,4 @@ def test_a_loop_of_links_is_no_run(here, foreign, tmp_path, command):
     words = ["--ckpt", "loop"] if command in ("evaluate", "responses") else ["loop"]
     done = here(command, *words)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "loop: " in done.stderr
+    assert "no run named 'loop'" in done.stderr

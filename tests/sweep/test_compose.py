@@ -135,7 +135,7 @@ def test_nor_does_a_command_line_that_somebody_was_told(here, tmp_path, words):
 def test_what_a_command_line_sets_plainly_is_done(here):
     done = here("sweep", "hydra/launcher=basic", "hydra.sweep.dir=results", "hydra.job.name=mine", *SMALL)
     assert done.returncode == 0, done.stderr
-    assert "1 finished" in done.stdout
+    assert "1 of 1 runs finished" in done.stdout
 
 
 def test_targets_are_found_at_any_depth():

@@ -3,8 +3,10 @@
 import base64
 import hashlib
 import json
+import os
 import re
 import socket
+import subprocess
 import sys
 from html.parser import HTMLParser
 
@@ -51,12 +53,10 @@ def page():
     return render([QUICKSTART3])
 
 
-def test_it_begins_with_the_verdicts_of_compare(page, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["degrade", "compare", str(QUICKSTART3), "--table", "lines"])
-    monkeypatch.setenv("COLUMNS", "10000")
-    with pytest.raises(SystemExit):
-        main()
-    said = [line.strip() for line in capsys.readouterr().out.splitlines() if " degrade" in line and "points" in line]
+def test_it_begins_with_the_verdicts_of_compare(page):
+    command = [sys.executable, "-m", "degrade", "compare", str(QUICKSTART3), "--table", "lines"]
+    done = subprocess.run(command, env={**os.environ, "COLUMNS": "10000"}, capture_output=True, text=True, check=True)
+    said = [line.strip() for line in done.stdout.splitlines() if " degrade" in line and "points" in line]
     assert len(said) == 2
     told = re.findall(r'<p class="verdict">(.*?)</p>', page)
     assert told == said

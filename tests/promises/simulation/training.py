@@ -58,6 +58,7 @@ class Counted:
         self.probes: list[Any] = []
         self.machines = [SimpleNamespace(iteration=0)]
         self.backend, self.backend_name, self.backend_why = SimpleNamespace(layout="channels_last"), "eager", ""
+        self.measured = ""
         self.here, self.device = SimpleNamespace(kernels=""), "cpu"
         self.warmup = SimpleNamespace(until=0, why="none")
         self.train, self.lr, self.seconds, self.outcome, self.diverged = range(100), 0.1, 0.0, "", False
