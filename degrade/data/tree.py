@@ -6,7 +6,7 @@ import time
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from degrade.data import mounts
@@ -198,12 +198,13 @@ def _find_files(folder: Path, left: Leftovers) -> Iterator[tuple[str, tuple[int,
 
     Tells of folders and files that are left out.
     """
-    seen: set[tuple[int, int]] = set()
+    seen = {(above.st_dev, above.st_ino) for above in (path.stat() for path in (folder.parent, folder.parent.parent))}
     rest = [""]
     while rest:
         below = rest.pop()
         here = (folder / below).stat()
-        if (here.st_dev, here.st_ino) in seen:  # a link back, which has no end
+        if (here.st_dev, here.st_ino) in seen:  # a link back has no end, and beyond one up are other classes
+            left.folder(("behind a link back", PurePath(below).name))
             continue
         seen.add((here.st_dev, here.st_ino))
         with os.scandir(folder / below) as entries:

@@ -70,7 +70,8 @@ def check_activation(convs: Sequence[ForeignLayer], norms: Sequence[ForeignLayer
     Returns whether the names tell it.
 
     Where a convolution changes the width, all BN beside it are as wide as what it puts out, if they come after
-    convolutions. Modules that hold layers of that width alone are looked at; names without modules tell nothing.
+    convolutions. Modules that hold layers of that width alone are looked at, and names that differ in the kind of layer
+    alone.
     """
     threes = sorted((conv for conv in convs if conv.side == 3), key=lambda conv: conv.cout)
     narrow, told = min((conv.cout for conv in threes), default=0), True
@@ -80,8 +81,9 @@ def check_activation(convs: Sequence[ForeignLayer], norms: Sequence[ForeignLayer
         while above and all(each.cout == conv.cout for each in threes if each.name.startswith(f"{above}.")):
             parent, above = above, above.rpartition(".")[0]
         beside = [norm for norm in norms if parent and norm.name.startswith(f"{parent}.")]
-        told = told and bool(beside)
-        for norm in beside:
+        same = [norm for norm in norms if strip_kinds(norm.name) == strip_kinds(conv.name)]  # s1_b0_bn1, s1_b0_conv1
+        told = told and bool(beside or same)
+        for norm in [*beside, *same]:
             if norm.cout == conv.cin:
                 raise RunError(
                     f"{norm.key} ({norm.cout}): a BN before {conv.key}, so this is a pre-activation net; degrade opens "

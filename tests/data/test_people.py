@@ -184,6 +184,10 @@ FOLDERS = {
     "a link to nothing among the pictures": Folder(
         lambda root: (root / "train" / "cat" / "more").symlink_to("nothing"), ("1 file behind a broken link (more)",)
     ),
+    "a link back to all classes among the pictures of one": Folder(
+        lambda root: (root / "train" / "cat" / "all").symlink_to(root / "train"),
+        ("1 folder behind a link back (all)",),
+    ),
     "of a NAS": Folder(of_a_nas, ("6 folders of thumbnails (.thumbnails, @eaDir)", "2 files besides pictures (.db)")),
     "with trash": Folder(
         with_trash, ("2 folders of trash ($RECYCLE.BIN, .Trash-1000)", "1 file of trash (.trashed-*)")

@@ -143,6 +143,19 @@ def test_a_net_of_another_kind_is_refused_by_name(kind, order, stem):
         match(statedict.tensors_of({name: state[name] for name in ORDERS[order](list(state))}), "residual", "after")
 
 
+@pytest.mark.parametrize("order", ["file", "sorted", "shuffled"])
+def test_a_pre_activation_net_is_refused_where_names_have_no_modules(order):
+    theirs = {name: value for name, value in fill(Preresnet(3, 2)).state_dict().items() if "batches" not in name}
+    projections = {"layer2.0.proj.weight": torch.ones(4, 2, 1, 1), "layer3.0.proj.weight": torch.ones(8, 4, 1, 1)}
+    joined = {}
+    for name, value in (theirs | projections).items():
+        layer, _, tensor = name.rpartition(".")
+        flat = re.sub(r"layer(.).(.).", r"s\1_b\2_", layer)
+        joined[f"{flat}.{tensor}"] = value
+    with pytest.raises(RunError, match=r"s[23]_b0_bn1\.weight \(\d\): a BN before s[23]_b0_conv1\.weight"):
+        match(statedict.tensors_of({name: joined[name] for name in ORDERS[order](list(joined))}))
+
+
 def test_where_no_name_tells_that_bn_comes_after_its_convolution_this_is_an_assumption():
     state = fill(Staged(1, 2, "downsample", "fc")).state_dict()
     assert match(statedict.tensors_of(state)).placed
