@@ -13,7 +13,7 @@ from degrade.train.devices import gpus, refuse_missing
 from degrade.train.processes import default_jobs
 from degrade.views import tables
 from degrade.views.sheets import Sheet, Show
-from degrade.views.tables import ROWS_SHOWN, count_hidden, size
+from degrade.views.tables import count_hidden, most_rows, size
 from degrade.views.terminal import console, duration, show
 
 COST_COLUMNS = {  # of the table `costs`
@@ -62,7 +62,7 @@ def _cost_sheet(
 ) -> Sheet:
     """Makes a sheet of what each missing run costs, and all of them together."""
     records = [{"run": spec.run, "iterations": spec.recipe.iterations, **asdict(cost[spec.run])} for spec in specs]
-    rows = [_cells(spec, cost[spec.run]) for spec in specs[:ROWS_SHOWN]]
+    rows = [_cells(spec, cost[spec.run]) for spec in specs[: most_rows()]]
     disk = size(sum(each.disk for each in cost.values()))
     said = f"{len(specs)} runs to do: about {duration(seconds)} on {workers} workers, {disk} in {plan.root}"
     columns = ("run", ">iterations", ">epochs", ">time", ">memory")

@@ -13,6 +13,7 @@ from degrade.store.folder import RunDir
 from degrade.store.state import BROKEN, FINISHED, MIXED, ONE, UNKNOWN, Board, State
 from degrade.views.board import order
 from degrade.views.sheets import Sheet, mean_and_std, name_data, records_of
+from degrade.views.steps import loudness
 from degrade.views.terminal import percent
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def runs(asked: int, specs: Sequence[RunSpec], board: Board, root: Path, *, brie
         }
         for s in specs
     ]
-    rows = [(_name_planned(s), s.data.shown, f"{s.recipe.iterations:,}", board[s.run].name) for s in specs[:ROWS_SHOWN]]
+    shown = specs[: most_rows()]
+    rows = [(_name_planned(s), s.data.shown, f"{s.recipe.iterations:,}", board[s.run].name) for s in shown]
     columns, rows = _add_differs(("run", "data", ">iterations", "state"), rows, [differs[s.run] for s in specs])
     count = f"{asked} combinations, {len(specs)} distinct runs, {done} finished, {len(specs) - done} to do in {root}"
     return Sheet(
@@ -120,7 +122,13 @@ def _add_differs(
 
 def count_hidden(rows: int) -> tuple[str, ...]:
     """The line that counts the rows a list does not show, if there are any."""
-    return (f"  ... and {rows - ROWS_SHOWN} more",) if rows > ROWS_SHOWN else ()
+    most = most_rows()
+    return (f"  ... and {rows - most} more; --verbose shows all",) if most is not None and rows > most else ()
+
+
+def most_rows() -> int | None:
+    """How many rows of a list people see: all with --verbose."""
+    return None if loudness.verbose else ROWS_SHOWN
 
 
 def ends(specs: Sequence[RunSpec], board: Board, root: Path, seeded: str = "") -> list[Sheet]:

@@ -4,7 +4,9 @@ from generated import Run, lay
 
 from degrade.spec import NetSpec, RunSpec
 from degrade.store.results import board
+from degrade.views.steps import loudness
 from degrade.views.tables import ends
+from degrade.views.tables import runs as planned
 
 
 def run(seed: int, error: float, state: str = "finished") -> Run:
@@ -31,3 +33,15 @@ def test_a_sweep_of_which_no_run_is_over_has_no_errors(tmp_path):
     count, failed = ends(specs, board(specs, tmp_path), tmp_path)
     assert count.lines == (f"0 of 2 runs finished in {tmp_path}/; 1 interrupted, 1 new",)
     assert failed.records == []
+
+
+def test_a_long_list_is_cut_and_says_how_it_is_shown_whole(tmp_path, monkeypatch):
+    specs = [RunSpec(seed=seed) for seed in range(45)]
+    sheet = planned(len(specs), specs, board(specs, tmp_path), tmp_path)
+    assert len(sheet.rows) == 40
+    assert len(sheet.records) == 45
+    assert any("and 5 more; --verbose shows all" in line for line in (*sheet.notes, *sheet.lines))
+    monkeypatch.setattr(loudness, "verbose", True)
+    sheet = planned(len(specs), specs, board(specs, tmp_path), tmp_path)
+    assert len(sheet.rows) == 45
+    assert not any("more" in line for line in (*sheet.notes, *sheet.lines))
