@@ -46,16 +46,8 @@ def pytest_configure(config: pytest.Config) -> None:
 _LONG = (
     *("test_faults", "test_workers", "test_hosts", "test_bad_input", "test_mutants", "test_contributing", "test_disks"),
     *("test_signals", "test_deaths", "test_power", "test_simulation", "test_estimate", "test_exact", "test_cli"),
-    *(
-        "test_gates",
-        "test_docs",
-        "test_attacks",
-        "test_bench",
-        "test_many",
-        "test_compare",
-        "test_gifts",
-        "test_layers",
-    ),
+    *("test_fused", "test_bench", "test_report", "test_browser", "test_export", "test_gates", "test_docs"),
+    *("test_attacks", "test_many", "test_compare", "test_gifts", "test_layers"),
 )
 
 
