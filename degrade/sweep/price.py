@@ -13,7 +13,8 @@ from degrade.train.devices import gpus, refuse_missing
 from degrade.train.processes import default_jobs
 from degrade.views import tables
 from degrade.views.sheets import Sheet, Show
-from degrade.views.tables import count_hidden, most_rows, size
+from degrade.views.steps import count_hidden, most_rows
+from degrade.views.tables import size
 from degrade.views.terminal import console, duration, show
 
 COST_COLUMNS = {  # of the table `costs`

@@ -22,6 +22,18 @@ class _Loudness:
 
 
 loudness = _Loudness()
+_ROWS_SHOWN = 40  # rows of a long list that people see; programs get all rows
+
+
+def most_rows() -> int | None:
+    """How many rows of a list people see: all with --verbose."""
+    return None if loudness.verbose else _ROWS_SHOWN
+
+
+def count_hidden(rows: int) -> tuple[str, ...]:
+    """The line that counts the rows a list does not show, if there are any."""
+    most = most_rows()
+    return (f"  ... and {rows - most} more; --verbose shows all",) if most is not None and rows > most else ()
 
 
 def command(*words: str, root: Path | None = None) -> str:

@@ -13,7 +13,7 @@ from degrade.store.folder import RunDir
 from degrade.store.state import BROKEN, FINISHED, MIXED, ONE, UNKNOWN, Board, State
 from degrade.views.board import order
 from degrade.views.sheets import Sheet, mean_and_std, name_data, records_of
-from degrade.views.steps import loudness
+from degrade.views.steps import count_hidden, most_rows
 from degrade.views.terminal import percent
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from degrade.store.results import Tables
 
 _LINES_SHOWN = 12  # of what follows for lines of nets; `degrade compare` shows all
-ROWS_SHOWN = 40  # rows of a long list that people see; programs get all rows
 _ERROR_SPLITS = ("train", "train_clean", "test")  # splits whose errors are shown after a sweep
 _RATE_SPLITS = ("val", "train_clean", "test")  # splits whose errors stand beside a chosen rate
 # table -> column -> what it means, with its unit
@@ -118,17 +117,6 @@ def _add_differs(
     return (columns[0], "differs", *columns[1:]), [
         (row[0], said, *row[1:]) for row, said in zip(rows, differs, strict=False)
     ]
-
-
-def count_hidden(rows: int) -> tuple[str, ...]:
-    """The line that counts the rows a list does not show, if there are any."""
-    most = most_rows()
-    return (f"  ... and {rows - most} more; --verbose shows all",) if most is not None and rows > most else ()
-
-
-def most_rows() -> int | None:
-    """How many rows of a list people see: all with --verbose."""
-    return None if loudness.verbose else ROWS_SHOWN
 
 
 def ends(specs: Sequence[RunSpec], board: Board, root: Path, seeded: str = "") -> list[Sheet]:
